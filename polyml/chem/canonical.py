@@ -1,0 +1,242 @@
+"""Canonical pSMILES: one text for one polymer.
+
+A linear chain can be cut into units at any backbone bond that is in no ring (a bridge between the two attachment
+points). Seen along the chain, these bonds divide the period into a cyclic word of segments. The canonical frame is the
+cut at which this word, read in either direction, is smallest; where several cuts tie, the smallest canonical SMILES
+among them decides, so the result never depends on how the unit was written. A word that repeats may mean a multiple of
+a smaller unit; it is one exactly when the pieces are the same molecule in the same direction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
+
+from polyml.chem.repeat_unit import RepeatUnit
+
+HEAD, TAIL = 1, 2  # isotope labels that tell the two ends of a cut unit apart
+_LABELLED_STAR = re.compile(r"\[[12]\*\]")
+_STEREO_BONDS = {
+    Chem.BondStereo.STEREOZ,
+    Chem.BondStereo.STEREOE,
+    Chem.BondStereo.STEREOCIS,
+    Chem.BondStereo.STEREOTRANS,
+}
+
+Token = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The backbone of a linear unit and the bonds at which its chain may be cut.
+
+    Attributes
+    ----------
+    path : tuple of int
+        Atoms on a shortest path from the first attachment atom to the second; after the last follows the first one
+        of the next unit.
+    cuts : tuple of int
+        ``i`` stands for the bond from ``path[i]`` to its successor; the last index is the bond across the period.
+    tokens : tuple of (int, int, int)
+        For each cut the segment that follows it: invariant of its first atom, number of path atoms, invariant of its
+        last atom.
+    """
+
+    path: tuple[int, ...]
+    cuts: tuple[int, ...]
+    tokens: tuple[Token, ...]
+
+    @classmethod
+    def of(cls, unit: RepeatUnit) -> Backbone:
+        """Find the backbone of a unit with two attachment points."""
+        mol = unit.mol
+        path = tuple(Chem.GetShortestPath(mol, unit.stars[0], unit.stars[1]))[1:-1]
+        last = len(path) - 1
+        orders = {last: mol.GetAtomWithIdx(unit.stars[0]).GetBonds()[0].GetBondTypeAsDouble()}
+        for i in range(last):
+            bond = mol.GetBondBetweenAtoms(path[i], path[i + 1])
+            if not bond.IsInRing() and bond.GetStereo() not in _STEREO_BONDS:
+                orders[i] = bond.GetBondTypeAsDouble()
+        lowest = min(orders.values())
+        cuts = tuple(sorted(i for i, order in orders.items() if order == lowest))
+        invariants = rdMolDescriptors.GetConnectivityInvariants(mol)
+        tokens = []
+        for cut, following in zip(cuts, (*cuts[1:], cuts[0] + len(path)), strict=True):
+            first, final = path[(cut + 1) % len(path)], path[following % len(path)]
+            tokens.append((invariants[first], following - cut, invariants[final]))
+        return cls(path=path, cuts=cuts, tokens=tuple(tokens))
+
+    def bond(self, cut: int) -> tuple[int, int]:
+        """Return the two atoms of a cut, in the direction of the path."""
+        return self.path[cut], self.path[(cut + 1) % len(self.path)]
+
+    def best_cuts(self) -> list[int]:
+        """Return positions in :attr:`cuts` where the cyclic word is smallest in either direction."""
+        count = len(self.cuts)
+        if count == 1:
+            return [0]
+        forward = self.tokens * 2
+        reverse = tuple((b, n, a) for a, n, b in reversed(self.tokens)) * 2
+        words = [(forward[i : i + count], i) for i in range(count)]
+        words += [(reverse[i : i + count], (count - i) % count) for i in range(count)]
+        smallest = min(word for word, _ in words)
+        return sorted({position for word, position in words if word == smallest})
+
+    def periods(self) -> list[int]:
+        """Return the numbers of segments after which the cyclic word repeats, smaller than the whole."""
+        count, word = len(self.tokens), self.tokens
+        return [p for p in range(1, count) if count % p == 0 and word == word[p:] + word[:p]]
+
+
+def canonical_psmiles(unit: RepeatUnit) -> str:
+    """Return the canonical pSMILES of a unit (:attr:`RepeatUnit.key` is the cached form)."""
+    if unit.is_ladder:
+        from polyml.chem.ladder import canonical_ladder
+
+        return canonical_ladder(unit)
+    backbone = Backbone.of(unit)
+    best = backbone.best_cuts()
+    if len(best) > 1:
+        smaller = _primitive(unit, backbone, best[0])
+        if smaller is not None:
+            return canonical_psmiles(smaller)
+    if has_stereo(unit.mol):
+        strings = [text for i in best for text in _stereo_smiles(stereo_frame(unit, backbone, backbone.cuts[i]))]
+        return _LABELLED_STAR.sub("*", min(strings))
+    return min(Chem.MolToSmiles(frame(unit, backbone, backbone.cuts[i])) for i in best)
+
+
+def multiplicity(unit: RepeatUnit) -> int:
+    """Return how many primitive units the unit as written holds (2 for ``*CCOCCO*``).
+
+    Examples
+    --------
+    >>> multiplicity(RepeatUnit.parse("*CCOCCO*"))
+    2
+    """
+    return unit.n_atoms // RepeatUnit.parse(unit.key).n_atoms
+
+
+def has_stereo(mol: Chem.Mol) -> bool:
+    """Return whether any atom or double bond carries a configuration."""
+    return any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()) or any(
+        bond.GetStereo() in _STEREO_BONDS for bond in mol.GetBonds()
+    )
+
+
+def frame(unit: RepeatUnit, backbone: Backbone, cut: int) -> Chem.Mol:
+    """Return the unit cut at another bond, without stereochemistry; the given frame is returned as it is.
+
+    The first star of the result is bonded to the atom behind the cut.
+    """
+    if cut == len(backbone.path) - 1:
+        return unit.mol
+    mol = Chem.RWMol(unit.mol)
+    head, tail = unit.stars
+    first, last = backbone.path[0], backbone.path[-1]
+    left, right = backbone.bond(cut)
+    crossing = mol.GetBondBetweenAtoms(first, head).GetBondType()
+    order = mol.GetBondBetweenAtoms(left, right).GetBondType()
+    mol.RemoveBond(left, right)
+    mol.RemoveBond(first, head)
+    mol.RemoveBond(last, tail)
+    mol.AddBond(last, first, crossing)
+    mol.AddBond(head, right, order)
+    mol.AddBond(tail, left, order)
+    if crossing != order:
+        Chem.SanitizeMol(mol)
+    else:
+        mol.UpdatePropertyCache(strict=False)
+    return mol
+
+
+def stereo_frame(unit: RepeatUnit, backbone: Backbone, cut: int) -> Chem.Mol:
+    """Return the unit cut at another bond with its configurations kept, stars labelled as head and tail.
+
+    Two units are joined and the window between the two cuts is taken out; RDKit carries the configurations through
+    both steps.
+    """
+    if cut == len(backbone.path) - 1:
+        return _labelled(unit.mol, unit.stars, (HEAD, TAIL))
+    joint = 9
+    size = unit.mol.GetNumAtoms()
+    parts = []
+    for copy, labels in enumerate([(HEAD, joint), (joint, TAIL)]):
+        part = _labelled(unit.mol, unit.stars, labels)
+        for atom in part.GetAtoms():
+            atom.SetIntProp("origin", atom.GetIdx() + copy * size)
+        parts.append(part)
+    params = Chem.MolzipParams()
+    params.label = Chem.MolzipLabel.Isotope
+    dimer = Chem.molzip(parts[0], parts[1], params)
+    place = {atom.GetIntProp("origin"): atom.GetIdx() for atom in dimer.GetAtoms()}
+    left, right = backbone.bond(cut)
+    bonds = [(place[left + copy * size], place[right + copy * size]) for copy in (0, 1)]
+    for piece in _cut(dimer, bonds, offset=10):
+        if sorted(atom.GetIsotope() for atom in piece.GetAtoms() if not atom.GetAtomicNum()) == [10 + HEAD, 10 + TAIL]:
+            for atom in piece.GetAtoms():
+                if not atom.GetAtomicNum():
+                    atom.SetIsotope(atom.GetIsotope() - 10)
+            return piece
+    raise AssertionError("a dimer cut at two equivalent bonds has one middle piece")
+
+
+def _cut(mol: Chem.Mol, bonds: Sequence[tuple[int, int]], offset: int = 0) -> list[Chem.Mol]:
+    """Cut bonds (left, right); the dummy on a right atom is labelled HEAD, that on a left atom TAIL, plus an offset."""
+    numbers, labels = [], []
+    for left, right in bonds:
+        bond = mol.GetBondBetweenAtoms(left, right)
+        numbers.append(bond.GetIdx())
+        # RDKit's pair: the label of the dummy that stands for the begin atom, then that for the end atom.
+        pair = (offset + HEAD, offset + TAIL)
+        labels.append(pair if bond.GetBeginAtomIdx() == left else pair[::-1])
+    pieces = Chem.FragmentOnBonds(mol, numbers, addDummies=True, dummyLabels=labels)
+    return list(Chem.GetMolFrags(pieces, asMols=True, sanitizeFrags=False))
+
+
+def _labelled(mol: Chem.Mol, stars: Sequence[int], labels: Sequence[int]) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    for star, label in zip(stars, labels, strict=True):
+        copy.GetAtomWithIdx(star).SetIsotope(label)
+    return copy
+
+
+def _stereo_smiles(mol: Chem.Mol) -> list[str]:
+    """Return the canonical SMILES of a labelled frame in both directions."""
+    stars = [atom.GetIdx() for atom in mol.GetAtoms() if not atom.GetAtomicNum()]
+    return [Chem.MolToSmiles(_labelled(mol, stars, labels)) for labels in ((HEAD, TAIL), (TAIL, HEAD))]
+
+
+def _primitive(unit: RepeatUnit, backbone: Backbone, start: int) -> RepeatUnit | None:
+    """Return the smallest unit of which the given one is a multiple, or None."""
+    periods = backbone.periods()
+    if not periods:
+        return None
+    stereo = has_stereo(unit.mol)
+    make = stereo_frame if stereo else frame
+    turned = make(unit, backbone, backbone.cuts[start])
+    first, last = backbone.bond(backbone.cuts[start])[::-1]
+    stars = tuple(atom.GetIdx() for atom in turned.GetAtoms() if not atom.GetAtomicNum())
+    if stereo:
+        # The window was renumbered: read it anew, in its own numbering.
+        heads = {atom.GetIsotope(): atom.GetIdx() for atom in turned.GetAtoms() if not atom.GetAtomicNum()}
+        stars = (heads[HEAD], heads[TAIL])
+        path = tuple(Chem.GetShortestPath(turned, *stars))[1:-1]
+    else:
+        cut = backbone.cuts[start]
+        path = backbone.path[cut + 1 :] + backbone.path[: cut + 1]
+        assert (path[0], path[-1]) == (first, last)
+        by_neighbour = {turned.GetAtomWithIdx(s).GetNeighbors()[0].GetIdx(): s for s in stars}
+        stars = (by_neighbour[first], by_neighbour[last]) if len(path) > 1 else stars
+    turned = _labelled(turned, stars, (HEAD, TAIL))
+    offsets = [(backbone.cuts[(start + k) % len(backbone.cuts)] - backbone.cuts[start]) % len(path) for k in range(len(backbone.cuts))]
+    for period in periods:
+        bonds = [(path[at - 1], path[at]) for at in offsets[period::period]]
+        pieces = {Chem.MolToSmiles(piece) for piece in _cut(turned, bonds)}
+        if len(pieces) == 1:
+            return RepeatUnit.parse(_LABELLED_STAR.sub("*", pieces.pop()))
+    return None
