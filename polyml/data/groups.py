@@ -1,0 +1,78 @@
+"""Groups of similar polymers, for splits that test on new chemistry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rdkit import Chem
+
+from polyml.chem import RepeatUnit
+from polyml.errors import RepeatUnitError
+
+CLUSTERS_PER_FOLD = 8
+
+
+def scaffold(psmiles: str) -> str:
+    """Return the periodic Murcko scaffold of a polymer, as canonical pSMILES.
+
+    Bemis and Murcko (J. Med. Chem. 1996, 39, 2887) keep the rings of a molecule and the chains between them. Here the
+    chain that runs from one repeat unit to the next is kept as well, with groups bonded to the skeleton by a double
+    bond, and the result is made canonical: it does not depend on the frame the polymer is written in. A polymer without
+    rings is left with its bare backbone.
+
+    Examples
+    --------
+    >>> scaffold("*CC(*)c1ccc(Cl)cc1") == scaffold("*C(c1ccccc1C)C*")
+    True
+    >>> scaffold("*CC(C)(C(=O)OC)*") == scaffold("*CC*")
+    True
+    """
+    molecule = Chem.RWMol(RepeatUnit.parse(psmiles).mol)
+    Chem.RemoveStereochemistry(molecule)
+    while True:
+        ends = [atom.GetIdx() for atom in molecule.GetAtoms() if _is_side_end(atom)]
+        if not ends:
+            break
+        for index in sorted(ends, reverse=True):
+            for neighbor in molecule.GetAtomWithIdx(index).GetNeighbors():
+                _take_hydrogen(neighbor)
+            molecule.RemoveAtom(index)
+    molecule.UpdatePropertyCache(strict=False)
+    try:
+        return RepeatUnit.parse(Chem.MolToSmiles(molecule)).key
+    except RepeatUnitError:
+        # The bare skeleton is no valid molecule; such a polymer is a group of its own.
+        return RepeatUnit.parse(psmiles).key
+
+
+def _is_side_end(atom: Chem.Atom) -> bool:
+    """Tell the last atom of a side chain; a terminal atom with a multiple bond belongs to the skeleton."""
+    if atom.GetAtomicNum() == 0 or atom.GetDegree() != 1 or atom.IsInRing():
+        return False
+    return atom.GetBonds()[0].GetBondType() == Chem.BondType.SINGLE
+
+
+def _take_hydrogen(atom: Chem.Atom) -> None:
+    """Fill the valence of an atom that loses a substituent, where RDKit would not do it by itself."""
+    if atom.GetNoImplicit() or (atom.GetIsAromatic() and atom.GetAtomicNum() != 6):
+        atom.SetNumExplicitHs(atom.GetNumExplicitHs() + 1)
+
+
+def cluster_numbers(psmiles: Sequence[str], *, folds: int, seed: int) -> np.ndarray:
+    """Cluster polymers with k-means on the direction of their ECFP counts (spherical k-means).
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        Cluster of each polymer: up to ``CLUSTERS_PER_FOLD`` times ``folds`` of them, so that folds can be balanced.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize
+
+    from polyml.features.catalog import make_featurizer
+
+    counts = normalize(np.asarray(make_featurizer("ecfp_count").transform(list(psmiles)), dtype=float))
+    different = len(np.unique(counts.round(9), axis=0))
+    k = min(CLUSTERS_PER_FOLD * folds, different)
+    return KMeans(n_clusters=k, n_init=4, random_state=seed).fit_predict(counts)

@@ -1,0 +1,228 @@
+"""Folds that never put one polymer on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from polyml.data.files import whole_file
+from polyml.errors import UserError
+
+if TYPE_CHECKING:
+    from polyml.data.table import PolymerTable
+
+SplitKind = Literal["kfold", "repeated_kfold", "scaffold", "cluster"]
+
+
+class SplitSpec(BaseModel):
+    """How polymers are divided into folds.
+
+    Parameters
+    ----------
+    kind : {"kfold", "repeated_kfold", "scaffold", "cluster"}
+        ``kfold`` shuffles polymers: how well a model fills gaps. ``scaffold`` keeps polymers of one ring skeleton
+        together and ``cluster`` keeps similar ones together: how well it reaches new chemistry.
+    folds : int
+        Number of folds.
+    repeats : int
+        How many times to divide anew; one for ``kfold``.
+    seed : int
+        Same seed and same polymers give the same folds, whatever the order of the rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: SplitKind = "kfold"
+    folds: int = Field(5, ge=2)
+    repeats: int = Field(1, ge=1)
+    seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> SplitSpec:
+        if self.kind == "kfold" and self.repeats > 1:
+            raise ValueError("a split of kind kfold has one repeat; use kind: repeated_kfold")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Row indices of one fold, two sorted arrays of int; ``repeat`` and ``fold`` count from 0."""
+
+    repeat: int
+    fold: int
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[Fold]:
+    """Divide polymers into folds; all rows of one polymer fall on the same side.
+
+    Parameters
+    ----------
+    polymers : PolymerTable or sequence of str
+        A table, or pSMILES in any spelling.
+    spec : SplitSpec
+
+    Returns
+    -------
+    list of Fold
+        ``spec.repeats * spec.folds`` of them. In each repeat every row is in exactly one test part.
+
+    Raises
+    ------
+    UserError
+        There are fewer groups than folds.
+
+    Examples
+    --------
+    >>> folds = make_folds(["*CC*", "*CO*", "*OC*", "*CS*"], SplitSpec(folds=3))
+    >>> sum(len(fold.test) for fold in folds)
+    4
+    """
+    keys = np.asarray(_keys_of(polymers), dtype=object)
+    unique, position = np.unique(keys.astype(str), return_inverse=True)
+    groups = _groups(list(unique), spec)
+    _check_count(groups, spec, len(keys), len(unique))
+    folds = []
+    for repeat in range(spec.repeats):
+        seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
+        number = _assign(groups, spec, seed)[position]
+        for fold in range(spec.folds):
+            folds.append(Fold(repeat, fold, np.flatnonzero(number != fold), np.flatnonzero(number == fold)))
+    return folds
+
+
+def _keys_of(polymers: PolymerTable | Sequence[str]) -> list[str]:
+    from polyml.chem import RepeatUnit
+    from polyml.data.table import PolymerTable
+
+    if isinstance(polymers, PolymerTable):
+        return polymers.keys
+    return [RepeatUnit.parse(item).key for item in polymers]
+
+
+def _groups(keys: list[str], spec: SplitSpec) -> np.ndarray:
+    """Return a group number for each sorted unique key."""
+    if spec.kind == "scaffold":
+        from polyml.data.groups import scaffold
+
+        return np.unique([scaffold(key) for key in keys], return_inverse=True)[1]
+    if spec.kind == "cluster":
+        from polyml.data.groups import cluster_numbers
+
+        return cluster_numbers(keys, folds=spec.folds, seed=spec.seed)
+    return np.arange(len(keys))
+
+
+def _check_count(groups: np.ndarray, spec: SplitSpec, rows: int, polymers: int) -> None:
+    count = len(np.unique(groups))
+    if count >= spec.folds:
+        return
+    name = {"scaffold": "different scaffolds", "cluster": "clusters"}.get(spec.kind, "different polymers")
+    what = f"{spec.folds} folds need at least {spec.folds} {name}, the {rows} rows ({polymers} polymers) have {count}"
+    raise UserError(
+        what, fix=f"use at most {count} folds" if count > 1 else "add polymers, or use another kind of split"
+    )
+
+
+def _assign(groups: np.ndarray, spec: SplitSpec, seed: int) -> np.ndarray:
+    """Return the fold number of each unique key."""
+    from sklearn.model_selection import GroupKFold, KFold
+
+    number = np.empty(len(groups), dtype=int)
+    if spec.kind in ("kfold", "repeated_kfold"):
+        parts = KFold(spec.folds, shuffle=True, random_state=seed).split(groups)
+    else:
+        # GroupKFold balances sizes and breaks ties by group number: shuffled numbers bring in the seed.
+        shuffled = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
+        parts = GroupKFold(spec.folds).split(groups, groups=shuffled)
+    for fold, (_, test) in enumerate(parts):
+        number[test] = fold
+    return number
+
+
+def check_folds(folds: Sequence[Fold], y: np.ndarray, names: Sequence[str] | None = None) -> None:
+    """Check that each fold has measured values of each property on both sides.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+    y : ndarray of shape (n, t)
+        NaN where not measured.
+    names : sequence of str, optional
+        Names of the ``t`` properties, for the message.
+
+    Raises
+    ------
+    UserError
+        A part of a fold has no value of a property.
+    """
+    measured = ~np.isnan(np.asarray(y, dtype=float).reshape(len(y), -1))
+    names = list(names) if names is not None else [str(i) for i in range(measured.shape[1])]
+    for fold in folds:
+        for part, rows in (("training", fold.train), ("test", fold.test)):
+            for name, found in zip(names, measured[rows].any(axis=0), strict=True):
+                if not found:
+                    what = f"the {part} part has no value of '{name}'"
+                    where = f"repeat {fold.repeat + 1}, fold {fold.fold + 1}"
+                    raise UserError(what, where=where, fix="use fewer folds, another seed, or leave this target out")
+
+
+def folds_frame(folds: Sequence[Fold], keys: Sequence[str]) -> pd.DataFrame:
+    """Return the folds as a tidy table: key, repeat, and the fold in whose test part the polymer is."""
+    rows = [(key, f.repeat, f.fold) for f in folds for key in sorted({keys[i] for i in f.test})]
+    return pd.DataFrame(rows, columns=["key", "repeat", "fold"])
+
+
+def folds_digest(folds: Sequence[Fold], keys: Sequence[str]) -> str:
+    """Return the SHA-256 over key, repeat and fold; the order of the rows does not matter."""
+    text = folds_frame(folds, keys).to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save_folds(folds: Sequence[Fold], keys: Sequence[str], path: str | Path) -> str:
+    """Write the folds as CSV (key, repeat, fold) and return their digest."""
+    with whole_file(path) as temporary:
+        folds_frame(folds, keys).to_csv(temporary, index=False, lineterminator="\n")
+    return folds_digest(folds, keys)
+
+
+def load_folds(path: str | Path, keys: Sequence[str]) -> list[Fold]:
+    """Read folds and apply them to rows.
+
+    Parameters
+    ----------
+    path : str or Path
+        What :func:`save_folds` wrote.
+    keys : sequence of str
+        Canonical keys of the rows.
+
+    Raises
+    ------
+    UserError
+        The file is broken, or does not name exactly the polymers of the rows once in each repeat.
+    """
+    fix = "make the folds anew, or use the data they were made for"
+    try:
+        frame = pd.read_csv(path, dtype={"key": str, "repeat": int, "fold": int}, keep_default_na=False)
+        frame = frame[["key", "repeat", "fold"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"not a file of folds: {error}", where=str(path), fix=fix) from error
+    folds = []
+    for repeat, part in frame.groupby("repeat"):
+        number = dict(zip(part["key"], part["fold"], strict=True))
+        odd = sorted(set(number) ^ set(keys))
+        if odd or len(number) != len(part):
+            what = f"the polymers differ, such as '{odd[0]}'" if odd else "a polymer is in two folds of one repeat"
+            raise UserError(what, where=str(path), fix=fix)
+        rows = np.array([number[key] for key in keys])
+        for fold in sorted(set(number.values())):
+            folds.append(Fold(int(str(repeat)), int(fold), np.flatnonzero(rows != fold), np.flatnonzero(rows == fold)))
+    return folds

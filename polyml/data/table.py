@@ -1,0 +1,297 @@
+"""A table of polymers with measured properties, and what was refused on the way to it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyml.chem import RepeatUnit
+from polyml.data.catalog import data_path
+from polyml.data.duplicates import find_duplicates, merge_rows
+from polyml.data.files import whole_file
+from polyml.data.properties import Property
+from polyml.data.readers import cell_text, check_columns, find_smiles_column, free_names
+from polyml.data.rows import Row, open_rows
+from polyml.errors import RepeatUnitError, UserError
+from polyml.progress import track
+
+MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
+NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
+_RESERVED = ("line", "psmiles", "key")
+
+
+@dataclass(frozen=True, eq=False)
+class PolymerTable:
+    """Polymers with measured properties; one row a polymer once duplicates are merged.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Columns line, psmiles, key, the properties in user units (NaN where not measured), then the other columns of
+        the file. A merged row carries the line, spelling and other columns of its first row.
+    properties : tuple of Property
+        The targets, in the order of ``y``.
+    rejects : DataFrame
+        Columns line, psmiles, column, reason, detail: rows and single values that are not used. ``reason`` is a short
+        code to count by.
+    warnings : DataFrame
+        Same columns: values that are used but lie outside the plausible range, and notes on structures.
+    duplicates : DataFrame
+        One row a polymer that was written more than once: key, psmiles, lines, count, conflict, conflicts, and for
+        each property ``spread_<name>`` (largest minus smallest, modelled scale).
+    source : str
+        The file.
+    """
+
+    frame: pd.DataFrame
+    properties: tuple[Property, ...]
+    rejects: pd.DataFrame
+    warnings: pd.DataFrame
+    duplicates: pd.DataFrame
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the properties."""
+        return [item.name for item in self.properties]
+
+    @property
+    def psmiles(self) -> list[str]:
+        """Repeat units as written."""
+        return list(self.frame["psmiles"])
+
+    @property
+    def keys(self) -> list[str]:
+        """Canonical keys: equal for two spellings of one polymer."""
+        return list(self.frame["key"])
+
+    @property
+    def values(self) -> np.ndarray:
+        """Measured values ``(n, t)`` in user units, NaN where not measured."""
+        return self.frame[self.names].to_numpy(dtype=float)
+
+    @property
+    def y(self) -> np.ndarray:
+        """Measured values ``(n, t)`` on the modelled scale, NaN where not measured."""
+        values = self.values
+        columns = [item.to_model(values[:, i]) for i, item in enumerate(self.properties)]
+        return np.column_stack(columns) if columns else np.empty((len(self), 0))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over keys, values, units and transforms; the order of the rows does not matter."""
+        head = [f"{item.name}|{item.unit}|{item.transform}" for item in self.properties]
+        rows = zip(self.keys, self.values.tolist(), strict=True)
+        body = sorted("\t".join([key, *(repr(value) for value in values)]) for key, values in rows)
+        return hashlib.sha256("\n".join([*head, *body]).encode()).hexdigest()
+
+    @property
+    def reject_counts(self) -> dict[str, int]:
+        """How many rows or values were refused for each reason, most frequent first."""
+        return {str(reason): int(n) for reason, n in self.rejects["reason"].value_counts().items()}
+
+    def save_rejects(self, path: str | Path) -> None:
+        """Write the rejects as CSV."""
+        with whole_file(path) as temporary:
+            self.rejects.to_csv(temporary, index=False)
+
+    def check_targets(self, minimum: int = 2) -> None:
+        """Check that there is something to learn in every property.
+
+        Raises
+        ------
+        UserError
+            A property has fewer than ``minimum`` values, or all its values are equal.
+        """
+        for name, column in zip(self.names, self.values.T, strict=True):
+            measured = column[~np.isnan(column)]
+            if len(measured) < minimum:
+                what = f"the target '{name}' has {len(measured)} usable values, at least {minimum} are needed"
+                raise UserError(what, where=self.source or None, fix="measure more polymers, or leave this target out")
+            if np.ptp(measured) == 0:
+                what = f"the target '{name}' is constant: all {len(measured)} values are {measured[0]:g}"
+                raise UserError(what, where=self.source or None, fix="leave this target out: there is nothing to learn")
+
+
+class _Notes:
+    """Collect rejects or warnings as rows of one table."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str, str, str, str]] = []
+
+    def add(self, line: int, psmiles: str, column: str, reason: str, detail: str) -> None:
+        self.rows.append((line, psmiles, column, reason, detail))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        frame = pd.DataFrame(self.rows, columns=NOTE_COLUMNS)
+        return frame.astype({"line": int}).sort_values("line", kind="stable", ignore_index=True)
+
+
+def read_table(
+    path: str | Path,
+    properties: Sequence[Property],
+    *,
+    smiles_column: str | None = None,
+    merge_duplicates: bool = True,
+    conflict_tolerance: float = 0.5,
+) -> PolymerTable:
+    """Read polymers and their measured properties from a file.
+
+    A row whose structure is refused, and a row without any usable value, goes to the rejects. A value that is no
+    finite number, or not positive where the property is modelled as ``log10``, goes to the rejects with its column and
+    counts as not measured; its row stays when another property is measured.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, TSV, plain or gzipped, Parquet, ``-`` for standard input, or the name of an embedded set.
+    properties : sequence of Property
+        The targets; their names are columns of the file.
+    smiles_column : str, optional
+        Where the repeat units stand; found by name when not given.
+    merge_duplicates : bool
+        Merge the rows of one polymer, whatever frame, direction or multiple it is written in: the mean on the modelled
+        scale. They are reported either way.
+    conflict_tolerance : float
+        Duplicates conflict when their values spread by more than this many standard deviations of the property
+        (modelled scale).
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, a column is missing, bytes are not UTF-8, or no row is usable.
+    """
+    source = open_rows(data_path(path), smiles_column=smiles_column)
+    _check_properties(properties, source.where)
+    column = find_smiles_column(source.columns, smiles_column, where=source.where)
+    check_columns([item.name for item in properties], source.columns, where=source.where)
+    reader = _TableReader(source.columns, column, properties, source.where)
+    for row in track(source.rows, "Reading polymers"):
+        reader.add(row)
+    frame = reader.frame()
+    duplicates = find_duplicates(frame, properties, conflict_tolerance)
+    if merge_duplicates:
+        frame = merge_rows(frame, properties)
+    rejects, warnings = reader.rejects.frame, reader.warnings.frame
+    return PolymerTable(frame, tuple(properties), rejects, warnings, duplicates, source.where)
+
+
+def _check_properties(properties: Sequence[Property], where: str) -> None:
+    names = [item.name for item in properties]
+    if not names:
+        raise UserError("no target is named", where=where, fix="name the columns to predict, as --target COL")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"a target is named twice: {', '.join(twice)}", where=where, fix="name each target once")
+    reserved = sorted(set(names) & set(_RESERVED))
+    if reserved:
+        raise UserError(f"'{reserved[0]}' cannot be the name of a target", where=where, fix="rename the column")
+
+
+class _TableReader:
+    """Turn rows into polymers with values, noting what is refused."""
+
+    def __init__(self, columns: tuple[str, ...], column: str, properties: Sequence[Property], where: str) -> None:
+        self.where, self.smiles_column, self.properties = where, column, properties
+        self.smiles_at = columns.index(column)
+        self.value_at = [columns.index(item.name) for item in properties]
+        names = free_names(columns, column, reserved=_RESERVED)
+        self.others = {name: at for at, name in names.items() if at not in self.value_at}
+        self.rejects, self.warnings = _Notes(), _Notes()
+        self.records: list[dict[str, Any]] = []
+
+    def add(self, row: Row) -> None:
+        psmiles = cell_text(row.cells[self.smiles_at])
+        if row.reason == "not UTF-8":
+            raise UserError(row.detail, where=f"{self.where}, line {row.line}", fix="save the file as UTF-8")
+        if row.reason:
+            self.rejects.add(row.line, psmiles, "", row.reason, row.detail)
+            return
+        try:
+            unit = RepeatUnit.parse(psmiles)
+            key = unit.key
+        except RepeatUnitError as error:
+            self.rejects.add(row.line, psmiles, self.smiles_column, error.reason, error.what)
+            return
+        for note in unit.notes:
+            self.warnings.add(row.line, psmiles, self.smiles_column, "structure", note)
+        values = {
+            item.name: self._value(row, psmiles, item, at)
+            for item, at in zip(self.properties, self.value_at, strict=True)
+        }
+        if all(math.isnan(value) for value in values.values()):
+            self.rejects.add(row.line, psmiles, "", "no value", "no target has a usable value in this row")
+            return
+        others = {name: row.cells[at] for name, at in self.others.items()}
+        self.records.append({"line": row.line, "psmiles": psmiles, "key": key, **values, **others})
+
+    def _value(self, row: Row, psmiles: str, item: Property, at: int) -> float:
+        """Return the number in a cell, NaN when it is missing or refused."""
+        cell = row.cells[at]
+        text = cell_text(cell)
+        if text.lower() in MISSING:
+            return math.nan
+        value = None if isinstance(cell, bool) else parse_number(text)
+        if value is None:
+            self.rejects.add(row.line, psmiles, item.name, "not a number", f"'{text[:60]}' is not a number")
+            return math.nan
+        if item.outside_domain(value):
+            reason = "infinite" if math.isinf(value) else "not positive"
+            self.rejects.add(row.line, psmiles, item.name, reason, f"{text[:60]} has no {item.transform}")
+            return math.nan
+        if item.outside_range(value):
+            detail = f"{value:g} lies outside {_range(item)}"
+            self.warnings.add(row.line, psmiles, item.name, "outside the plausible range", detail)
+        return value
+
+    def frame(self) -> pd.DataFrame:
+        """Return the polymers as a table.
+
+        Raises
+        ------
+        UserError
+            There are none.
+        """
+        columns = ["line", "psmiles", "key", *(item.name for item in self.properties), *self.others]
+        if self.records:
+            return pd.DataFrame(self.records, columns=columns)
+        if not self.rejects.rows:
+            raise UserError("there are no rows below the header", where=self.where, fix="add at least one polymer")
+        counts = self.rejects.frame["reason"].value_counts()
+        text = ", ".join(f"{reason} ({n})" for reason, n in counts.items())
+        line, _, column, _, detail = self.rejects.rows[0]
+        first = f"the first one, line {line}{f', column {column}' if column else ''}: {detail}"
+        raise UserError(f"no row is usable: {text}", where=self.where, fix=first)
+
+
+def parse_number(text: str) -> float | None:
+    """Read a number as people write it in tables; None for anything else.
+
+    Examples
+    --------
+    >>> parse_number("1.5e3"), parse_number("1,5"), parse_number("1_000")
+    (1500.0, None, None)
+    """
+    try:
+        # Python reads 1_000 as a number; in a table it is a slip.
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def _range(item: Property) -> str:
+    low = "-∞" if item.lower is None else f"{item.lower:g}"
+    high = "∞" if item.upper is None else f"{item.upper:g}"
+    return f"the plausible range {low} to {high} {item.unit}".rstrip()
