@@ -13,21 +13,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rdkit import Chem
+import numpy as np
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
-from polyml.chem.repeat_unit import RepeatUnit
+from polyml.chem.repeat_unit import STEREO_BONDS, RepeatUnit
 
 HEAD, TAIL = 1, 2  # isotope labels that tell the two ends of a cut unit apart
 _LABELLED_STAR = re.compile(r"\[[12]\*\]")
-_STEREO_BONDS = {
-    Chem.BondStereo.STEREOZ,
-    Chem.BondStereo.STEREOE,
-    Chem.BondStereo.STEREOCIS,
-    Chem.BondStereo.STEREOTRANS,
-}
 
-Token = tuple[int, int, int]
+Token = tuple[int, int, float]
 
 
 @dataclass(frozen=True)
@@ -41,14 +36,16 @@ class Backbone:
         of the next unit.
     cuts : tuple of int
         ``i`` stands for the bond from ``path[i]`` to its successor; the last index is the bond across the period.
-    tokens : tuple of (int, int, int)
-        For each cut the segment that follows it: invariant of its first atom, number of path atoms, invariant of its
-        last atom.
+    forward, reverse : tuple of (int, int, float)
+        For each cut the segment that follows it, as seen in and against the direction of the path: invariant of its
+        first atom, number of path atoms, and a sum over all its atoms (side groups included) that weighs each atom's
+        invariant by the distance from the segment's first atom.
     """
 
     path: tuple[int, ...]
     cuts: tuple[int, ...]
-    tokens: tuple[Token, ...]
+    forward: tuple[Token, ...]
+    reverse: tuple[Token, ...]
 
     @classmethod
     def of(cls, unit: RepeatUnit) -> Backbone:
@@ -56,19 +53,17 @@ class Backbone:
         mol = unit.mol
         path = tuple(Chem.GetShortestPath(mol, unit.stars[0], unit.stars[1]))[1:-1]
         last = len(path) - 1
-        orders = {last: mol.GetAtomWithIdx(unit.stars[0]).GetBonds()[0].GetBondTypeAsDouble()}
+        orders = {}
         for i in range(last):
             bond = mol.GetBondBetweenAtoms(path[i], path[i + 1])
-            if not bond.IsInRing() and bond.GetStereo() not in _STEREO_BONDS:
+            if not bond.IsInRing() and not (unit.has_stereo and bond.GetStereo() in STEREO_BONDS):
                 orders[i] = bond.GetBondTypeAsDouble()
+        orders[last] = mol.GetAtomWithIdx(unit.stars[0]).GetBonds()[0].GetBondTypeAsDouble()
         lowest = min(orders.values())
-        cuts = tuple(sorted(i for i, order in orders.items() if order == lowest))
-        invariants = rdMolDescriptors.GetConnectivityInvariants(mol)
-        tokens = []
-        for cut, following in zip(cuts, (*cuts[1:], cuts[0] + len(path)), strict=True):
-            first, final = path[(cut + 1) % len(path)], path[following % len(path)]
-            tokens.append((invariants[first], following - cut, invariants[final]))
-        return cls(path=path, cuts=cuts, tokens=tuple(tokens))
+        cuts = tuple(i for i, order in orders.items() if order == lowest)
+        if len(cuts) == 1:
+            return cls(path, cuts, ((0, 0, 0.0),), ((0, 0, 0.0),))
+        return cls(path, cuts, *_segments(unit, path, cuts))
 
     def bond(self, cut: int) -> tuple[int, int]:
         """Return the two atoms of a cut, in the direction of the path."""
@@ -79,8 +74,7 @@ class Backbone:
         count = len(self.cuts)
         if count == 1:
             return [0]
-        forward = self.tokens * 2
-        reverse = tuple((b, n, a) for a, n, b in reversed(self.tokens)) * 2
+        forward, reverse = self.forward * 2, self.reverse[::-1] * 2
         words = [(forward[i : i + count], i) for i in range(count)]
         words += [(reverse[i : i + count], (count - i) % count) for i in range(count)]
         smallest = min(word for word, _ in words)
@@ -88,8 +82,30 @@ class Backbone:
 
     def periods(self) -> list[int]:
         """Return the numbers of segments after which the cyclic word repeats, smaller than the whole."""
-        count, word = len(self.tokens), self.tokens
-        return [p for p in range(1, count) if count % p == 0 and word == word[p:] + word[:p]]
+        word = self.forward
+        return [p for p in range(1, len(word)) if len(word) % p == 0 and word == word[p:] + word[:p]]
+
+
+def _segments(unit: RepeatUnit, path: Sequence[int], cuts: Sequence[int]) -> tuple[tuple[Token, ...], ...]:
+    """Describe the segments between successive cuts, the last cut being the bond across the period."""
+    invariants = rdMolDescriptors.GetConnectivityInvariants(unit.mol)
+    rows = Chem.GetDistanceMatrix(unit.mol)[list(path)]
+    ends = np.array(cuts)
+    starts = np.array((0, *(cut + 1 for cut in cuts[:-1])))
+    # An atom's nearest path atom lies in its own segment: every way out leads over the path.
+    segment = ends.searchsorted(rows.argmin(axis=0))
+    values = np.array(invariants, dtype=float)
+    values[list(unit.stars)] = 0.0
+    atoms = np.arange(len(values))
+    # Whole numbers below 2**53, so the sums are exact and do not depend on the order of atoms.
+    sums = [
+        np.bincount(segment, values * (2 * rows[end[segment], atoms] + 1) % 2147483647.0, len(cuts)).tolist()
+        for end in (starts, ends)
+    ]
+    forward = [(invariants[path[i]], j - i, total) for i, j, total in zip(starts.tolist(), cuts, sums[0], strict=True)]
+    reverse = [(invariants[path[j]], j - i, total) for i, j, total in zip(starts.tolist(), cuts, sums[1], strict=True)]
+    # The segment behind the bond across the period comes first along the path and last in the order of cuts.
+    return (*forward[1:], forward[0]), (*reverse[1:], reverse[0])
 
 
 def canonical_psmiles(unit: RepeatUnit) -> str:
@@ -99,12 +115,15 @@ def canonical_psmiles(unit: RepeatUnit) -> str:
 
         return canonical_ladder(unit)
     backbone = Backbone.of(unit)
+    if backbone.cuts[-1] != len(backbone.path) - 1:
+        # Written with a cut multiple bond although the chain has a lower one to cut: move there first.
+        return canonical_psmiles(RepeatUnit.from_mol(frame(unit, backbone, backbone.cuts[0])))
     best = backbone.best_cuts()
     if len(best) > 1:
         smaller = _primitive(unit, backbone, best[0])
         if smaller is not None:
             return canonical_psmiles(smaller)
-    if has_stereo(unit.mol):
+    if unit.has_stereo:
         strings = [text for i in best for text in _stereo_smiles(stereo_frame(unit, backbone, backbone.cuts[i]))]
         return _LABELLED_STAR.sub("*", min(strings))
     return min(Chem.MolToSmiles(frame(unit, backbone, backbone.cuts[i])) for i in best)
@@ -119,13 +138,6 @@ def multiplicity(unit: RepeatUnit) -> int:
     2
     """
     return unit.n_atoms // RepeatUnit.parse(unit.key).n_atoms
-
-
-def has_stereo(mol: Chem.Mol) -> bool:
-    """Return whether any atom or double bond carries a configuration."""
-    return any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()) or any(
-        bond.GetStereo() in _STEREO_BONDS for bond in mol.GetBonds()
-    )
 
 
 def frame(unit: RepeatUnit, backbone: Backbone, cut: int) -> Chem.Mol:
@@ -172,7 +184,8 @@ def stereo_frame(unit: RepeatUnit, backbone: Backbone, cut: int) -> Chem.Mol:
         parts.append(part)
     params = Chem.MolzipParams()
     params.label = Chem.MolzipLabel.Isotope
-    dimer = Chem.molzip(parts[0], parts[1], params)
+    with rdBase.BlockLogs():  # RDKit warns of the two outer stars, which stay
+        dimer = Chem.molzip(parts[0], parts[1], params)
     place = {atom.GetIntProp("origin"): atom.GetIdx() for atom in dimer.GetAtoms()}
     left, right = backbone.bond(cut)
     bonds = [(place[left + copy * size], place[right + copy * size]) for copy in (0, 1)]
@@ -216,7 +229,7 @@ def _primitive(unit: RepeatUnit, backbone: Backbone, start: int) -> RepeatUnit |
     periods = backbone.periods()
     if not periods:
         return None
-    stereo = has_stereo(unit.mol)
+    stereo = unit.has_stereo
     make = stereo_frame if stereo else frame
     turned = make(unit, backbone, backbone.cuts[start])
     first, last = backbone.bond(backbone.cuts[start])[::-1]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 from rdkit import Chem, rdBase
 
 from polyml.errors import RepeatUnitError
@@ -22,6 +21,13 @@ MAX_CHARACTERS = 4000
 _STAR = Chem.MolFromSmarts("[#0]")
 _BRACKET_STAR = re.compile(r"\[\d*\*(?::\d+)?\]|\[R\d*\]")
 _ANY_STAR = re.compile(r"\[\d*\*(?::\d+)?\]|\*")
+STEREO_BONDS = {
+    Chem.BondStereo.STEREOZ,
+    Chem.BondStereo.STEREOE,
+    Chem.BondStereo.STEREOCIS,
+    Chem.BondStereo.STEREOTRANS,
+}
+_ORDERS = {Chem.BondType.SINGLE: 1.0, Chem.BondType.DOUBLE: 2.0, Chem.BondType.TRIPLE: 3.0}
 _SPELLINGS = "write each attachment point as * (or [*], [1*], [*:1], [R1])"
 
 
@@ -53,6 +59,7 @@ class RepeatUnit:
     mol: Chem.Mol = field(repr=False)
     stars: tuple[int, ...] = field(repr=False)
     partners: tuple[int, ...] = field(repr=False)
+    has_stereo: bool = False
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -66,21 +73,31 @@ class RepeatUnit:
         """
         text = check_text(psmiles)
         mol, stars = read_mol(text)
+        stereo = ("@" in text or "/" in text or "\\" in text) and has_stereo(mol)
+        return cls.from_mol(mol, stars, psmiles=psmiles, stereo=stereo)
+
+    @classmethod
+    def from_mol(
+        cls, mol: Chem.Mol, stars: tuple[int, ...] | None = None, *, psmiles: str = "", stereo: bool | None = None
+    ) -> RepeatUnit:
+        """Build from a sanitised molecule with dummy atoms at its attachment points (found unless given)."""
+        stars = find_stars(mol) if stars is None else stars
+        stereo = has_stereo(mol) if stereo is None else stereo
+        psmiles = psmiles or Chem.MolToSmiles(mol)
         if len(stars) == 4:
             from polyml.chem.ladder import read_ladder
 
-            return read_ladder(psmiles, mol, stars)
-        orders = star_orders(mol, stars)
-        if orders[0] != orders[1]:
+            return read_ladder(psmiles, mol, stars, stereo)
+        (first, order), (second, other) = (attachment(mol, star) for star in stars)
+        if order != other:
             raise RepeatUnitError(
-                f"the two attachment points have different bond orders ({orders[0]:g} and {orders[1]:g})",
+                f"the two attachment points have different bond orders ({order:g} and {other:g})",
                 reason="bond orders",
                 fix="both bonds that cross the period must have one order: write *=CC=* or *CC*, not *=CC*",
             )
-        first, second = (attachment_atom(mol, star) for star in stars)
-        if {first, second} & set(stars):
+        if first in stars:
             raise RepeatUnitError("no atom between the attachment points", reason="no atoms")
-        return cls(psmiles=psmiles, mol=mol, stars=stars, partners=(second, first))
+        return cls(psmiles=psmiles, mol=mol, stars=stars, partners=(second, first), has_stereo=stereo)
 
     @property
     def is_ladder(self) -> bool:
@@ -152,7 +169,7 @@ def read_mol(text: str) -> tuple[Chem.Mol, tuple[int, ...]]:
         mol = Chem.MolFromSmiles(labelled)
     if mol is None:
         raise RepeatUnitError(_why_invalid(text), reason="invalid SMILES", fix="check brackets, ring closures, valences")
-    stars = tuple(match[0] for match in mol.GetSubstructMatches(_STAR))
+    stars = find_stars(mol)
     if len(stars) not in (2, 4):
         raise _wrong_count(len(stars))
     if "." in text and len(Chem.GetMolFrags(mol)) > 1:
@@ -161,12 +178,14 @@ def read_mol(text: str) -> tuple[Chem.Mol, tuple[int, ...]]:
         for atom in mol.GetAtoms():
             atom.SetAtomMapNum(0)
     for star in stars:
-        _check_star(mol.GetAtomWithIdx(star))
+        atom = mol.GetAtomWithIdx(star)
+        if stereo:
+            atom.SetIsotope(0)
+        _check_star(atom)
     return mol, stars
 
 
 def _check_star(atom: Chem.Atom) -> None:
-    atom.SetIsotope(0)
     if atom.GetDegree() != 1:
         raise RepeatUnitError(
             f"an attachment point has {atom.GetDegree()} bonds", reason="attachment points", fix="each * takes one bond"
@@ -177,28 +196,33 @@ def _check_star(atom: Chem.Atom) -> None:
         )
 
 
-def attachment_atom(mol: Chem.Mol, star: int) -> int:
-    """Return the atom bonded to a star."""
-    return int(mol.GetAtomWithIdx(star).GetNeighbors()[0].GetIdx())
+def find_stars(mol: Chem.Mol) -> tuple[int, ...]:
+    """Return the indices of the dummy atoms."""
+    return tuple(match[0] for match in mol.GetSubstructMatches(_STAR))
 
 
-_ORDERS = {Chem.BondType.SINGLE: 1.0, Chem.BondType.DOUBLE: 2.0, Chem.BondType.TRIPLE: 3.0}
+def has_stereo(mol: Chem.Mol) -> bool:
+    """Return whether any atom or double bond carries a configuration."""
+    return any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()) or any(
+        bond.GetStereo() in STEREO_BONDS for bond in mol.GetBonds()
+    )
 
 
-def star_orders(mol: Chem.Mol, stars: Sequence[int]) -> list[float]:
-    """Return the order of each attachment point's bond: 1, 2 or 3.
+def attachment(mol: Chem.Mol, star: int) -> tuple[int, float]:
+    """Return the atom bonded to a star and the order of the bond: 1, 2 or 3.
 
     Raises
     ------
     RepeatUnitError
         For any other kind of bond (aromatic, dative, quadruple).
     """
-    kinds = [mol.GetAtomWithIdx(star).GetBonds()[0].GetBondType() for star in stars]
-    if any(kind not in _ORDERS for kind in kinds):
+    bond = mol.GetAtomWithIdx(star).GetBonds()[0]
+    order = _ORDERS.get(bond.GetBondType())
+    if order is None:
         raise RepeatUnitError(
             "an attachment point has a bond that is not single, double or triple", reason="bond orders"
         )
-    return [_ORDERS[kind] for kind in kinds]
+    return bond.GetOtherAtomIdx(star), order
 
 
 def _wrong_count(count: int) -> RepeatUnitError:
@@ -218,8 +242,3 @@ def _why_invalid(text: str) -> str:
             return "not a valid SMILES"
         problems = [problem.Message() for problem in Chem.DetectChemistryProblems(raw)]
     return problems[0] if problems else "not a valid SMILES"
-
-
-def bond_orders(unit: RepeatUnit) -> np.ndarray:
-    """Return the matrix of bond orders of the unit as written, stars included, shape (n, n)."""
-    return np.asarray(Chem.GetAdjacencyMatrix(unit.mol, useBO=True, force=True))

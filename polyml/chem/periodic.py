@@ -1,0 +1,234 @@
+"""The infinite chain seen from one period.
+
+Two views give exactly periodic features. The *oligomer* joins enough units that nothing within a given number of bonds
+of its middle unit feels the chain ends; what is read off the middle atoms is what every unit of the infinite chain has.
+The *periodic graph* is the middle unit with the bonds that cross the period joined back onto the unit itself; a
+one-atom backbone gives an atom bonded to itself, twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
+
+from polyml.chem.repeat_unit import RepeatUnit, attachment
+
+AROMATIC = 12  # RDKit's number for the aromatic bond type; single, double and triple are 1, 2 and 3
+
+
+@dataclass(frozen=True)
+class Oligomer:
+    """A chain of units with stars at its ends.
+
+    Attributes
+    ----------
+    mol : rdkit.Chem.Mol
+    middle : ndarray of int, shape (n_atoms,)
+        Atom of ``mol`` in the middle unit for each atom of the repeat unit, stars left out, in the unit's order.
+    home : ndarray of int, shape (atoms of mol,)
+        Position of the same atom within the repeat unit; -1 for the stars at the chain ends.
+    """
+
+    mol: Chem.Mol
+    middle: np.ndarray
+    home: np.ndarray
+
+
+def oligomer(unit: RepeatUnit, reach: int) -> Oligomer:
+    """Join as many units as it takes that the chain ends are more than ``reach`` bonds away from the middle unit.
+
+    Examples
+    --------
+    >>> from polyml.chem import RepeatUnit
+    >>> chain = oligomer(RepeatUnit.parse("*CCO*"), reach=3)
+    >>> chain.mol.GetNumAtoms(), [chain.mol.GetAtomWithIdx(int(i)).GetSymbol() for i in chain.middle]
+    (11, ['C', 'C', 'O'])
+    """
+    side = -(-max(reach, 1) // _period_length(unit))
+    mol, home = join(unit, 2 * side + 1)
+    size = unit.n_atoms
+    middle = np.flatnonzero(home >= 0)[side * size : (side + 1) * size]
+    return Oligomer(mol=mol, middle=middle, home=home)
+
+
+def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray]:
+    """Join ``count`` units head to tail; return the sanitised chain and each atom's place in the unit (-1 for stars).
+
+    Configurations at the joints are not kept: nothing that reads oligomers uses them.
+    """
+    size, half = unit.mol.GetNumAtoms(), len(unit.stars) // 2
+    chain = unit.mol
+    for _ in range(count - 1):
+        chain = Chem.CombineMols(chain, unit.mol)
+    chain = Chem.RWMol(chain)
+    ends = [attachment(unit.mol, star) for star in unit.stars]
+    chain.BeginBatchEdit()
+    for copy in range(count - 1):
+        for k in range(half):
+            left, right = ends[half + k][0] + copy * size, ends[k][0] + (copy + 1) * size
+            chain.AddBond(left, right, _BOND_TYPES[ends[k][1]])
+            chain.RemoveAtom(unit.stars[half + k] + copy * size)
+            chain.RemoveAtom(unit.stars[k] + (copy + 1) * size)
+    chain.CommitBatchEdit()
+    place = np.full(size, -1)
+    inner = np.setdiff1d(np.arange(size), unit.stars)
+    place[inner] = np.arange(len(inner))
+    kept = np.ones((count, size), dtype=bool)
+    kept[:-1, list(unit.stars[half:])] = False
+    kept[1:, list(unit.stars[:half])] = False
+    Chem.SanitizeMol(chain)
+    return chain.GetMol(), np.tile(place, count)[kept.ravel()]
+
+
+_BOND_TYPES = {1.0: Chem.BondType.SINGLE, 2.0: Chem.BondType.DOUBLE, 3.0: Chem.BondType.TRIPLE}
+
+
+def _period_length(unit: RepeatUnit) -> int:
+    """Return the least number of bonds from an atom to its image in the next unit."""
+    half = len(unit.stars) // 2
+    return min(
+        len(Chem.GetShortestPath(unit.mol, head, tail)) - 2 for head in unit.stars[:half] for tail in unit.stars[half:]
+    )
+
+
+@dataclass(frozen=True)
+class PeriodicGraph:
+    """Atoms of one period and all bonds between them, those across the period included.
+
+    Attributes
+    ----------
+    invariants : ndarray of uint32, shape (n,)
+        RDKit's connectivity invariant of each atom (element, degree, hydrogens, charge, isotope, ring membership).
+    source, target : ndarray of int, shape (m,)
+        Both directions of every bond, sorted by source. A bond from an atom to its own image stands twice.
+    kind : ndarray of uint32, shape (m,)
+        Bond types as RDKit numbers them: 1, 2, 3 and 12 for aromatic.
+    """
+
+    invariants: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    kind: np.ndarray
+
+    @classmethod
+    def of(cls, unit: RepeatUnit) -> PeriodicGraph:
+        """Build the graph of a unit."""
+        if unit.is_ladder or attachment(unit.mol, unit.stars[0])[1] != 1.0:
+            return cls._from_oligomer(unit)
+        # A single bond between two units is in no ring and conjugates nothing into an aromatic ring, so each atom of the
+        # unit as written, star neighbours counted, is what it is in the chain.
+        orders = Chem.GetAdjacencyMatrix(unit.mol, useBO=True)
+        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(unit.mol), dtype=np.uint32)
+        return cls._assemble(orders, invariants, unit.stars, unit.partners)
+
+    @classmethod
+    def _assemble(
+        cls, orders: np.ndarray, invariants: np.ndarray, stars: Sequence[int], partners: Sequence[int]
+    ) -> PeriodicGraph:
+        goal = np.arange(len(orders))
+        goal[list(stars)] = partners
+        place = np.ones(len(orders), dtype=np.int64)
+        place[list(stars)] = 0
+        inner = place.astype(bool)
+        place = place.cumsum() - 1
+        source, target = orders.nonzero()
+        kept = inner[source]
+        source, target = source[kept], target[kept]
+        kind = orders[source, target]
+        kind = np.where(kind == 1.5, AROMATIC, kind).astype(np.uint32)
+        return cls(invariants[inner], place[source], place[goal[target]], kind)
+
+    @classmethod
+    def _from_oligomer(cls, unit: RepeatUnit) -> PeriodicGraph:
+        chain = oligomer(unit, reach=6)
+        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(chain.mol), dtype=np.uint32)
+        orders = np.asarray(Chem.GetAdjacencyMatrix(chain.mol, useBO=True))[chain.middle]
+        source, far = orders.nonzero()
+        kind = orders[source, far]
+        kind = np.where(kind == 1.5, AROMATIC, kind).astype(np.uint32)
+        return cls(invariants[chain.middle], source, chain.home[far], kind)
+
+
+@dataclass(frozen=True)
+class PeriodicBatch:
+    """Periodic graphs of many units in one set of arrays, to work on all atoms at once.
+
+    Attributes
+    ----------
+    invariants, source, target, kind : ndarray
+        As in :class:`PeriodicGraph`, with atoms numbered through.
+    owner : ndarray of int, shape (atoms,)
+        Which unit an atom belongs to.
+    sizes : ndarray of int, shape (n,)
+        Number of atoms of each unit.
+    """
+
+    invariants: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    kind: np.ndarray
+    owner: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, units: Sequence[RepeatUnit]) -> PeriodicBatch:
+        """Collect the graphs of units."""
+        graphs = [PeriodicGraph.of(unit) for unit in units]
+        sizes = np.array([len(graph.invariants) for graph in graphs], dtype=np.int64)
+        starts = np.cumsum(sizes) - sizes
+        shift = np.repeat(starts, [len(graph.source) for graph in graphs])
+
+        def stack(name: str, dtype: type) -> np.ndarray:
+            parts = [getattr(graph, name) for graph in graphs]
+            return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
+
+        return cls(
+            invariants=stack("invariants", np.uint32),
+            source=stack("source", np.int64) + shift,
+            target=stack("target", np.int64) + shift,
+            kind=stack("kind", np.uint32),
+            owner=np.repeat(np.arange(len(graphs)), sizes),
+            sizes=sizes,
+        )
+
+    def morgan(self, radius: int) -> list[np.ndarray]:
+        """Return the Morgan environment identifiers of every atom at radius 0 to ``radius``, each (atoms,) uint32.
+
+        They are RDKit's own numbers (redundant environments included) for an atom in the middle of a long chain: an
+        identifier is built from those of the neighbours one step before, so on the periodic graph it comes out as on
+        the infinite chain.
+
+        References
+        ----------
+        Rogers and Hahn, J. Chem. Inf. Model. 2010, 50, 742 (extended-connectivity fingerprints).
+        """
+        layers = [self.invariants]
+        degree = np.bincount(self.source, minlength=len(self.invariants))
+        slot = np.arange(len(self.source)) - np.repeat(np.cumsum(degree) - degree, degree)
+        width = int(degree.max(initial=0))
+        absent = np.uint64(0xFFFFFFFFFFFFFFFF)
+        for layer in range(radius):
+            # RDKit sorts neighbours by (bond type, identifier): one 64-bit number orders the pairs alike.
+            pairs = np.full((len(self.invariants), width), absent, dtype=np.uint64)
+            neighbour = layers[-1][self.target].astype(np.uint64)
+            pairs[self.source, slot] = (self.kind.astype(np.uint64) << np.uint64(32)) | neighbour
+            pairs.sort(axis=1)
+            code = np.full(len(self.invariants), layer, dtype=np.uint32)
+            code = _combine(code, layers[-1])
+            for column in range(width):
+                pair = pairs[:, column]
+                first, second = (pair >> np.uint64(32)).astype(np.uint32), pair.astype(np.uint32)
+                hashed = _combine(_combine(np.zeros_like(code), first), second)
+                code = np.where(column < degree, _combine(code, hashed), code)
+            layers.append(code)
+        return layers
+
+
+def _combine(seed: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Mix a value into a hash as RDKit does (boost's ``hash_combine`` on 32 bits)."""
+    mixed: np.ndarray = seed ^ (value + np.uint32(0x9E3779B9) + (seed << np.uint32(6)) + (seed >> np.uint32(2)))
+    return mixed
