@@ -246,7 +246,10 @@ def _primitive(unit: RepeatUnit, backbone: Backbone, start: int) -> RepeatUnit |
         by_neighbour = {turned.GetAtomWithIdx(s).GetNeighbors()[0].GetIdx(): s for s in stars}
         stars = (by_neighbour[first], by_neighbour[last]) if len(path) > 1 else stars
     turned = _labelled(turned, stars, (HEAD, TAIL))
-    offsets = [(backbone.cuts[(start + k) % len(backbone.cuts)] - backbone.cuts[start]) % len(path) for k in range(len(backbone.cuts))]
+    offsets = [
+        (backbone.cuts[(start + k) % len(backbone.cuts)] - backbone.cuts[start]) % len(path)
+        for k in range(len(backbone.cuts))
+    ]
     for period in periods:
         bonds = [(path[at - 1], path[at]) for at in offsets[period::period]]
         pieces = {Chem.MolToSmiles(piece) for piece in _cut(turned, bonds)}

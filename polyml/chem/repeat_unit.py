@@ -168,7 +168,9 @@ def read_mol(text: str) -> tuple[Chem.Mol, tuple[int, ...]]:
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(labelled)
     if mol is None:
-        raise RepeatUnitError(_why_invalid(text), reason="invalid SMILES", fix="check brackets, ring closures, valences")
+        raise RepeatUnitError(
+            _why_invalid(text), reason="invalid SMILES", fix="check brackets, ring closures, valences"
+        )
     stars = find_stars(mol)
     if len(stars) not in (2, 4):
         raise _wrong_count(len(stars))

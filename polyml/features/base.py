@@ -16,8 +16,8 @@ class Featurizer(TransformerMixin, BaseEstimator):
     """Turn repeat units into features that depend on the polymer alone.
 
     Two spellings of one polymer (a shifted frame, the reversed unit, a doubled unit) get the same features. A subclass
-    sets the class attributes and writes :meth:`featurize_unit`; this class reads the input, stacks the rows and names
-    the columns.
+    sets the class attributes and writes :meth:`featurize_unit` (or :meth:`featurize_units`, to work on many at once);
+    this class reads the input, stacks the rows and names the columns.
 
     Attributes
     ----------
@@ -25,14 +25,17 @@ class Featurizer(TransformerMixin, BaseEstimator):
         Name in the catalog.
     output_kind : {"array", "graph"}
         What :meth:`transform` returns: an array ``(n, d)`` or a list of ``torch_geometric.data.Data``.
+    costly : bool
+        Whether rows are worth keeping on disk between runs.
     """
 
     key: ClassVar[str]
     output_kind: ClassVar[str] = "array"
+    costly: ClassVar[bool] = False
 
-    @abstractmethod
     def featurize_unit(self, unit: RepeatUnit) -> Any:
         """Return the features of one repeat unit: a vector ``(d,)`` or one graph."""
+        return self.featurize_units([unit])[0]
 
     def fit(self, units: Sequence[RepeatUnit | str], y: object = None) -> Featurizer:
         """Do nothing: a featurizer here learns nothing from data. Scaling belongs to the models."""
@@ -45,11 +48,15 @@ class Featurizer(TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n, d), float32, or list of Data
         """
-        rows = [self.featurize_unit(unit) for unit in ensure_units(units)]
+        rows = self.featurize_units(ensure_units(units))
         if self.output_kind != "array":
             return rows
         width = len(self.get_feature_names_out())
         return np.asarray(rows, dtype=np.float32).reshape(len(rows), width)
+
+    def featurize_units(self, units: Sequence[RepeatUnit]) -> Any:
+        """Return the features of several units; a featurizer that works on many at once overrides this."""
+        return [self.featurize_unit(unit) for unit in units]
 
     @abstractmethod
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
