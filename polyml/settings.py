@@ -1,0 +1,105 @@
+"""Settings from the environment: folders, number of processes, and where runs are tracked.
+
+``POLYML_CACHE``
+    Folder for features and downloaded models; ``~/.cache/polyml`` when unset.
+``POLYML_JOBS``
+    Number of worker processes; all usable cores when unset.
+``MLFLOW_TRACKING_URI``
+    Where runs are tracked; the SQLite store ``mlruns/mlflow.db`` of the current folder when unset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyml.errors import UserError
+
+
+def cache_folder() -> Path:
+    """Return the folder for things that can be made again (``POLYML_CACHE``); it need not exist yet."""
+    value = os.environ.get("POLYML_CACHE", "").strip()
+    return Path(value).expanduser().absolute() if value else Path.home() / ".cache" / "polyml"
+
+
+def default_jobs() -> int:
+    """Return the number of worker processes (``POLYML_JOBS``, else every core this process may use).
+
+    Raises
+    ------
+    UserError
+        ``POLYML_JOBS`` is not a whole number of at least 1.
+    """
+    value = os.environ.get("POLYML_JOBS", "").strip()
+    if not value:
+        # The cores of the machine are not always ours: containers and batch queues give a part of them.
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(f"POLYML_JOBS is '{value}'", where="environment", fix="set it to a whole number, 1 or more")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """Where runs are tracked.
+
+    Attributes
+    ----------
+    uri : str
+        MLflow tracking URI.
+    artifacts : Path or None
+        Folder for the artifacts of new experiments; None leaves it to the server.
+    """
+
+    uri: str
+    artifacts: Path | None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server, not this process, holds the runs."""
+        return self.uri.startswith(("http://", "https://", "databricks"))
+
+    @property
+    def database(self) -> Path | None:
+        """File of a SQLite store, None for any other store."""
+        return _sqlite_file(self.uri)
+
+
+def tracking_store(uri: str | None = None) -> TrackingStore:
+    """Find the tracking store: ``uri`` if given, else ``MLFLOW_TRACKING_URI``, else SQLite in ``mlruns/``.
+
+    Nothing is created. The artifacts of a SQLite store lie in the folder ``artifacts`` beside the database, wherever
+    the process is started from.
+    """
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if not uri:
+        uri = sqlite_uri(Path.cwd() / "mlruns" / "mlflow.db")
+    database = _sqlite_file(uri)
+    return TrackingStore(uri, database.parent / "artifacts" if database else None)
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the SQLAlchemy URI of a SQLite file.
+
+    SQLAlchemy takes all after ``sqlite:///`` literally, so spaces stay and nothing is percent-encoded; a Windows path
+    is written with forward slashes.
+
+    Examples
+    --------
+    >>> sqlite_uri(Path("/data/my runs/mlflow.db"))
+    'sqlite:////data/my runs/mlflow.db'
+    """
+    if "?" in str(path):
+        raise UserError(
+            "a SQLite store cannot lie in a folder with '?' in its name",
+            where=str(path),
+            fix="work in another folder or set MLFLOW_TRACKING_URI",
+        )
+    return f"sqlite:///{path.absolute().as_posix()}"
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return Path(match[1]).absolute() if match and match[1] != ":memory:" else None
