@@ -1,0 +1,255 @@
+"""One model on one fold: train, predict, and keep the outcome in a file of its own.
+
+A finished fold is one Parquet file under ``folds/``: the out-of-fold predictions as rows, and the fingerprint, the
+times and the training history as JSON in the file's metadata. Files appear whole or not at all, so that a comparison
+that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polyml.data.files import whole_file
+from polyml.errors import UserError
+from polyml.evaluation.threads import limited_threads
+from polyml.models.base import PolymerModel, Prediction
+
+ModelFactory = Callable[..., PolymerModel]
+_META = b"polyml"
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """All that a process needs to train and score one model on one fold.
+
+    Attributes
+    ----------
+    model : str
+        Label of the model within the comparison.
+    key, params : str, dict
+        Model of the catalog and its parameters.
+    repeat, fold, seed : int
+    train, test : DataFrame
+        Rows with columns key and psmiles.
+    y_train, y_test : ndarray of shape (n, t)
+        Modelled scale, NaN where not measured. ``y_test`` is only written beside the predictions.
+    properties : tuple of str
+    path : Path
+        The file of this fold.
+    fingerprint : str
+        Digest of everything the outcome depends on.
+    factory : callable
+        ``make_model`` of the catalog.
+    threads : int
+        Threads the model may use.
+    """
+
+    model: str
+    key: str
+    params: Mapping[str, Any]
+    repeat: int
+    fold: int
+    seed: int
+    train: pd.DataFrame
+    test: pd.DataFrame
+    y_train: np.ndarray
+    y_test: np.ndarray
+    properties: tuple[str, ...]
+    path: Path
+    fingerprint: str
+    factory: ModelFactory
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class FoldRecord:
+    """What is known of a finished fold besides its predictions."""
+
+    fingerprint: str
+    seed: int
+    features: str
+    fit_seconds: float
+    predict_seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a model could not be scored: one line for the leaderboard, and the file with the traceback."""
+
+    model: str
+    repeat: int
+    fold: int
+    error: str
+    traceback: str
+
+
+def fold_seed(seed: int, repeat: int, fold: int) -> int:
+    """Derive the random state of a fold: the same for every model, different for every fold.
+
+    Examples
+    --------
+    >>> fold_seed(1, 0, 0) == fold_seed(1, 0, 0) != fold_seed(1, 0, 1)
+    True
+    """
+    return int(np.random.SeedSequence([seed, repeat, fold]).generate_state(1)[0] % (2**31))
+
+
+def file_stem(name: str) -> str:
+    """Turn a label into a file name, unique even where characters had to go.
+
+    Examples
+    --------
+    >>> file_stem("svm")
+    'svm'
+    >>> file_stem("SVM (RBF)")
+    'SVM_RBF-c4a1de'
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.")[:60]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return name if safe == name else f"{safe}-{digest}".lstrip("-")
+
+
+def fingerprint(**parts: object) -> str:
+    """Digest named parts; any order of keys gives the same digest."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def run_fold(task: FoldTask) -> Failure | None:
+    """Train and predict one fold and write its file; a failure of the model is returned, not raised.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written (a full or read-only disk).
+    """
+    try:
+        with limited_threads(task.threads), _recorded_warnings() as messages:
+            record, prediction = _fit_predict(task)
+    except Exception as error:  # whatever goes wrong inside a model belongs to that model alone
+        return Failure(task.model, task.repeat, task.fold, _one_line(error), traceback.format_exc())
+    record.warnings.extend(messages)
+    write_fold(task.path, _tidy(task, prediction), record)
+    return None
+
+
+def _fit_predict(task: FoldTask) -> tuple[FoldRecord, Prediction]:
+    model = make_seeded(task.factory, task.key, task.params, task.seed)
+    started = perf_counter()
+    model.fit(list(task.train["psmiles"]), task.y_train)
+    fitted = perf_counter()
+    prediction = model.predict_dist(list(task.test["psmiles"]))
+    predicted = perf_counter()
+    _check_prediction(prediction, task.y_test.shape)
+    random_state = model.get_params(deep=False).get("random_state")
+    record = FoldRecord(
+        fingerprint=task.fingerprint,
+        seed=task.seed if random_state is None else int(random_state),
+        features=features_of(model),
+        fit_seconds=round(fitted - started, 4),
+        predict_seconds=round(predicted - fitted, 4),
+        history=[dict(step) for step in getattr(model, "history_", None) or []],
+    )
+    return record, prediction
+
+
+def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed: int) -> PolymerModel:
+    """Make a model with ``random_state=seed``, unless the user set one or the model has none."""
+    model = factory(key, **params)
+    if "random_state" in model.get_params(deep=False) and "random_state" not in params:
+        model.set_params(random_state=seed)
+    return model
+
+
+def features_of(model: PolymerModel) -> str:
+    """Name what a model reads: its ``features`` parameter, or else its kind of input."""
+    features = model.get_params(deep=False).get("features")
+    if features is None or features == "":
+        return "" if model.input_kind == "none" else model.input_kind
+    items = [features] if isinstance(features, str) or not hasattr(features, "__iter__") else list(features)
+    return "+".join(item if isinstance(item, str) else getattr(item, "key", str(item)) for item in items)
+
+
+def _check_prediction(prediction: Prediction, shape: tuple[int, ...]) -> None:
+    if np.shape(prediction.mean) != shape:
+        raise ValueError(f"predicted an array of shape {np.shape(prediction.mean)}, expected {shape}")
+    bad = int((~np.isfinite(prediction.mean)).sum())
+    if bad:
+        raise ValueError(f"{bad} of {prediction.mean.size} predictions are not finite numbers")
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines[:2])[:300]
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _tidy(task: FoldTask, prediction: Prediction) -> pd.DataFrame:
+    """Lay predictions of shape (n, t) out as one row a polymer and property."""
+    n, t = task.y_test.shape
+    columns = {"y_true": task.y_test, "y_pred": prediction.mean, "std": prediction.std}
+    columns |= {"lower": prediction.lower, "upper": prediction.upper}
+    frame = pd.DataFrame(
+        {
+            "model": task.model,
+            "repeat": task.repeat,
+            "fold": task.fold,
+            "key": np.repeat(task.test["key"].to_numpy(object), t),
+            "psmiles": np.repeat(task.test["psmiles"].to_numpy(object), t),
+            "property": np.tile(np.array(task.properties, dtype=object), n),
+        }
+    )
+    return frame.assign(**{name: np.asarray(values, dtype=float).ravel() for name, values in columns.items()})
+
+
+@contextmanager
+def _recorded_warnings() -> Iterator[list[str]]:
+    """Collect distinct warnings instead of printing them across the progress bar."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            yield messages
+        finally:
+            texts = (f"{w.category.__name__}: {' '.join(str(w.message).split())[:200]}" for w in caught)
+            messages.extend(list(dict.fromkeys(texts))[:20])
+
+
+def write_fold(path: Path, predictions: pd.DataFrame, record: FoldRecord) -> None:
+    """Write the file of a fold, whole or not at all."""
+    table = pa.Table.from_pandas(predictions, preserve_index=False)
+    meta = json.dumps(record.__dict__, default=float).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: meta})
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_fold(path: Path) -> tuple[pd.DataFrame, FoldRecord]:
+    """Read what :func:`write_fold` wrote."""
+    table = pq.read_table(path)
+    return table.to_pandas(), FoldRecord(**json.loads(table.schema.metadata[_META]))
+
+
+def is_finished(task: FoldTask) -> bool:
+    """Tell whether the file of a fold is there and was made with the same options, data and version."""
+    try:
+        metadata = pq.read_schema(task.path).metadata or {}
+        return bool(json.loads(metadata[_META])["fingerprint"] == task.fingerprint)
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return False  # not there, damaged, or of another program: the fold is computed anew

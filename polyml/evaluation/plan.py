@@ -1,0 +1,228 @@
+"""What a comparison is made of, checked before anything trains."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import polyml
+from polyml.config import ModelSpec
+from polyml.errors import PolymlError, UserError, unknown_name
+from polyml.evaluation.folds import FoldTask, ModelFactory, file_stem, fingerprint, fold_seed, make_seeded
+from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
+from polyml.evaluation.results import Entry
+
+if TYPE_CHECKING:
+    from polyml.data.splits import Fold, SplitSpec
+    from polyml.data.table import PolymerTable
+
+PROTOCOLS: Mapping[str, str] = {
+    "honest": "folds grouped by polymer, the same for every model; test folds are never seen by training or selection",
+}
+"""How scores are made, in words, by name."""
+
+_LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightning", "lightgbm")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked comparison, ready to run.
+
+    Attributes
+    ----------
+    name, folder
+        Name of the comparison and where it is kept.
+    specs, entries
+        The models, and what the leaderboard says of each, in the same order.
+    tasks : tuple of FoldTask
+        Every model on every fold, ordered by model, repeat and fold.
+    accelerated : frozenset of str
+        Labels of the models that train on a CUDA device if there is one.
+    folds : tuple of Fold
+    properties, ratios, metrics
+    scales : dict
+        Modelled scale of each property and ratio.
+    options : dict
+        Everything the numbers depend on, and the versions of the libraries.
+    """
+
+    name: str
+    folder: Path
+    specs: tuple[ModelSpec, ...]
+    entries: tuple[Entry, ...]
+    tasks: tuple[FoldTask, ...]
+    accelerated: frozenset[str]
+    folds: tuple[Fold, ...]
+    properties: tuple[str, ...]
+    ratios: tuple[Ratio, ...]
+    metrics: tuple[Metric, ...]
+    scales: dict[str, str]
+    options: dict[str, Any]
+
+
+def make_plan(
+    table: PolymerTable,
+    specs: Sequence[ModelSpec],
+    split: SplitSpec,
+    folder: Path,
+    *,
+    metrics: Sequence[str],
+    ratios: Iterable[Ratio | Sequence[str] | str],
+    seed: int,
+    protocol: str,
+    name: str | None,
+    threads: int,
+    factory: ModelFactory | None,
+) -> Plan:
+    """Check names, data and folds, and lay out the work; see :func:`polyml.evaluation.compare.compare`."""
+    if protocol not in PROTOCOLS:
+        raise unknown_name("protocol", protocol, PROTOCOLS)
+    chosen = make_metrics(metrics)
+    derived = make_ratios(ratios, {prop.name: prop.transform for prop in table.properties})
+    make = factory or _catalog_factory()
+    entries, accelerated = _make_entries(specs, make)
+    folds = _checked_folds(table, split)
+    basis = {"seed": seed, "data": table.digest, "properties": _properties(table), "polyml": polyml.__version__}
+    tasks = [
+        _make_task(spec, table, fold, seed=seed, folder=folder, threads=threads, factory=make, basis=basis)
+        for spec in specs
+        for fold in folds
+    ]
+    options = {
+        "name": name or folder.name,
+        "protocol": {protocol: PROTOCOLS[protocol]},
+        "data": {"digest": table.digest, "polymers": len(table.frame), "rejects": len(table.rejects)},
+        "properties": basis["properties"],
+        "split": split.model_dump(mode="json"),
+        "seed": seed,
+        "threads": threads,
+        "metrics": [metric.name for metric in chosen],
+        "ratios": [ratio.name for ratio in derived],
+        "models": [{"label": spec.label, "key": spec.key, "params": dict(spec.params)} for spec in specs],
+        "versions": _versions(),
+    }
+    return Plan(
+        name=name or folder.name,
+        folder=folder,
+        specs=tuple(specs),
+        entries=entries,
+        tasks=tuple(tasks),
+        accelerated=accelerated,
+        folds=tuple(folds),
+        properties=tuple(prop.name for prop in table.properties),
+        ratios=tuple(derived),
+        metrics=tuple(chosen),
+        scales=_scales(table) | {ratio.name: f"log10({ratio.name})" for ratio in derived},
+        options=options,
+    )
+
+
+def _catalog_factory() -> ModelFactory:
+    from polyml.models.catalog import make_model
+
+    return make_model
+
+
+def _make_entries(specs: Sequence[ModelSpec], factory: ModelFactory) -> tuple[tuple[Entry, ...], frozenset[str]]:
+    """Make each model once, so that a wrong name or parameter is found before anything trains."""
+    if not specs:
+        raise UserError("no model to compare", fix="name at least one model")
+    stems = Counter(file_stem(spec.label) for spec in specs)
+    for spec in specs:
+        if stems[file_stem(spec.label)] > 1:
+            raise UserError(f"two models are called '{spec.label}'", fix="give each a name of its own")
+    entries, accelerated = [], set()
+    for spec in specs:
+        try:
+            model = make_seeded(factory, spec.key, spec.params, seed=0)
+        except UserError:
+            raise
+        except Exception:  # a missing library, say: the folds will fail and show it on the leaderboard
+            entries.append(Entry(spec.label, spec.key))
+            continue
+        entries.append(Entry(spec.label, spec.key, model.family))
+        if getattr(model, "uses_torch", False):
+            accelerated.add(spec.label)
+    return tuple(entries), frozenset(accelerated)
+
+
+def _checked_folds(table: PolymerTable, split: SplitSpec) -> list[Fold]:
+    """Make the folds and refuse those on which no honest score can be computed."""
+    from polyml.data.splits import check_folds, make_folds
+
+    table.check_targets()
+    folds = make_folds(table, split)
+    check_folds(folds, table.y, [prop.name for prop in table.properties])
+    keys = np.asarray(table.keys, dtype=object)
+    for fold in folds:
+        shared = set(keys[fold.train]) & set(keys[fold.test])
+        if shared:
+            where = f"repeat {fold.repeat + 1}, fold {fold.fold + 1}"
+            raise PolymlError(f"{where}: {len(shared)} polymers are in both the training and the test part")
+    return folds
+
+
+def _make_task(
+    spec: ModelSpec,
+    table: PolymerTable,
+    fold: Fold,
+    *,
+    seed: int,
+    folder: Path,
+    threads: int,
+    factory: ModelFactory,
+    basis: Mapping[str, Any],
+) -> FoldTask:
+    rows = table.frame[["key", "psmiles"]]
+    train, test = (rows.iloc[part].reset_index(drop=True) for part in (fold.train, fold.test))
+    members = [hashlib.sha256(part.to_csv(index=False).encode()).hexdigest() for part in (train, test)]
+    y = table.y
+    return FoldTask(
+        model=spec.label,
+        key=spec.key,
+        params=dict(spec.params),
+        repeat=fold.repeat,
+        fold=fold.fold,
+        seed=fold_seed(seed, fold.repeat, fold.fold),
+        train=train,
+        test=test,
+        y_train=y[fold.train],
+        y_test=y[fold.test],
+        properties=tuple(prop.name for prop in table.properties),
+        path=folder / "folds" / f"{file_stem(spec.label)}-r{fold.repeat}-f{fold.fold}.parquet",
+        fingerprint=fingerprint(
+            key=spec.key, params=dict(spec.params), repeat=fold.repeat, fold=fold.fold, members=members, **basis
+        ),
+        factory=factory,
+        threads=threads,
+    )
+
+
+def _properties(table: PolymerTable) -> list[dict[str, Any]]:
+    return [prop.model_dump(mode="json") for prop in table.properties]
+
+
+def _scales(table: PolymerTable) -> dict[str, str]:
+    """Name the modelled scale of each property."""
+    return {
+        prop.name: f"{prop.transform}({prop.unit or prop.name})" if prop.transform != "identity" else prop.unit
+        for prop in table.properties
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"polyml": polyml.__version__, "python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return versions

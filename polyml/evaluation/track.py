@@ -1,0 +1,155 @@
+"""What a comparison tells the tracker: one parent run, one child run a model.
+
+The id of the parent run and the models already reported stand in ``tracking.json`` in the comparison's folder, so that
+a continued comparison goes on in the same run and reports no model twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from polyml.evaluation.folds import fingerprint
+from polyml.evaluation.results import ModelOutcome, Results, write_json
+
+if TYPE_CHECKING:
+    from polyml.data.table import PolymerTable
+    from polyml.tracking import Tracker
+
+FILES = ("compare.json", "results.csv", "paired_tests.csv", "splits.csv", "rejects.csv", "duplicates.csv")
+"""Files of the folder that are kept with the parent run, besides the leaderboard."""
+
+
+class ComparisonTracking:
+    """Report a comparison to a tracker, or to nobody when there is none.
+
+    Parameters
+    ----------
+    tracker : Tracker or None
+    folder : Path
+        The comparison's folder.
+    """
+
+    def __init__(self, tracker: Tracker | None, folder: Path) -> None:
+        self.tracker, self.folder = tracker, folder
+        self._state: dict[str, Any] = {"run_id": None, "models": {}}
+
+    @contextmanager
+    def comparison(self, table: PolymerTable, options: Mapping[str, Any]) -> Iterator[ComparisonTracking]:
+        """Open the parent run, the one of an earlier call if the store still knows it."""
+        if self.tracker is None:
+            yield self
+            return
+        self._state |= _read_state(self.folder / "tracking.json")
+        known = self._state["run_id"]
+        if known and not self.tracker.has_run(known):
+            known = None  # another store, or deleted there: begin anew
+        params = {name: options[name] for name in ("seed", "split", "metrics", "ratios", "threads", "jobs")}
+        params |= {"protocol": next(iter(options["protocol"])), "models": [m["label"] for m in options["models"]]}
+        tags = {"polyml.stage": "compare", "polyml.data_digest": options["data"]["digest"]}
+        with self.tracker.parent_run(options["name"], params, tags, run_id=known) as run_id:
+            if run_id != known:  # a new run knows none of the models
+                self._state = {"run_id": run_id, "models": {}}
+                self.tracker.log_dataset(table.frame, options["name"], table.digest, table.source)
+            self._save()
+            yield self
+
+    def log_model(self, outcome: ModelOutcome) -> None:
+        """Report one model in a child run: scores per fold and their means, parameters, curves and plots."""
+        label = outcome.entry.label
+        mark = fingerprint(folds=outcome.fingerprints, failed=outcome.failure is not None)
+        if self.tracker is None or self._state["models"].get(label) == mark:
+            return
+        params = {"model": outcome.entry.key, "family": outcome.entry.family, **outcome.params}
+        tags = {"polyml.model": outcome.entry.key, "polyml.family": outcome.entry.family}
+        with self.tracker.child_run(label, params, tags):
+            if outcome.failure is not None:
+                self.tracker.log_text(outcome.failure.traceback, "error.txt")
+                self.tracker.mark_failed(outcome.failure.error)
+            else:
+                self._log_scores(self.tracker, outcome)
+                self._log_curves(self.tracker, outcome)
+        self._state["models"][label] = mark
+        self._save()
+
+    def _log_scores(self, tracker: Tracker, outcome: ModelOutcome) -> None:
+        scores = outcome.scores
+        tracker.log_metrics(mean_scores(scores))
+        folds = scores.drop_duplicates(["repeat", "fold"])
+        tracker.log_metrics({name: float(folds[name].mean()) for name in ("fit_seconds", "predict_seconds")})
+        for step, (_, part) in enumerate(scores.groupby(["repeat", "fold"], sort=True)):
+            rows = zip(part["metric"], part["property"], part["score"], strict=True)
+            tracker.log_metrics({f"folds/{metric_name(m, prop)}": float(s) for m, prop, s in rows}, step=step)
+        tracker.log_table(outcome.predictions, "predictions.csv")
+        if outcome.warnings:
+            tracker.log_text("\n".join(outcome.warnings), "warnings.txt")
+
+    def _log_curves(self, tracker: Tracker, outcome: ModelOutcome) -> None:
+        from polyml.report.plots import learning_curves, parity, residuals
+
+        figures = {"Parity": parity(outcome.predictions), "Residuals": residuals(outcome.predictions)}
+        if len(outcome.history):
+            figures["Learning curves"] = learning_curves(outcome.history)
+            for where, rows in _curves(outcome.history):
+                tracker.log_history(rows, prefix=f"training/{where}/")
+        tracker.log_figures(figures, "plots.html", title=outcome.entry.label)
+
+    def finish(self, results: Results) -> None:
+        """Add the tables, the leaderboard and the best scores to the parent run."""
+        if self.tracker is None:
+            return
+        from polyml.report.html import leaderboard_page
+
+        board = results.leaderboard()
+        self.tracker.log_table(board, "leaderboard.csv")
+        self.tracker.log_text(leaderboard_page(board), "leaderboard.html")
+        self.tracker.log_files([self.folder / name for name in FILES], "tables")
+        if len(results.frame):
+            best = results.frame[results.frame["model"] == results.best()]
+            self.tracker.set_tags({"polyml.best_model": results.best()})
+            self.tracker.log_metrics({f"best/{name}": value for name, value in mean_scores(best).items()})
+
+    def _save(self) -> None:
+        if self._state["run_id"]:  # a tracker that records nothing has no run to come back to
+            write_json(self.folder / "tracking.json", self._state)
+
+
+def mean_scores(scores: pd.DataFrame) -> dict[str, float]:
+    """Average scores over folds, named ``rmse/O2``; scores that are not defined are left out."""
+    means = scores.groupby(["metric", "property"], sort=False)["score"].mean().dropna().reset_index()
+    rows = zip(means["metric"], means["property"], means["score"], strict=True)
+    return {metric_name(metric, prop): float(value) for metric, prop, value in rows}
+
+
+def metric_name(metric: str, prop: str) -> str:
+    """Name a score for the tracker, which groups by what stands before a slash.
+
+    Examples
+    --------
+    >>> metric_name("rmse", "O2/N2")
+    'rmse/O2_over_N2'
+    """
+    return f"{metric}/{prop.replace('/', '_over_')}"
+
+
+def _curves(history: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Divide a history into curves: one a repeat and fold, and whatever else tells members or phases apart."""
+    words = [name for name in history.columns if not pd.api.types.is_numeric_dtype(history[name])]
+    by = ["repeat", "fold", *(name for name in ("member", "phase", *words) if name in history.columns)]
+    by = list(dict.fromkeys(by))
+    for values, rows in history.groupby(by, sort=False, dropna=False):
+        where = "_".join(f"{name}{value}" for name, value in zip(by, values, strict=True))
+        yield where, [{str(k): v for k, v in row.items()} for row in rows.drop(columns=by).to_dict("records")]
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text("utf-8"))
+        return {"run_id": state["run_id"], "models": dict(state["models"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # the first call, or a damaged note: a new run is begun
