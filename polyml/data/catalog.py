@@ -124,7 +124,7 @@ def data_path(source: str | Path) -> Path:
         Neither a file nor a known name.
     """
     path = Path(source)
-    if str(source) == "-" or path.is_file():
+    if str(source) == "-" or (path.exists() and not path.is_dir()):
         return path
     if str(source) in EMBEDDED:
         return embedded_path(str(source))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from rdkit import Chem
@@ -13,6 +14,7 @@ from polyml.errors import RepeatUnitError
 CLUSTERS_PER_FOLD = 8
 
 
+@lru_cache(maxsize=100_000)
 def scaffold(psmiles: str) -> str:
     """Return the periodic Murcko scaffold of a polymer, as canonical pSMILES.
 
@@ -30,14 +32,13 @@ def scaffold(psmiles: str) -> str:
     """
     molecule = Chem.RWMol(RepeatUnit.parse(psmiles).mol)
     Chem.RemoveStereochemistry(molecule)
-    while True:
-        ends = [atom.GetIdx() for atom in molecule.GetAtoms() if _is_side_end(atom)]
-        if not ends:
-            break
-        for index in sorted(ends, reverse=True):
-            for neighbor in molecule.GetAtomWithIdx(index).GetNeighbors():
-                _take_hydrogen(neighbor)
-            molecule.RemoveAtom(index)
+    kept = _skeleton(molecule)
+    for index in reversed(range(molecule.GetNumAtoms())):
+        if index in kept:
+            continue
+        for neighbor in molecule.GetAtomWithIdx(index).GetNeighbors():
+            _take_hydrogen(neighbor)
+        molecule.RemoveAtom(index)
     molecule.UpdatePropertyCache(strict=False)
     try:
         return RepeatUnit.parse(Chem.MolToSmiles(molecule)).key
@@ -46,11 +47,16 @@ def scaffold(psmiles: str) -> str:
         return RepeatUnit.parse(psmiles).key
 
 
-def _is_side_end(atom: Chem.Atom) -> bool:
-    """Tell the last atom of a side chain; a terminal atom with a multiple bond belongs to the skeleton."""
-    if atom.GetAtomicNum() == 0 or atom.GetDegree() != 1 or atom.IsInRing():
-        return False
-    return atom.GetBonds()[0].GetBondType() == Chem.BondType.SINGLE
+def _skeleton(molecule: Chem.Mol) -> set[int]:
+    """Return the atoms of rings, of chains between rings and attachment points, and those double-bonded to them."""
+    kept = {atom.GetIdx() for atom in molecule.GetAtoms()}
+    stars = {atom.GetIdx() for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 0}
+    neighbors = {i: {atom.GetIdx() for atom in molecule.GetAtomWithIdx(i).GetNeighbors()} for i in kept}
+    while ends := {i for i in kept - stars if len(neighbors[i] & kept) < 2}:
+        kept -= ends
+    multiple = [bond for bond in molecule.GetBonds() if bond.GetBondTypeAsDouble() > 1]
+    pairs = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in multiple]
+    return kept | {i for pair in pairs if kept & set(pair) for i in pair}
 
 
 def _take_hydrogen(atom: Chem.Atom) -> None:

@@ -10,8 +10,9 @@ import csv
 import gzip
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -34,6 +35,7 @@ SMILES_NAMES = (
 )
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _BOM = b"\xef\xbb\xbf"
+Close = Callable[[], object]
 
 
 class Row(NamedTuple):
@@ -71,9 +73,12 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
         The file is missing, empty, of an unknown format, or its header is broken.
     """
     if str(path) == "-":
-        return _open_text(sys.stdin.buffer, "standard input", "guess", smiles_column)
+        return _open_text(sys.stdin.buffer, "standard input", "guess", smiles_column, close=lambda: None)
     path = Path(path)
     _check_file(path)
+    if not path.is_file():  # a pipe, as the shell's <(command)
+        handle: Any = path.open("rb")
+        return _open_text(handle, str(path), "guess", smiles_column, close=handle.close)
     if path.suffix.lower() in (".parquet", ".pq"):
         return _open_parquet(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -81,8 +86,8 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
     ending = (suffixes[-2:-1] if zipped else suffixes[-1:]) or [""]
     if ending[0] not in TEXT_FORMATS:
         raise UserError(f"unknown format '{''.join(suffixes[-2:])}'", where=str(path), fix=f"polyml reads {FORMATS}")
-    handle: Any = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 - closed when the rows end
-    return _open_text(handle, str(path), TEXT_FORMATS[ending[0]], smiles_column)
+    handle = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 - closed when the rows end
+    return _open_text(handle, str(path), TEXT_FORMATS[ending[0]], smiles_column, close=handle.close)
 
 
 def _check_file(path: Path) -> None:
@@ -90,11 +95,13 @@ def _check_file(path: Path) -> None:
         raise UserError("this is a folder, not a data file", where=str(path), fix="give the path of a file in it")
     if not path.exists():
         raise UserError("there is no such file", where=str(path), fix="check the path")
+    if not path.is_file():
+        return
     try:
         path.open("rb").close()
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path), fix="check its permissions") from error
-    if path.is_file() and path.stat().st_size == 0:
+    if path.stat().st_size == 0:
         raise UserError("the file is empty", where=str(path), fix="give a header line and at least one row")
 
 
@@ -135,7 +142,7 @@ class _Lines:
         return found
 
 
-def _open_text(handle: BinaryIO, where: str, kind: str, smiles_column: str | None) -> Source:
+def _open_text(handle: BinaryIO, where: str, kind: str, smiles_column: str | None, close: Close) -> Source:
     lines = _Lines(handle, where)
     stream = iter(lines)
     first = next(stream, None)
@@ -143,13 +150,8 @@ def _open_text(handle: BinaryIO, where: str, kind: str, smiles_column: str | Non
         raise UserError("the file is empty", where=where, fix="give a header line and at least one row")
     kind = _guess(first, smiles_column) if kind == "guess" else kind
     if kind == "smi":
-        return _open_smi(_chain(first, stream), lines)
-    return _open_csv(_chain(first, stream), lines, _DELIMITERS[kind])
-
-
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+        return _open_smi(chain([first], stream), lines, close)
+    return _open_csv(chain([first], stream), lines, _DELIMITERS[kind], close)
 
 
 def _guess(first: str, smiles_column: str | None) -> str:
@@ -166,7 +168,7 @@ def plain_name(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _open_smi(stream: Iterator[str], lines: _Lines) -> Source:
+def _open_smi(stream: Iterator[str], lines: _Lines, close: Close) -> Source:
     def rows() -> Iterator[Row]:
         for text in stream:
             number = lines.number
@@ -177,10 +179,10 @@ def _open_smi(stream: Iterator[str], lines: _Lines) -> Source:
             cells = (words[0], words[1].strip() if len(words) > 1 else "")
             yield Row(number, cells, "not UTF-8" if fault else "", fault)
 
-    return Source(lines.where, ("psmiles", "name"), _closing(rows(), lines.handle))
+    return Source(lines.where, ("psmiles", "name"), _closing(rows(), close))
 
 
-def _open_csv(stream: Iterator[str], lines: _Lines, delimiter: str) -> Source:
+def _open_csv(stream: Iterator[str], lines: _Lines, delimiter: str, close: Close) -> Source:
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
     header: list[str] = []
     try:
@@ -189,7 +191,8 @@ def _open_csv(stream: Iterator[str], lines: _Lines, delimiter: str) -> Source:
     except StopIteration:
         raise UserError("the file holds only blank lines", where=lines.where, fix="give a header and rows") from None
     except csv.Error as error:
-        raise UserError(f"the header cannot be read: {error}", where=f"{lines.where}, line 1") from error
+        fix = "check its quotes, and save the file with usual line ends"
+        raise UserError(f"the header cannot be read: {error}", where=f"{lines.where}, line 1", fix=fix) from error
     fault = lines.fault(1, lines.number)
     if fault:
         raise UserError(fault, where=f"{lines.where}, line 1", fix="save the file as UTF-8")
@@ -197,7 +200,7 @@ def _open_csv(stream: Iterator[str], lines: _Lines, delimiter: str) -> Source:
     if len(columns) == 1 and ";" in columns[0]:
         fix = "save the table with commas, or with tabs as .tsv"
         raise UserError("the columns are separated by semicolons", where=f"{lines.where}, line 1", fix=fix)
-    return Source(lines.where, columns, _closing(_csv_rows(reader, lines, len(columns)), lines.handle))
+    return Source(lines.where, columns, _closing(_csv_rows(reader, lines, len(columns)), close))
 
 
 def _csv_rows(reader: Any, lines: _Lines, width: int) -> Iterator[Row]:
@@ -223,15 +226,13 @@ def _csv_rows(reader: Any, lines: _Lines, width: int) -> Iterator[Row]:
 
 
 def _broken_row(error: csv.Error, start: int, lines: _Lines, width: int) -> Row:
-    """Pass on a row that is too long; an unbalanced quote swallows the rows after it and cannot be passed over."""
-    if "field limit" in str(error) and lines.number == start:
-        return Row(start, ("",) * width, "too long", f"a field is longer than {csv.field_size_limit()} characters")
-    where = f"{lines.where}, line {start}"
-    if "new-line" in str(error):
-        raise UserError("a carriage return stands inside the line", where=where, fix="save with usual line ends")
-    raise UserError(
-        f"a quote is not balanced ({error})", where=where, fix="close the quote, or double it inside a field"
-    )
+    """Pass on a row that is broken in itself; a quote left open swallows the rows after it and ends the reading."""
+    if lines.number == start and "end of data" not in str(error):
+        long = "field limit" in str(error)
+        detail = f"a field is longer than {csv.field_size_limit()} characters" if long else str(error)
+        return Row(start, ("",) * width, "too long" if long else "quotes", detail)
+    fix = "close the quote, or double it inside a field"
+    raise UserError(f"a quote is not balanced ({error})", where=f"{lines.where}, line {start}", fix=fix)
 
 
 def _fit(cells: list[str], width: int) -> list[str]:
@@ -268,12 +269,11 @@ def _open_parquet(path: Path) -> Source:
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"damaged after row {number}: {str(error).splitlines()[0]}", where=str(path)) from error
 
-    return Source(str(path), columns, _closing(rows(), file))
+    return Source(str(path), columns, _closing(rows(), file.close))
 
 
-def _closing(rows: Iterator[Row], handle: Any) -> Generator[Row, None, None]:
+def _closing(rows: Iterator[Row], close: Close) -> Generator[Row, None, None]:
     try:
         yield from rows
     finally:
-        if handle is not sys.stdin.buffer:
-            handle.close()
+        close()

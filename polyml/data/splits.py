@@ -88,11 +88,11 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
     """
     keys = np.asarray(_keys_of(polymers), dtype=object)
     unique, position = np.unique(keys.astype(str), return_inverse=True)
-    groups = _groups(list(unique), spec)
-    _check_count(groups, spec, len(keys), len(unique))
     folds = []
     for repeat in range(spec.repeats):
         seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
+        groups = _groups([str(key) for key in unique], spec, seed)
+        _check_count(groups, spec, len(keys), len(unique))
         number = _assign(groups, spec, seed)[position]
         for fold in range(spec.folds):
             folds.append(Fold(repeat, fold, np.flatnonzero(number != fold), np.flatnonzero(number == fold)))
@@ -108,7 +108,7 @@ def _keys_of(polymers: PolymerTable | Sequence[str]) -> list[str]:
     return [RepeatUnit.parse(item).key for item in polymers]
 
 
-def _groups(keys: list[str], spec: SplitSpec) -> np.ndarray:
+def _groups(keys: list[str], spec: SplitSpec, seed: int) -> np.ndarray:
     """Return a group number for each sorted unique key."""
     if spec.kind == "scaffold":
         from polyml.data.groups import scaffold
@@ -117,7 +117,7 @@ def _groups(keys: list[str], spec: SplitSpec) -> np.ndarray:
     if spec.kind == "cluster":
         from polyml.data.groups import cluster_numbers
 
-        return cluster_numbers(keys, folds=spec.folds, seed=spec.seed)
+        return cluster_numbers(keys, folds=spec.folds, seed=seed)
     return np.arange(len(keys))
 
 

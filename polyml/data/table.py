@@ -26,6 +26,7 @@ from polyml.progress import track
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
 _RESERVED = ("line", "psmiles", "key")
+_SHOWN = 1000  # characters of a refused structure that are kept; real repeat units are shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,8 @@ class _Notes:
         self.rows: list[tuple[int, str, str, str, str]] = []
 
     def add(self, line: int, psmiles: str, column: str, reason: str, detail: str) -> None:
-        self.rows.append((line, psmiles, column, reason, detail))
+        shown = psmiles if len(psmiles) <= _SHOWN else f"{psmiles[:_SHOWN]}…"
+        self.rows.append((line, shown, column, reason, detail))
 
     @property
     def frame(self) -> pd.DataFrame:
