@@ -1,0 +1,185 @@
+"""Options and output that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polyml.errors import UserError
+from polyml.progress import is_quiet, set_quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from polyml.config import TrackingSpec
+    from polyml.data.properties import Property
+    from polyml.data.table import PolymerTable
+
+
+def _be_quiet(value: bool) -> bool:
+    if value:
+        set_quiet(True)
+    return value
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars, no messages.", callback=_be_quiet)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for scripts.")]
+DataFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .smi file, or an embedded set (see polyml data).")
+]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", "-t", metavar="COL", help="Column to predict; repeat for several.")
+]
+Log10 = Annotated[
+    list[str] | None, typer.Option("--log10", metavar="COL", help="Model this target as log10; repeat for several.")
+]
+Units = Annotated[
+    list[str] | None, typer.Option("--unit", metavar="COL=UNIT", help="Unit of a target; repeat for several.")
+]
+SmilesColumn = Annotated[
+    str | None, typer.Option("--smiles-column", metavar="COL", help="Column with the repeat units (else detected).")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Experiment = Annotated[
+    str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
+]
+Track = Annotated[bool, typer.Option("--track/--no-track", help="Log the run in MLflow (see polyml ui).")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the model; repeat for several.")
+]
+
+
+def say(message: str) -> None:
+    """Print for people, on standard error (Rich markup)."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(message)
+
+
+def note(message: str) -> None:
+    """Print for people, unless ``--quiet``."""
+    if not is_quiet():
+        say(message)
+
+
+def print_json(value: Any) -> None:
+    """Print for scripts, on standard output."""
+    typer.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
+
+
+def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
+    """Print a small table on standard output."""
+    print_rows([dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)], title)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
+    """Print rows of plain data as a table on standard output."""
+    table = Table(title=title, title_justify="left")
+    for column in rows[0] if rows else ():
+        number = all(isinstance(row[column], int | float) for row in rows)
+        table.add_column(str(column), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console = Console(highlight=False)
+    # Piped output is read by programs and pagers: no folding at the 80 columns of a terminal that is not there.
+    console = console if console.is_terminal else Console(highlight=False, width=200)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return "" if value is None else escape(str(value))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into plain data for :func:`print_json`, with None for what is missing."""
+    return json.loads(frame.to_json(orient="records", double_precision=15))
+
+
+def make_properties(
+    file: str, targets: Sequence[str] | None, log10: Sequence[str] | None, units: Sequence[str] | None
+) -> list[Property]:
+    """Build the properties that ``--target``, ``--log10`` and ``--unit`` describe."""
+    from polyml.data.catalog import properties_for
+
+    properties = properties_for(file, targets or None)
+    names = [item.name for item in properties]
+    unit_of = dict(split_pair(text, "--unit") for text in units or ())
+    for option, given in (("--log10", log10 or ()), ("--unit", unit_of)):
+        for name in given:
+            if name not in names:
+                raise UserError(f"'{name}' is not a target", where=option, fix=f"the targets are: {', '.join(names)}")
+    changed = []
+    for item in properties:
+        update: dict[str, Any] = {"transform": "log10"} if item.name in (log10 or ()) else {}
+        if item.name in unit_of:
+            update["unit"] = unit_of[item.name]
+        changed.append(item.model_copy(update=update))
+    return changed
+
+
+def split_pair(text: str, where: str) -> tuple[str, str]:
+    """Split ``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"expected KEY=VALUE, got '{text}'", where=where)
+    return key.strip(), value.strip()
+
+
+def make_params(options: Sequence[str] | None) -> dict[str, Any]:
+    """Read ``--param key=value`` with values in YAML: numbers, true, [1, 2], text."""
+    from polyml.config import parse_value
+
+    pairs = (split_pair(text, "--param") for text in options or ())
+    return {key: parse_value(value, f"--param {key}") for key, value in pairs}
+
+
+def note_table(table: PolymerTable) -> None:
+    """Say how many polymers were read, merged and refused."""
+    merged = f", {len(table.duplicates)} of them written more than once" if len(table.duplicates) else ""
+    note(f"{len(table)} polymers{merged}")
+    if len(table.rejects):
+        counts = ", ".join(f"{reason} ({n})" for reason, n in table.reject_counts.items())
+        note(f"[yellow]{len(table.rejects)} rows or values not used:[/] {escape(counts)}")
+
+
+def split_names(text: str | None) -> list[str] | None:
+    """Split ``a,b,c``."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    return names or None
+
+
+def make_tracking(enabled: bool, experiment: str | None, file: str) -> TrackingSpec:
+    """Build the tracking section of a verb: the experiment is named after the file unless told."""
+    from polyml.config import TrackingSpec
+
+    return TrackingSpec(enabled=enabled, experiment=experiment or Path(file).stem)
+
+
+def stdout_lines(write: Callable[[], None]) -> None:
+    """Run something that writes to standard output; a reader that stops early (``| head``) is no error."""
+    try:
+        write()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        import os
+
+        # The interpreter flushes standard output again at exit; give it a place where that succeeds.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def examples(*lines: str) -> str:
+    """Format examples for the foot of a verb's help."""
+    return "**Examples**\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+
+
+def unique(items: Iterable[str]) -> list[str]:
+    """Keep the first of each."""
+    return list(dict.fromkeys(items))

@@ -1,0 +1,68 @@
+"""``polyml compare``: models on the same folds of one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyml.cli import common
+
+EXAMPLES = common.examples(
+    "polyml compare tg.csv --target Tg -o tg_comparison",
+    "polyml compare gas_permeability --target O2 --target N2 --ratio O2/N2 --models mean,extra_trees -o gas",
+    "polyml compare films.csv --target perm --log10 perm --unit perm=Barrer --split cluster -o films",
+)
+
+
+def compare(
+    file: common.DataFile,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
+    target: common.Targets = None,
+    log10: common.Log10 = None,
+    unit: common.Units = None,
+    smiles_column: common.SmilesColumn = None,
+    models: Annotated[
+        str | None, typer.Option("--models", metavar="A,B", help="Models of the catalog (else a quick selection).")
+    ] = None,
+    ratio: Annotated[
+        list[str] | None, typer.Option("--ratio", metavar="A/B", help="Score the ratio of two log10 targets too.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
+    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", help="Repeats of a repeated_kfold.")] = 1,
+    seed: common.Seed = 1,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Processes (else one a core).")] = None,
+    track: common.Track = True,
+    experiment: common.Experiment = None,
+    quiet: common.Quiet = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Compare models on the same folds of a file.
+
+    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv and rejects.csv. A
+    polymer never stands on both sides of a fold, however it is written. Run again after an interruption: finished
+    folds are kept.
+    """
+    from polyml.config import ModelSpec, check_section
+    from polyml.data.splits import SplitSpec
+    from polyml.pipeline import steps
+
+    properties = common.make_properties(file, target, log10, unit)
+    keys = common.split_names(models) or list(steps.QUICK_MODELS)
+    chosen = [ModelSpec(key=key) for key in common.unique(keys)]
+    steps.check_models(chosen)
+    spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
+    table = steps.read(file, properties, smiles_column=smiles_column)
+    common.note_table(table)
+    results = steps.compare_models(
+        table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
+        tracking=common.make_tracking(track, experiment, file),
+    )  # fmt: skip
+    board = results.leaderboard()
+    if as_json:
+        common.print_json({"folder": str(output), "leaderboard": common.records(board)})
+        return
+    common.print_table(board, title="Leaderboard")
+    common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))

@@ -1,0 +1,79 @@
+"""``polyml data``: the data sets that come with polyml."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyml.cli import common
+
+EXAMPLES = common.examples("polyml data", "polyml data gas_permeability -o gas.csv", "polyml data monomers | head")
+
+
+def data(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Set to export; lists all sets if none.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="File to write: .csv or .parquet.")
+    ] = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """List the data sets that come with polyml, or export one.
+
+    Without -o the set is written to standard output as CSV.
+    """
+    if name is None:
+        _list(as_json)
+        return
+    from polyml.data.catalog import embedded_path
+
+    source = embedded_path(name)
+    if output is None:
+        common.stdout_lines(lambda: _print_csv(source))
+        return
+    from polyml.data.files import whole_file
+    from polyml.pipeline.frames import write_frame
+
+    if output.suffix == source.suffix:
+        with whole_file(output) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        from polyml.data.catalog import load_embedded
+
+        write_frame(load_embedded(name), output)
+    common.note(f"written: {output}")
+
+
+def _list(as_json: bool) -> None:
+    from polyml.data.catalog import EMBEDDED, list_recipes
+
+    if as_json:
+        rows = [
+            {
+                "name": item.name,
+                "rows": item.rows,
+                "properties": [p.name for p in item.properties],
+                "about": item.description,
+            }
+            for item in EMBEDDED.values()
+        ]
+        common.print_json({"sets": rows, "recipes": list_recipes()})
+        return
+    for item in EMBEDDED.values():
+        typer.echo(f"{item.name:<18} {item.description}")
+    typer.echo(f"\nrecipes (polyml run NAME): {', '.join(list_recipes())}")
+
+
+def _print_csv(source: Path) -> None:
+    import sys
+
+    if source.suffix == ".csv":
+        with source.open(encoding="utf-8", newline="") as lines:
+            shutil.copyfileobj(lines, sys.stdout)
+        return
+    import pyarrow.parquet as pq
+
+    for number, batch in enumerate(pq.ParquetFile(source).iter_batches(10_000)):
+        batch.to_pandas().to_csv(sys.stdout, index=False, header=number == 0)

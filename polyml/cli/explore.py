@@ -1,0 +1,42 @@
+"""``polyml explore``: maps of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyml.cli import common
+
+EXAMPLES = common.examples(
+    "polyml explore gas_permeability -o maps",
+    "polyml explore tg.csv --target Tg --clusters 12 --methods pca,tsne -o maps",
+)
+
+
+def explore(
+    file: common.DataFile,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the maps.")],
+    target: common.Targets = None,
+    log10: common.Log10 = None,
+    unit: common.Units = None,
+    smiles_column: common.SmilesColumn = None,
+    features: Annotated[str, typer.Option("--features", metavar="KEY", help="Featurizer.")] = "ecfp_count",
+    clusters: Annotated[int, typer.Option("--clusters", help="Number of k-means clusters.")] = 8,
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Projections: pca, tsne.")] = "pca,tsne",
+    seed: common.Seed = 1,
+    track: common.Track = True,
+    experiment: common.Experiment = None,
+    quiet: common.Quiet = False,
+) -> None:
+    """Draw maps of a data set: projections of its features with k-means clusters, as interactive HTML pages."""
+    from polyml.config import ExploreSpec, check_section
+    from polyml.pipeline import steps
+
+    properties = common.make_properties(file, target, log10, unit)
+    spec = check_section(ExploreSpec, features=features, clusters=clusters, methods=common.split_names(methods) or [])
+    table = steps.read(file, properties, smiles_column=smiles_column)
+    common.note_table(table)
+    steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(track, experiment, file))
+    common.note("written: " + ", ".join(str(path) for path in sorted(output.glob("*"))))

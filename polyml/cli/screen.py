@@ -1,0 +1,82 @@
+"""``polyml screen``: rank a library of candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyml.cli import common
+
+EXAMPLES = common.examples(
+    "polyml screen candidates --model models:/gas_membranes@champion --constraint 'O2 >= 100' -o screened",
+    "polyml screen candidates --model gas_model --objective 'robeson(\"O2/N2\")' --top 200 -o screened --resume",
+    "polyml screen library.smi --model tg_model --objective Tg --top 100 -o screened",
+)
+
+
+def screen(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: a file, or the embedded set candidates.")],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Folder, run or models:/NAME@champion.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
+    constraint: Annotated[
+        list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option("--objective", metavar="EXPR", help="Expression to maximise; repeat.")
+    ] = None,
+    derive: Annotated[
+        list[str] | None, typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Rows of ranked.csv.")] = 1000,
+    keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
+    ] = False,
+    chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Candidates read at a time.")] = 5000,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Processes (else one a core).")] = None,
+    smiles_column: common.SmilesColumn = None,
+    track: common.Track = True,
+    experiment: common.Experiment = None,
+    quiet: common.Quiet = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Predict a library of candidates in chunks, judge them and rank them.
+
+    Writes ranked.csv and rejects.csv. Expressions know + - * / **, comparisons, log10, sqrt, abs, min, max and
+    robeson("O2/N2"), the distance to the 2008 upper bound.
+    """
+    from polyml.config import check_section
+    from polyml.pipeline import steps
+    from polyml.screening.spec import ScreenSpec
+
+    spec = check_section(
+        ScreenSpec,
+        derive=dict(common.split_pair(text, "--derive") for text in derive or ()),
+        constraints=constraint or [],
+        objectives=objective or [],
+        top=top,
+        skip_known=not keep_known,
+        chunk_size=chunk_size,
+    )
+    summary = steps.screen_candidates(
+        file,
+        model,
+        spec,
+        output,
+        resume=resume,
+        name=output.name,
+        tracking=common.make_tracking(track, experiment, file),
+        jobs=jobs,
+        smiles_column=smiles_column,
+    )
+    if as_json:
+        common.print_json({"folder": str(output), **summary})
+        return
+    import pandas as pd
+
+    from polyml.pipeline.frames import summary_columns
+
+    common.print_table(summary_columns("screen", pd.read_csv(output / "ranked.csv", nrows=10)), title="Top candidates")
+    common.note(f"written to {output}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))

@@ -1,0 +1,60 @@
+"""``polyml train``: fit one model on a whole file and keep it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyml.cli import common
+
+EXAMPLES = common.examples(
+    "polyml train tg.csv --target Tg --model extra_trees -o tg_model",
+    "polyml train gas_permeability --model extra_trees --register gas_membranes",
+    "polyml train tg.csv --target Tg --model svm --param C=30 -o tg_svm",
+)
+
+
+def train(
+    file: common.DataFile,
+    model: Annotated[str, typer.Option("--model", "-m", metavar="KEY", help="Model of the catalog: polyml models.")],
+    target: common.Targets = None,
+    log10: common.Log10 = None,
+    unit: common.Units = None,
+    smiles_column: common.SmilesColumn = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model (else FILE_KEY).")
+    ] = None,
+    param: common.Params = None,
+    register: Annotated[
+        str | None, typer.Option("--register", metavar="NAME", help="Register in MLflow as models:/NAME@champion.")
+    ] = None,
+    seed: common.Seed = 1,
+    track: common.Track = True,
+    experiment: common.Experiment = None,
+    quiet: common.Quiet = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Fit one model on all rows of a file and save it for predict and screen.
+
+    The folder holds the model without pickle, its properties and units, and the keys of the polymers it has seen.
+    """
+    from polyml.config import ModelSpec
+    from polyml.pipeline import steps
+
+    properties = common.make_properties(file, target, log10, unit)
+    spec = ModelSpec(key=model, params=common.make_params(param))
+    steps.check_models([spec])
+    table = steps.read(file, properties, smiles_column=smiles_column)
+    common.note_table(table)
+    folder = output or Path(f"{Path(file).stem}_{model}")
+    tracking = common.make_tracking(track, experiment, file)
+    uri = steps.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
+    if as_json:
+        common.print_json({"folder": str(folder), "model": spec.key, "registered": uri, "polymers": len(table)})
+        return
+    common.note(f"trained {spec.key} on {len(table)} polymers: {folder}")
+    if uri:
+        common.note(f"registered as {uri}")
+    common.note(f"next: polyml predict {uri or folder} FILE -o predictions.csv")

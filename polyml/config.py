@@ -1,0 +1,333 @@
+"""Recipes: what a YAML file may say, and how it is read.
+
+The classes here are the one source of the names and defaults of a recipe. A key that does not exist is refused, with
+the nearest right one and its line. Paths in a recipe are relative to the folder the command is started in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from polyml.data.catalog import properties_for, recipe_path
+from polyml.data.properties import Property
+from polyml.data.splits import SplitSpec
+from polyml.errors import UserError, unknown_name
+from polyml.screening.spec import ScreenSpec
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    """A part of a recipe: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(_Section):
+    """One model of the catalog with its parameters; a bare key in YAML stands for its defaults."""
+
+    key: str
+    name: str = ""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_key(cls, value: object) -> object:
+        return {"key": value} if isinstance(value, str) else value
+
+    @property
+    def label(self) -> str:
+        """Name on the leaderboard."""
+        return self.name or self.key
+
+
+class DataSpec(_Section):
+    """Which polymers, and which of their columns are properties to predict."""
+
+    source: str
+    smiles_column: str | None = None
+    targets: list[Property] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_names(cls, value: object) -> object:
+        """Let a bare name stand for the property as an embedded set declares it, or for a plain one."""
+        if not isinstance(value, dict) or not isinstance(value.get("targets"), list):
+            return value
+        source = str(value.get("source", ""))
+        targets = [properties_for(source, [item])[0] if isinstance(item, str) else item for item in value["targets"]]
+        return value | {"targets": targets}
+
+    @field_validator("targets")
+    @classmethod
+    def _different(cls, value: list[Property]) -> list[Property]:
+        names = [item.name for item in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"target named twice: {', '.join(twice)}")
+        return value
+
+
+class FeaturizeSpec(_Section):
+    """Which featurizers of the catalog are computed once and kept as files."""
+
+    features: list[str] = Field(default_factory=lambda: ["ecfp_count"], min_length=1)
+
+
+class ExploreSpec(_Section):
+    """Maps of the data: projections of the features, with k-means clusters."""
+
+    features: str = "ecfp_count"
+    clusters: int = Field(8, ge=2)
+    methods: list[str] = Field(default_factory=lambda: ["pca", "tsne"], min_length=1)
+
+
+class CompareSpec(_Section):
+    """Which models meet on the same folds."""
+
+    models: list[ModelSpec] = Field(min_length=1)
+    ratios: list[tuple[str, str]] = Field(default_factory=list)
+    jobs: int | None = Field(None, ge=1)
+
+    @field_validator("models")
+    @classmethod
+    def _labels(cls, value: list[ModelSpec]) -> list[ModelSpec]:
+        labels = [spec.label for spec in value]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"two models are called {', '.join(twice)}: give one of them a 'name'")
+        return value
+
+
+class TrainSpec(_Section):
+    """The model that is fitted on all data; ``best`` takes the first of the leaderboard."""
+
+    model: str = "best"
+    params: dict[str, Any] = Field(default_factory=dict)
+    register_as: str | None = Field(None, alias="register")
+
+
+class ScreenSection(ScreenSpec):
+    """A screen with the file or embedded set of its candidates."""
+
+    candidates: str
+
+
+class TrackingSpec(_Section):
+    """Where MLflow files the runs."""
+
+    experiment: str | None = None
+    enabled: bool = True
+
+
+class OutputSpec(_Section):
+    """Where the stages write; each in its own folder below ``folder/<recipe name>``."""
+
+    folder: str = "outputs"
+
+
+class Recipe(_Section):
+    """A whole recipe, from data to a ranked list.
+
+    Examples
+    --------
+    >>> recipe = parse_recipe({
+    ...     "name": "tg", "data": {"source": "tg.csv", "targets": ["Tg"]}, "compare": {"models": ["mean"]}})
+    >>> recipe.data.targets[0].name, recipe.split.folds, recipe.screen
+    ('Tg', 5, None)
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = 1
+    data: DataSpec
+    split: SplitSpec = Field(default_factory=SplitSpec)
+    featurize: FeaturizeSpec = Field(default_factory=FeaturizeSpec)
+    explore: ExploreSpec = Field(default_factory=ExploreSpec)
+    compare: CompareSpec
+    train: TrainSpec = Field(default_factory=TrainSpec)
+    screen: ScreenSection | None = None
+    tracking: TrackingSpec = Field(default_factory=TrackingSpec)
+    output: OutputSpec = Field(default_factory=OutputSpec)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this recipe's stages."""
+        return Path(self.output.folder) / self.name
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads ``1e-3`` as a number (YAML 1.1 as PyYAML reads it wants ``1.0e-3``) and no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a file, or by the name of one that comes with polyml.
+
+    Parameters
+    ----------
+    recipe : str or Path
+        A YAML file, or a name such as ``gas_membranes``.
+    overrides : sequence of str
+        ``key=value`` with dots in the key; the value is read as YAML: ``compare.folds=3``.
+
+    Raises
+    ------
+    UserError
+        For a file that cannot be read, bad YAML (with its line), or a key or value that does not fit.
+    """
+    path = recipe_path(recipe)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError("the recipe is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
+    tree = parse_value(text, str(path))
+    if not isinstance(tree, dict):
+        raise UserError("a recipe is a list of keys such as 'name:' and 'data:'", where=str(path))
+    for override in overrides:
+        _override(tree, override)
+    return parse_recipe(tree, where=str(path), lines=_key_lines(text))
+
+
+def parse_recipe(tree: Mapping[str, Any], *, where: str = "recipe", lines: Mapping[tuple, int] | None = None) -> Recipe:
+    """Check a recipe given as plain data; see :func:`load_recipe`."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where, lines or {}) from None
+
+
+def check_section(section: type[Section], **values: Any) -> Section:
+    """Build one section from the options of a verb.
+
+    Raises
+    ------
+    UserError
+        A value does not fit; the message names the option.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        option = f"--{str(fault['loc'][0]).replace('_', '-')}" if fault["loc"] else "options"
+        message = fault["msg"].removeprefix("Value error, ")
+        raise UserError(f"{message} (got {fault.get('input')!r})", where=option) from None
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Read YAML text into plain data: numbers, booleans, text, lists."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(f"not valid YAML: {error.problem or error.context}", where=f"{where}{line}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"not valid YAML: {error}", where=where) from None
+    finally:
+        loader.dispose()
+
+
+def _key_lines(text: str) -> dict[tuple, int]:
+    """Map each key's path to its line (from 1)."""
+    lines: dict[tuple, int] = {}
+
+    def walk(node: yaml.Node | None, place: tuple) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[(*place, key.value)] = key.start_mark.line + 1
+                walk(value, (*place, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                lines[(*place, index)] = value.start_mark.line + 1
+                walk(value, (*place, index))
+
+    walk(yaml.compose(text, Loader=_Loader), ())
+    return lines
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    """Set one ``a.b.c=value`` in the plain data of a recipe; a number in the path picks an item of a list."""
+    key, equals, text = override.partition("=")
+    where = f"--set {override}"
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise UserError("expected key=value", where=where, fix="for example --set split.folds=3")
+    node: Any = tree
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
+                raise UserError(
+                    f"'{part}' is not an item of a list of {len(node)}", where=where, fix="items count from 0"
+                )
+            index: Any = int(part)
+        elif isinstance(node, dict):
+            index = part
+            if not last and node.get(part) is None:
+                node[part] = {}
+        else:
+            raise UserError(f"'{'.'.join(parts[:depth])}' has no keys below it", where=where)
+        if last:
+            node[index] = parse_value(text, where)
+        else:
+            node = node[index]
+
+
+def _explain(error: ValidationError, where: str, lines: Mapping[tuple, int]) -> UserError:
+    """Turn the first fault that pydantic found into a message for the recipe's writer."""
+    faults = error.errors(include_url=False)
+    fault = next((item for item in faults if item["type"] == "extra_forbidden"), faults[0])
+    place = tuple(fault["loc"])
+    dotted = ".".join(str(part) for part in place) or "the recipe"
+    line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
+    at = f"{where}, line {line}" if line else where
+    if fault["type"] == "extra_forbidden":
+        known = sorted(_fields_at(Recipe, place[:-1]))
+        full = unknown_name("recipe key", dotted, known, where=at)
+        nearest = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        prefix = ".".join(str(part) for part in place[:-1])
+        hint = f"did you mean '{'.'.join(filter(None, (prefix, nearest[0])))}'? " if nearest else ""
+        return UserError(full.what, where=at, fix=f"{hint}known here: {', '.join(known)}")
+    if fault["type"] == "missing":
+        return UserError(f"the recipe key '{dotted}' is missing", where=at)
+    message = fault["msg"].removeprefix("Value error, ")
+    got = fault.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    return UserError(f"{dotted}: {message}{shown}", where=at)
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Names of the keys that may stand at a place of the recipe."""
+    for part in place:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part) or next(f for f in model.model_fields.values() if f.alias == part)
+        model = _section_class(field.annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _section_class(annotation: Any) -> type[BaseModel] | None:
+    """Find the section inside ``Section``, ``Section | None`` or ``list[Section]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _section_class(arg))), None)

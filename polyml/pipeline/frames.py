@@ -1,0 +1,78 @@
+"""Tables in files, whole or not at all, and the columns people look at first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from polyml.data.files import whole_file
+from polyml.data.properties import Property
+from polyml.data.table import PolymerTable
+from polyml.errors import UserError
+
+_TABLE_PARTS = ("rejects", "warnings", "duplicates")
+
+
+def _write_npz(frame: pd.DataFrame, path: Path) -> None:
+    numbers = frame.select_dtypes("number")
+    texts = {str(name): frame[name].astype(str).to_numpy(dtype=str) for name in frame if name not in numbers}
+    names = np.array([str(name) for name in numbers.columns])
+    with path.open("wb") as handle:
+        arrays: dict[str, Any] = {"features": numbers.to_numpy(dtype=np.float32), "names": names, **texts}
+        np.savez_compressed(handle, **arrays)
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+    ".npz": _write_npz,
+}
+
+
+def check_suffix(path: Path, known: tuple[str, ...] = (".csv", ".parquet")) -> None:
+    """Check that a table can be written to a file of this name.
+
+    Raises
+    ------
+    UserError
+        The name ends in something else.
+    """
+    if path.suffix not in known:
+        raise UserError("unknown kind of output file", where=str(path), fix=f"let its name end in {', '.join(known)}")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, Parquet or npz, by the end of its name."""
+    check_suffix(path, tuple(_WRITERS))
+    with whole_file(path) as temporary:
+        _WRITERS[path.suffix](frame, temporary)
+
+
+def save_table(table: PolymerTable, folder: Path) -> None:
+    """Write a table of polymers: ``table.parquet`` to read again, and CSV files for people."""
+    write_frame(table.frame, folder / "table.parquet")
+    write_frame(table.frame, folder / "table.csv")
+    for part in _TABLE_PARTS:
+        write_frame(getattr(table, part), folder / f"{part}.csv")
+
+
+def load_table(folder: Path, properties: Sequence[Property], source: str) -> PolymerTable:
+    """Read what :func:`save_table` wrote; ``source`` is the file the polymers came from."""
+    frame = pd.read_parquet(folder / "table.parquet")
+    parts = {part: pd.read_csv(folder / f"{part}.csv", keep_default_na=False) for part in _TABLE_PARTS}
+    return PolymerTable(frame, tuple(properties), **parts, source=source)
+
+
+def summary_columns(stage: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Choose the columns of a leaderboard or a ranked list that fit a terminal."""
+    if stage == "compare":
+        scores = [name for name in frame if name in ("rmse", "mae", "r2", "r2_sd") or str(name).startswith("r2[")]
+        wanted = ["rank", "model", "family", *scores, "fit_seconds", "status"]
+        board = frame[[name for name in wanted if name in frame]]
+        return board.dropna(axis="columns", how="all")
+    hidden = ("_lower", "_upper", "_std")
+    return frame[[name for name in frame if not str(name).endswith(hidden)]]

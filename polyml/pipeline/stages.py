@@ -1,0 +1,170 @@
+"""The stages of a recipe, in order: prepare, featurize, explore, compare, train, screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyml.config import ModelSpec, Recipe, TrackingSpec
+from polyml.errors import UserError
+from polyml.pipeline import steps
+from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
+
+if TYPE_CHECKING:
+    from polyml.data.table import PolymerTable
+
+
+def run_recipe(
+    recipe: Recipe, stages: Sequence[str] = (), *, force: bool = False, report: Report | None = None
+) -> dict[str, Path]:
+    """Run a recipe, or some of its stages; see :func:`polyml.pipeline.runner.run_stages`."""
+    _check(recipe)
+    chosen = [stage for stage in STAGES if stage.name != "screen" or recipe.screen is not None]
+    if recipe.screen is None and "screen" in stages:
+        raise UserError("the recipe has no section 'screen'", where=recipe.name, fix="add one, see pipelines/README.md")
+    extra = {"report": report} if report else {}
+    return run_stages(recipe, chosen, stages, force=force, **extra)
+
+
+def _check(recipe: Recipe) -> None:
+    """Find wrong names before hours are spent."""
+    steps.check_models(recipe.compare.models)
+    if recipe.train.model != "best":
+        steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)])
+    for key in (*recipe.featurize.features, recipe.explore.features):
+        steps.check_array_features(key)
+
+
+def _source(recipe: Recipe) -> list[Path]:
+    from polyml.data.catalog import data_path
+
+    return [data_path(recipe.data.source)]
+
+
+def _candidates(recipe: Recipe) -> list[Path]:
+    from polyml.data.catalog import data_path
+
+    return [data_path(recipe.screen.candidates)] if recipe.screen else []
+
+
+def _section(*names: str) -> Any:
+    """Return a function that gives these sections of a recipe as plain data."""
+
+    def config(recipe: Recipe) -> dict[str, Any]:
+        return recipe.model_dump(mode="json", include=set(names))
+
+    return config
+
+
+def _table(recipe: Recipe, inputs: Inputs) -> PolymerTable:
+    from polyml.pipeline.frames import load_table
+
+    return load_table(inputs["prepare"], recipe.data.targets, str(_source(recipe)[0]))
+
+
+def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    """Read, clean and merge the data; make the folds."""
+    from polyml.data.splits import check_folds, make_folds, save_folds
+    from polyml.pipeline.frames import save_table
+
+    table = steps.read(recipe.data.source, recipe.data.targets, smiles_column=recipe.data.smiles_column)
+    folds = make_folds(table, recipe.split)
+    check_folds(folds, table.y, table.names)
+    save_table(table, folder)
+    save_folds(folds, table.keys, folder / "splits.csv")
+
+
+def _featurize(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    """Compute the features once; models and maps take them from the cache by content."""
+    for key in recipe.featurize.features:
+        steps.featurize_file(
+            str(inputs["prepare"] / "table.parquet"), key, folder / f"{key}.parquet", smiles_column="psmiles"
+        )
+
+
+def _explore(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    steps.explore_table(_table(recipe, inputs), recipe.explore, folder, seed=recipe.seed, tracking=_tracking(recipe))
+
+
+def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    steps.compare_models(
+        _table(recipe, inputs),
+        recipe.compare.models,
+        recipe.split,
+        folder,
+        seed=recipe.seed,
+        jobs=recipe.compare.jobs,
+        ratios=recipe.compare.ratios,
+        name=recipe.name,
+        tracking=_tracking(recipe),
+    )
+
+
+def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    model, scores = _chosen(recipe, inputs)
+    steps.train_model(
+        _table(recipe, inputs),
+        model,
+        folder / "model",
+        seed=recipe.seed,
+        register=recipe.train.register_as if recipe.tracking.enabled else None,
+        tracking=_tracking(recipe),
+        scores=scores,
+    )
+
+
+def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] | None]:
+    """Return the model to train: the one named, or the first of the leaderboard with its row."""
+    import json
+
+    import pandas as pd
+
+    if recipe.train.model != "best":
+        return ModelSpec(key=recipe.train.model, params=recipe.train.params), None
+    board = pd.read_csv(inputs["compare"] / "leaderboard.csv")
+    row = json.loads(board.iloc[0].to_json())
+    spec = next(item for item in recipe.compare.models if item.label == row["model"])
+    return spec.model_copy(update={"params": {**spec.params, **recipe.train.params}}), row
+
+
+def _screen(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    if recipe.screen is None:  # the stage is not offered then
+        return
+    steps.screen_candidates(
+        recipe.screen.candidates,
+        inputs["train"] / "model",
+        recipe.screen,
+        folder,
+        resume=True,
+        name=recipe.name,
+        tracking=_tracking(recipe),
+    )
+
+
+def _tracking(recipe: Recipe) -> TrackingSpec:
+    return recipe.tracking.model_copy(update={"experiment": recipe.tracking.experiment or recipe.name})
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("prepare", _prepare, _section("data", "split"), sources=_source),
+    Stage("featurize", _featurize, _section("featurize"), needs=lambda recipe: ("prepare",)),
+    Stage("explore", _explore, _section("explore", "seed", "tracking"), needs=lambda recipe: ("prepare", "featurize")),
+    Stage(
+        "compare",
+        _compare,
+        _section("compare", "split", "seed", "tracking"),
+        needs=lambda recipe: ("prepare",),
+        continues="always",
+    ),
+    Stage(
+        "train",
+        _train,
+        _section("train", "seed", "tracking"),
+        needs=lambda recipe: ("prepare", "compare") if recipe.train.model == "best" else ("prepare",),
+    ),
+    Stage(
+        "screen", _screen, _section("screen"), needs=lambda recipe: ("train",), sources=_candidates, continues="same"
+    ),
+)
+"""Every stage, each after the ones it needs."""

@@ -1,0 +1,290 @@
+"""What a stage does, as functions of plain arguments, shared by the stages of a recipe and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyml.config import ExploreSpec, ModelSpec, TrackingSpec
+from polyml.errors import UserError
+from polyml.screening.spec import ScreenSpec
+
+if TYPE_CHECKING:
+    from polyml.bundle import Bundle
+    from polyml.data.properties import Property
+    from polyml.data.splits import SplitSpec
+    from polyml.data.table import PolymerTable
+    from polyml.evaluation.results import Results
+    from polyml.tracking import Tracker
+
+QUICK_MODELS = ("mean", "pca_ridge", "svm", "lightgbm", "extra_trees")
+"""What ``polyml compare`` takes when no models are named: one of each quick family."""
+
+_PREDICT_ROWS = 2000
+
+
+def read(file: str, properties: Sequence[Property], *, smiles_column: str | None = None) -> PolymerTable:
+    """Read polymers with measured properties and check that there is something to learn."""
+    from polyml.data.table import read_table
+
+    table = read_table(file, properties, smiles_column=smiles_column)
+    table.check_targets()
+    return table
+
+
+def open_tracker(tracking: TrackingSpec, fallback: str) -> Tracker:
+    """Open the tracker of a run."""
+    from polyml.tracking import make_tracker
+
+    return make_tracker(tracking.experiment or fallback, enabled=tracking.enabled)
+
+
+def check_models(models: Iterable[ModelSpec]) -> None:
+    """Check names and parameters of models before anything is read or trained."""
+    from polyml.models.catalog import make_model
+
+    for spec in models:
+        make_model(spec.key, **spec.params)
+
+
+def compare_models(
+    table: PolymerTable,
+    models: Sequence[ModelSpec],
+    split: SplitSpec,
+    folder: Path,
+    *,
+    seed: int,
+    jobs: int | None,
+    ratios: Iterable[Sequence[str] | str],
+    name: str,
+    tracking: TrackingSpec,
+) -> Results:
+    """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
+    from polyml.evaluation import compare as evaluation
+
+    specs = [evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params) for spec in models]
+    tracker = open_tracker(tracking, name)
+    return evaluation.compare(
+        table, specs, split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name
+    )
+
+
+def train_model(
+    table: PolymerTable,
+    model: ModelSpec,
+    folder: Path,
+    *,
+    seed: int,
+    tracking: TrackingSpec,
+    register: str | None = None,
+    scores: dict[str, Any] | None = None,
+) -> str:
+    """Fit a model on the whole table, save it as a bundle, and log and register it.
+
+    Returns
+    -------
+    str
+        Name of the model in MLflow, ``models:/NAME/VERSION`` when registered; empty without tracking.
+
+    Raises
+    ------
+    UserError
+        A name to register under is given, but tracking is off.
+    """
+    from polyml.bundle import Bundle
+    from polyml.models.catalog import make_model, model_class
+
+    if register and not tracking.enabled:
+        raise UserError(
+            "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
+        )
+    params = dict(model.params)
+    if "random_state" in model_class(model.key)._get_param_names():
+        params.setdefault("random_state", seed)
+    estimator = make_model(model.key, **params)
+    tracker = open_tracker(tracking, folder.name)
+    described = {"model": model.key, "seed": seed, "params": params, "polymers": len(table)}
+    tags = {"polyml.stage": "train", "polyml.model": model.key, "polyml.data_digest": table.digest}
+    with tracker.parent_run(f"train {model.label}", described, tags):
+        tracker.log_dataset(table.frame[["psmiles", *table.names]], Path(table.source).stem, table.digest, table.source)
+        estimator.fit(table.psmiles, table.y)
+        history = getattr(estimator, "history_", None)
+        if history is not None:
+            tracker.log_history(history)
+        bundle = Bundle(
+            model=estimator,
+            properties=table.properties,
+            keys=tuple(table.keys),
+            psmiles=tuple(table.psmiles),
+            values=table.values,
+            data_digest=table.digest,
+            seed=seed,
+            scores=scores,
+        )
+        bundle.save(folder)
+        return tracker.log_bundle(folder, bundle.names, table.psmiles[:3], registered_name=register)
+
+
+def load_bundle(model: str) -> Bundle:
+    """Load a trained model named by folder, run or registry URI."""
+    from polyml.bundle import Bundle
+    from polyml.tracking import resolve_model
+
+    return Bundle.load(resolve_model(model))
+
+
+def predict_file(model: str, file: str, output: Path, *, smiles_column: str | None = None) -> dict[str, int]:
+    """Predict every row of a file, in chunks and in order.
+
+    The input's other columns are kept; one that has the name of a prediction gets ``_input`` behind it.
+
+    Returns
+    -------
+    dict of str to int
+        ``predicted`` and ``refused`` rows.
+    """
+    from polyml.data.files import whole_file
+    from polyml.data.readers import read_candidates
+    from polyml.pipeline.frames import check_suffix
+    from polyml.progress import progress_bar
+
+    check_suffix(output, (".csv",))
+    chunks = read_candidates(file, smiles_column, chunk_size=_PREDICT_ROWS)
+    bundle = load_bundle(model)
+    counts = {"predicted": 0, "refused": 0}
+    with whole_file(output) as temporary, progress_bar("predicting") as bar:
+        for number, chunk in enumerate(chunks):
+            found = bundle.predict_frame(chunk.psmiles)
+            for row, (reason, detail) in enumerate(chunk.faults):
+                if reason:
+                    found.loc[row, "error"] = detail or reason
+            rest = chunk.frame.drop(columns="psmiles")
+            rest = rest.rename(columns={name: f"{name}_input" for name in rest if name in found})
+            joined = rest[["line"]].join(found).join(rest.drop(columns="line"))
+            joined.to_csv(temporary, mode="a" if number else "w", header=not number, index=False)
+            refused = int((found["error"] != "").sum())
+            counts["refused"] += refused
+            counts["predicted"] += len(found) - refused
+            bar.advance(bar.task_ids[0], len(found))
+    return counts
+
+
+def featurize_file(
+    file: str, key: str, output: Path, *, smiles_column: str | None = None, jobs: int | None = None
+) -> dict[str, int]:
+    """Write the features of every row of a file, one row a row: line, psmiles, the features, error."""
+    import numpy as np
+    import pandas as pd
+
+    from polyml.bundle import parse_all
+    from polyml.data.readers import read_candidates
+    from polyml.features import featurize
+    from polyml.features.batch import feature_names
+    from polyml.pipeline.frames import check_suffix, write_frame
+    from polyml.settings import default_jobs
+
+    check_suffix(output, (".parquet", ".csv", ".npz"))
+    check_array_features(key)
+    lines: list[int] = []
+    texts: list[str] = []
+    errors: list[str] = []
+    for chunk in read_candidates(file, smiles_column):
+        _, faults = parse_all(chunk.psmiles)
+        lines += chunk.lines
+        texts += chunk.psmiles
+        errors += [
+            detail or reason or (fault.what if fault else "")
+            for (reason, detail), fault in zip(chunk.faults, faults, strict=True)
+        ]
+    good = [row for row, error in enumerate(errors) if not error]
+    names = feature_names([key])
+    values = np.full((len(texts), len(names)), np.nan, dtype=np.float32)
+    if good:
+        values[good] = featurize(key, [texts[row] for row in good], jobs=jobs or default_jobs())
+    frame = pd.concat(
+        [pd.DataFrame({"line": lines, "psmiles": texts, "error": errors}), pd.DataFrame(values, columns=names)], axis=1
+    )
+    write_frame(frame, output)
+    return {"rows": len(texts), "refused": len(texts) - len(good), "columns": len(names)}
+
+
+def check_array_features(key: str) -> None:
+    """Check that a featurizer exists and gives numbers in columns."""
+    from polyml.features.catalog import FEATURIZERS, make_featurizer
+
+    if make_featurizer(key).output_kind != "array":
+        arrays = [name for name, cls in FEATURIZERS.items() if cls.output_kind == "array"]
+        raise UserError(f"'{key}' gives graphs, not columns", fix=f"choose one of: {', '.join(arrays)}")
+
+
+def list_featurizers() -> dict[str, str]:
+    """Return key and one line of description for each featurizer."""
+    from polyml.features.catalog import FEATURIZERS
+
+    return {key: (cls.__doc__ or "").strip().splitlines()[0] for key, cls in FEATURIZERS.items()}
+
+
+def explore_table(table: PolymerTable, spec: ExploreSpec, folder: Path, *, seed: int, tracking: TrackingSpec) -> None:
+    """Draw maps of a table; see :func:`polyml.explore.explore`."""
+    from polyml.explore import explore
+
+    check_array_features(spec.features)
+    tracker = open_tracker(tracking, folder.name)
+    explore(
+        table,
+        folder,
+        features=spec.features,
+        n_clusters=spec.clusters,
+        methods=spec.methods,
+        seed=seed,
+        tracker=tracker,
+    )
+
+
+def screen_candidates(
+    source: str,
+    model: str | Path,
+    spec: ScreenSpec,
+    folder: Path,
+    *,
+    resume: bool,
+    name: str,
+    tracking: TrackingSpec,
+    jobs: int | None = None,
+    smiles_column: str | None = None,
+) -> dict[str, Any]:
+    """Screen candidates with a trained model; see :func:`polyml.screening.screen.screen`.
+
+    Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
+    """
+    from polyml.screening.screen import screen
+
+    bundle = load_bundle(str(model))
+    if not spec.objectives:
+        default = ScreenSpec.default(bundle.properties)
+        spec = spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
+    tracker = open_tracker(tracking, name)
+    params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
+    with tracker.parent_run(f"screen {Path(source).stem}", params, {"polyml.stage": "screen"}):
+        summary = screen(
+            source, bundle, spec, folder, jobs=jobs, resume=resume, tracker=tracker, smiles_column=smiles_column
+        )
+    return summary.to_dict()
+
+
+def describe_model(key: str) -> dict[str, Any]:
+    """Return what is known of a model, with its parameters and their defaults."""
+    from polyml.models.catalog import make_model
+
+    model = make_model(key)
+    return {
+        "key": model.key,
+        "family": model.family,
+        "title": model.title,
+        "citation": model.citation,
+        "input": model.input_kind,
+        "multi_task": model.multi_task,
+        "gives_std": model.gives_std,
+        "params": model.get_params(deep=False),
+    }
