@@ -1,0 +1,117 @@
+"""The folder of a bundle: what ``bundle.json`` says, and how the folder is written whole and read with suspicion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polyml.data.files import sha256_file
+from polyml.data.properties import Property
+from polyml.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+class BundleFile(BaseModel):
+    """The content of ``bundle.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["polyml-bundle"] = "polyml-bundle"
+    format_version: int = FORMAT_VERSION
+    model: str
+    properties: list[Property] = Field(min_length=1)
+    n_training: int
+    data_digest: str
+    seed: int
+    versions: dict[str, str]
+    scores: dict[str, Any] | None = None
+    files: dict[str, str]
+
+
+def content_digest(content: BundleFile) -> str:
+    """Digest of what a bundle predicts: its files and properties, not when or with which versions it was made."""
+    return hashlib.sha256(content.model_dump_json(exclude={"versions", "scores"}).encode()).hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
+
+
+def may_replace(folder: Path) -> bool:
+    """Return whether a folder is empty or holds a bundle, so that a new bundle may take its place."""
+    return folder.is_dir() and ((folder / "bundle.json").is_file() or not any(folder.iterdir()))
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder to write into, and put it in the place of ``folder`` when all went well."""
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
+    old = new.with_suffix(".old")
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if folder.exists():
+            folder.replace(old)
+        new.replace(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        raise UserError(f"cannot write the bundle: {error.strerror or error}", where=str(folder)) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_content(folder: Path) -> BundleFile:
+    """Read ``bundle.json``; a :class:`UserError` says why a folder is no bundle that this version reads."""
+    path = folder / "bundle.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        fix = "make one with: polyml train ... -o FOLDER"
+        raise UserError("there is no bundle here (no bundle.json)", where=str(folder), fix=fix) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"bundle.json cannot be read: {error}", where=str(folder)) from error
+    if not isinstance(raw, dict) or raw.get("format") != "polyml-bundle":
+        raise UserError("bundle.json does not describe a polyml bundle", where=str(folder))
+    number = raw.get("format_version")
+    if isinstance(number, int) and number > FORMAT_VERSION:
+        raise UserError(
+            f"the bundle has format {number}, and this version of polyml reads up to {FORMAT_VERSION}",
+            where=str(folder),
+            fix="install a newer polyml: pip install --upgrade polyml-chem",
+        )
+    try:
+        return BundleFile.model_validate(raw)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise UserError(f"bundle.json is damaged: {place}: {fault['msg']}", where=str(folder)) from None
+
+
+def verify_files(folder: Path, content: BundleFile) -> None:
+    """Check that every file of the bundle is there and is the one that was saved."""
+    root = folder.resolve()
+    for name, expected in content.files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(root):
+            raise UserError(f"bundle.json names a file outside the bundle: {name}", where=str(folder))
+        if not path.is_file():
+            raise UserError(f"the bundle lacks its file {name}", where=str(folder), fix="copy the whole folder again")
+        if sha256_file(path) != expected:
+            raise UserError(
+                f"{name} is not the file that was saved (its checksum differs)",
+                where=str(folder),
+                fix="copy the whole folder again, or train anew",
+            )

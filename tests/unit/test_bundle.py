@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polyml.bundle import Bundle, predict_file
+from polyml.chem import RepeatUnit
+from polyml.data.properties import Property
+from polyml.errors import RepeatUnitError, UserError
+from polyml.models.catalog import make_model
+
+POLYMERS = ["*CC*", "*OCC*", "*CC(*)c1ccccc1", "*CC(*)C", "*CC(*)Cl", "*[Si](C)(C)O*", "*CC(*)C#N"]
+PROPERTIES = (Property(name="O2", unit="Barrer", transform="log10"), Property(name="Tg", unit="K"))
+
+
+def make_bundle(model="pca_ridge"):
+    y = np.column_stack([np.linspace(-1, 2, len(POLYMERS)), np.linspace(200, 400, len(POLYMERS))])
+    y[1, 0] = np.nan
+    return Bundle(
+        model=make_model(model).fit(POLYMERS, y),
+        properties=PROPERTIES,
+        keys=tuple(RepeatUnit.parse(text).key for text in POLYMERS),
+        psmiles=tuple(POLYMERS),
+        values=np.column_stack([item.from_model(y[:, i]) for i, item in enumerate(PROPERTIES)]),
+        data_digest="abc",
+        seed=7,
+        scores={"rmse": 0.5, "folds": 5},
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return make_bundle()
+
+
+@pytest.fixture
+def saved(bundle, tmp_path):
+    return bundle.save(tmp_path / "model")
+
+
+def test_what_is_saved_comes_back_the_same(bundle, saved):
+    back = Bundle.load(saved)
+    np.testing.assert_array_equal(back.predict(POLYMERS).mean, bundle.predict(POLYMERS).mean)
+    np.testing.assert_array_equal(back.values, bundle.values)
+    for name in ("properties", "keys", "psmiles", "data_digest", "seed", "scores", "versions", "digest"):
+        assert getattr(back, name) == getattr(bundle, name)
+    assert back.versions["rdkit"]
+
+
+def test_no_file_of_a_bundle_is_a_pickle(saved):
+    for path in saved.rglob("*"):
+        if path.is_file():
+            assert path.suffix not in (".pkl", ".pickle", ".joblib", ".pt", ".ckpt")
+            assert not path.read_bytes().startswith(b"\x80\x04")
+
+
+def test_predictions_are_in_user_units(bundle):
+    found = bundle.predict(["*CC(*)C", "*CC(*)CC"])
+    modelled = bundle.model.predict_dist(["*CC(*)C", "*CC(*)CC"])
+    np.testing.assert_allclose(found.mean[:, 0], 10 ** modelled.mean[:, 0])
+    np.testing.assert_allclose(found.mean[:, 1], modelled.mean[:, 1])
+    np.testing.assert_array_equal(found.std, modelled.std)  # log10 stays in decades
+    np.testing.assert_allclose(found.upper[:, 0], 10 ** modelled.upper[:, 0])
+    np.testing.assert_allclose(bundle.predict_mean([RepeatUnit.parse("*CC(*)CC")])[0], found.mean[1], rtol=1e-5)
+    assert bundle.predict([]).mean.shape == (0, 2)
+
+
+def test_an_ensemble_brackets_its_median():
+    found = make_bundle("extra_trees").predict(["*CC(*)CC"])
+    assert (found.std > 0).all()
+    assert (found.lower < found.mean).all()
+    assert (found.mean < found.upper).all()
+
+
+def test_predict_frame_keeps_every_row(bundle):
+    frame = bundle.predict_frame(["*CC(*)C", "junk", "*C", "*C(C)C*"])
+    assert frame.columns.tolist() == [
+        "psmiles", *(f"{name}{suffix}" for name in ("O2", "Tg") for suffix in ("", "_std", "_lower", "_upper")),
+        "nearest_similarity", "error",
+    ]  # fmt: skip
+    assert frame["psmiles"].tolist() == ["*CC(*)C", "junk", "*C", "*C(C)C*"]
+    assert (frame["error"] != "").tolist() == [False, True, True, False]
+    assert "one attachment point" in frame["error"][2]
+    assert frame["O2"].isna().tolist() == [False, True, True, False]
+    assert frame["O2"][0] == frame["O2"][3]  # one polymer in two directions
+    assert frame["nearest_similarity"][0] == 1.0
+    with pytest.raises(RepeatUnitError):
+        bundle.predict(["*CC*", "*C"])
+    assert bundle.predict_frame([]).empty
+
+
+def test_nearest_names_the_training_polymer(bundle):
+    similarity, index = bundle.nearest(["*C(c1ccccc1)C*", "*CC(*)c1ccccc1C"])
+    assert similarity[0] == 1.0
+    assert 0 < similarity[1] < 1
+    assert [bundle.psmiles[i] for i in index] == ["*CC(*)c1ccccc1"] * 2
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(saved):
+    other = make_bundle("mean")
+    other.save(saved)
+    assert Bundle.load(saved).model.key == "mean"
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def test_saving_refuses_a_folder_with_something_else(bundle, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        bundle.save(tmp_path)
+    with pytest.raises(UserError, match="not empty"):
+        bundle.save(tmp_path / "thesis.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_old_bundle(bundle, saved, monkeypatch):
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(bundle.model), "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        bundle.save(saved)
+    monkeypatch.undo()
+    assert Bundle.load(saved).seed == 7
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+
+
+def change(folder, **update):
+    path = folder / "bundle.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **update}))
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"format": "other"}, "does not describe a polyml bundle"),
+        ({"format_version": 99}, "install a newer polyml"),
+        ({"model": "pca_rigde"}, "did you mean 'pca_ridge'"),
+        ({"surprise": 1}, "damaged: surprise"),
+        ({"properties": []}, "damaged: properties"),
+        ({"files": {"../outside": "0"}}, "outside the bundle"),
+        ({"files": {"model/missing": "0"}}, "lacks its file"),
+        ({"n_training": 3}, "does not fit"),
+    ],
+)
+def test_a_changed_description_is_refused(saved, update, message):
+    change(saved, **update)
+    with pytest.raises(UserError, match=message):
+        Bundle.load(saved)
+
+
+def test_a_changed_file_is_refused(saved):
+    frame = pd.read_parquet(saved / "training.parquet")
+    frame["value:Tg"] += 1
+    frame.to_parquet(saved / "training.parquet", index=False)
+    with pytest.raises(UserError, match=r"training\.parquet is not the file that was saved"):
+        Bundle.load(saved)
+
+
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path, saved):
+    for folder in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(UserError, match="no bundle here"):
+            Bundle.load(folder)
+    (saved / "bundle.json").write_bytes(b"\xff{")
+    with pytest.raises(UserError, match="cannot be read"):
+        Bundle.load(saved)
+
+
+def test_the_digest_follows_what_is_predicted(bundle, saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "copy")
+    assert Bundle.load(tmp_path / "copy").digest == bundle.digest != ""
+    other = make_bundle("mean")
+    other.save(tmp_path / "other")
+    assert other.digest != bundle.digest
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("chunk_size", [2, 100])
+def test_predict_file_writes_every_row_in_order(bundle, tmp_path, ending, chunk_size):
+    rows = ["*CC(*)C", "junk", "*CC*", "*C", "*CC(*)CC"]
+    source = tmp_path / "in.csv"
+    source.write_text("name,smiles,O2\n" + "".join(f"n{i},{text},{i}\n" for i, text in enumerate(rows)))
+    counts = predict_file(bundle, source, tmp_path / f"out.{ending}", chunk_size=chunk_size)
+    read = {"csv": lambda path: pd.read_csv(path, keep_default_na=True), "parquet": pd.read_parquet}[ending]
+    frame = read(tmp_path / f"out.{ending}")
+    assert counts == {"predicted": 3, "refused": 2}
+    assert frame["line"].tolist() == [2, 3, 4, 5, 6]
+    assert frame["psmiles"].tolist() == rows
+    assert frame["name"].tolist() == [f"n{i}" for i in range(5)]
+    assert frame["O2_input"].astype(int).tolist() == list(range(5))
+    expected = bundle.predict_frame(rows)
+    np.testing.assert_allclose(frame["O2"], expected["O2"], rtol=1e-5)
+    assert frame["error"].fillna("").tolist() == expected["error"].tolist()
+
+
+def test_predict_file_says_what_is_wrong_and_leaves_nothing(bundle, tmp_path):
+    (tmp_path / "in.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="no column of SMILES"):
+        predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.csv")
+    with pytest.raises(UserError, match="kind of output file"):
+        predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.xlsx")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_broken_line_is_a_row_with_an_error(bundle, tmp_path):
+    (tmp_path / "in.csv").write_bytes(b"smiles,name\n*CC*,a\n*CC(*)C,\xff\n*CC*,a,b,c\n")
+    counts = predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.csv")
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert counts == {"predicted": 1, "refused": 2}
+    assert frame["error"].str.startswith(("not UTF-8", "field count")).tolist() == [False, True, True]
+    assert frame["Tg"].isna().tolist() == [False, True, True]
