@@ -1,0 +1,128 @@
+"""From finished chunks to what a chemist reads: ranked.csv, rejects.csv and the Robeson plots."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polyml.bundle import SUFFIXES, Bundle
+from polyml.chem import RepeatUnit
+from polyml.data.files import whole_file
+from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
+from polyml.screening.shards import ShardStore
+from polyml.screening.spec import SIMILARITY, ScreenPlan, available_pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+REJECT_COLUMNS = "line,psmiles,reason,message\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The totals over all chunks, and the ranked list."""
+
+    counts: dict[str, int]
+    ranked: pd.DataFrame
+
+
+def write_outputs(store: ShardStore, chunks: int, bundle: Bundle, plan: ScreenPlan, folder: Path) -> Outcome:
+    """Write ``ranked.csv`` and ``rejects.csv`` from the finished chunks.
+
+    The uncertainty and the similarity to the training set are computed here, for the ranked candidates alone.
+    """
+    best, counts = _merge(store, chunks, plan.spec.top)
+    ranked = _ranked_frame(best, bundle, plan)
+    with whole_file(folder / "ranked.csv") as temporary:
+        ranked.to_csv(temporary, index=False, lineterminator="\n")
+    _write_rejects(store, chunks, folder / "rejects.csv")
+    return Outcome({**counts, "rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}, ranked)
+
+
+def _merge(store: ShardStore, chunks: int, top: int) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Merge the best of every chunk into the best of all: a chunk's list is as long as the ranked list can be."""
+    import pandas as pd
+
+    counts: Counter[str] = Counter()
+    best = pd.DataFrame()
+    for shard in store.read(chunks):
+        counts.update(shard.counts)
+        if shard.frame.empty and not best.empty:
+            continue
+        both = pd.concat([best, shard.frame], ignore_index=True) if len(best) else shard.frame
+        both = both.sort_values(["value:score", "row"], ascending=[False, True], kind="stable")
+        distinct = both.drop_duplicates("key")
+        counts["duplicate"] += len(both) - len(distinct)
+        best = distinct.head(top)
+    return best.reset_index(drop=True), dict(counts)
+
+
+def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.DataFrame:
+    """Lay out the ranked list: identity, predictions in user units with their spread, derived, domain, input."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {"rank": np.arange(1, len(best) + 1), "score": best["value:score"]}
+    columns |= {name: best[name] for name in ("line", "psmiles")}
+    columns["canonical"] = best["key"]
+    units = [RepeatUnit.parse(text) for text in best["psmiles"]]
+    found = bundle.predict(units)
+    for i, name in enumerate(plan.names):
+        columns[name] = best[f"value:{name}"]
+        for suffix, part in zip(SUFFIXES[1:], (found.std, found.lower, found.upper), strict=True):
+            columns[name + suffix] = part[:, i]
+    columns |= {name: best[f"value:{name}"] for name in plan.derived}
+    for pair in available_pairs(plan.names):
+        bound = UPPER_BOUNDS[pair]
+        columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
+    similarity, nearest = bundle.nearest(units)
+    columns[SIMILARITY] = similarity
+    columns["nearest_training"] = [bundle.psmiles[i] if i >= 0 else "" for i in nearest]
+    for name in best.columns:
+        if name.startswith("input:"):
+            columns[_free(name.removeprefix("input:"), columns)] = best[name]
+    return pd.DataFrame(columns)
+
+
+def _free(name: str, taken: dict[str, Any]) -> str:
+    while name in taken:
+        name += "_input"
+    return name
+
+
+def _write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
+    """Join the refused rows of all chunks, a block at a time: there may be millions."""
+    with whole_file(path) as temporary, temporary.open("wb") as out:
+        out.write(REJECT_COLUMNS.encode())
+        for number in range(chunks):
+            with store.rejects_path(number).open("rb") as part:
+                shutil.copyfileobj(part, out)
+
+
+def robeson_figures(outcome: Outcome, bundle: Bundle) -> dict[str, Figure]:
+    """Draw data and ranked candidates against the bound, one figure a gas pair; nothing without such a pair."""
+    from polyml.report.plots import robeson
+
+    figures = {}
+    for pair in available_pairs(bundle.names):
+        bound = UPPER_BOUNDS[pair]
+        fast, slow = (bundle.values[:, bundle.names.index(gas)] for gas in (bound.fast, bound.slow))
+        known = _points(fast, slow, bundle.psmiles)
+        ranked = outcome.ranked
+        candidates = _points(ranked[bound.fast].to_numpy(), ranked[bound.slow].to_numpy(), ranked["psmiles"])
+        span = np.concatenate([known["permeability"], candidates["permeability"]])
+        low, high = (float(span.min()), float(span.max())) if len(span) else (1.0, 1000.0)
+        figures[pair] = robeson(pair, known, candidates, bound_line(pair, low / 2, high * 2))
+    return figures
+
+
+def _points(fast: np.ndarray, slow: np.ndarray, names: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({"permeability": fast, "selectivity": fast / slow, "psmiles": list(names)})
+    return frame[np.isfinite(frame["selectivity"]) & (frame["permeability"] > 0)].reset_index(drop=True)

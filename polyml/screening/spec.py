@@ -1,0 +1,225 @@
+"""What a screen is asked to do (derived columns, constraints, objectives), checked against a model's properties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from polyml.data.properties import Property
+from polyml.errors import UserError
+from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expression
+from polyml.screening.robeson import UPPER_BOUNDS
+
+Columns = dict[str, np.ndarray]
+SPREAD_SUFFIXES = ("_std", "_lower", "_upper")
+SIMILARITY = "similarity"
+
+
+class Objective(BaseModel):
+    """One quantity to rank by.
+
+    Attributes
+    ----------
+    expression : str
+        In the language of :mod:`polyml.screening.expressions`.
+    direction : {"maximize", "minimize"}
+    weight : float
+        Factor in the sum when there are several objectives; bring them to one scale with ``log10``, say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    expression: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        word, _, rest = value.strip().partition(" ")
+        return {"expression": rest, "direction": word} if word in ("maximize", "minimize") else {"expression": value}
+
+
+class ScreenSpec(BaseModel):
+    """How candidates are judged and ranked.
+
+    Attributes
+    ----------
+    derive : dict of str to str
+        New columns by name, each an expression; one may use those above it.
+    constraints : list of str
+        Comparisons that a candidate must all meet.
+    objectives : list of Objective
+        What to rank by; a bare expression is maximized, ``minimize X`` is short for the other direction. The score is
+        the weighted sum, larger is better.
+    top : int
+        Length of the ranked list.
+    skip_known : bool
+        Whether polymers of the training set are left out.
+    chunk_size : int
+        Candidates that are predicted at once.
+
+    Examples
+    --------
+    >>> spec = ScreenSpec(constraints=["O2 >= 100"], objectives=['robeson("O2/N2")', "minimize CH4"])
+    >>> [(item.expression, item.direction) for item in spec.objectives]
+    [('robeson("O2/N2")', 'maximize'), ('CH4', 'minimize')]
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    derive: dict[str, str] = Field(default_factory=dict)
+    constraints: list[str] = Field(default_factory=list)
+    objectives: list[Objective] = Field(default_factory=list)
+    top: int = Field(default=1000, ge=1)
+    skip_known: bool = True
+    chunk_size: int = Field(default=5000, ge=1)
+
+    @field_validator("derive")
+    @classmethod
+    def _names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not name.strip() or "`" in name:
+                raise ValueError(f"'{name}' cannot name a column")
+        return value
+
+    @classmethod
+    def default(cls, properties: Sequence[Property], *, top: int = 1000) -> ScreenSpec:
+        """Return what is done when a user asks for nothing: the selectivities, ranked by the first Robeson bound.
+
+        A model without a gas pair of Robeson's is ranked by its first property, from high to low.
+        """
+        names = [item.name for item in properties]
+        pairs = available_pairs(names)
+        first = f'robeson("{pairs[0]}")' if pairs else f"`{names[0]}`"
+        derive = {pair: pair.replace("/", " / ") for pair in pairs}
+        return cls(derive=derive, objectives=[Objective(expression=first)], top=top)
+
+
+@dataclass(frozen=True)
+class ScreenPlan:
+    """A spec whose expressions were all checked, split into what is cheap and what needs the spread or similarity.
+
+    ``costly`` holds the names that are known only for candidates that met every cheap constraint: standard deviations,
+    ends of intervals, the similarity, and whatever is derived from them.
+    """
+
+    spec: ScreenSpec
+    names: tuple[str, ...]
+    derived: dict[str, Expression]
+    constraints: tuple[Expression, ...]
+    objectives: tuple[Expression, ...]
+    costly: frozenset[str]
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether the ranking itself needs more than the mean predictions."""
+        used = self._used()
+        return bool(used & self.costly - {SIMILARITY})
+
+    @property
+    def needs_similarity(self) -> bool:
+        """Whether the ranking itself needs the similarity to the training set."""
+        return SIMILARITY in self._used() and SIMILARITY in self.costly
+
+    def _used(self) -> frozenset[str]:
+        expressions = [*self.derived.values(), *self.constraints, *self.objectives]
+        return frozenset[str]().union(*(item.names for item in expressions))
+
+    def derive(self, columns: Columns, *, costly: bool) -> None:
+        """Add the derived columns that are (not) costly to ``columns``."""
+        for name, expression in self.derived.items():
+            if (name in self.costly) == costly:
+                columns[name] = expression.evaluate(columns)
+
+    def passes(self, columns: Columns, *, costly: bool) -> np.ndarray:
+        """Return which rows meet every constraint that is (not) costly, shape (n,)."""
+        result = np.ones(len(columns[self.names[0]]), dtype=bool)
+        for expression in self.constraints:
+            if bool(expression.names & self.costly) == costly:
+                result &= expression.evaluate(columns)
+        return result
+
+    def score(self, columns: Columns) -> np.ndarray:
+        """Return the weighted sum of the objectives, shape (n,): larger is better, NaN has no rank."""
+        total = np.zeros(len(columns[self.names[0]]))
+        for objective, expression in zip(self.spec.objectives, self.objectives, strict=True):
+            sign = 1.0 if objective.direction == "maximize" else -1.0
+            total = total + sign * objective.weight * expression.evaluate(columns)
+        return np.where(np.isfinite(total), total, np.nan)
+
+
+def available_pairs(names: Sequence[str]) -> list[str]:
+    """Return the gas pairs with a Robeson bound whose two permeabilities are among the names."""
+    return [pair for pair, bound in UPPER_BOUNDS.items() if {bound.fast, bound.slow} <= set(names)]
+
+
+def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> ScreenPlan:
+    """Check every expression of a spec against the properties a model predicts.
+
+    Raises
+    ------
+    UserError
+        For no objective, an unknown name, a constraint that is no comparison, an objective that is one, an interval of
+        a model that gives none, or a Robeson distance of permeabilities that are not in Barrer.
+    """
+    names = tuple(item.name for item in properties)
+    spread = {name + suffix for name in names for suffix in SPREAD_SUFFIXES} - set(names)
+    costly = spread | ({SIMILARITY} - set(names))
+    known = [*names, *sorted(costly)]
+    if not spec.objectives:
+        raise UserError(
+            "there is no objective to rank by", where="objectives", fix=f"add one, such as maximize {names[0]}"
+        )
+    derived: dict[str, Expression] = {}
+    for name, text in spec.derive.items():
+        if name in known or name in FUNCTION_NAMES:
+            raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
+        derived[name] = parse_expression(text, known, where=f"derive.{name}")
+        _demand(derived[name], is_condition=False, where=f"derive.{name}")
+        known.append(name)
+        if derived[name].names & costly:
+            costly.add(name)
+    constraints = _parse_all(spec.constraints, known, "constraints", is_condition=True)
+    objectives = _parse_all([item.expression for item in spec.objectives], known, "objectives", is_condition=False)
+    used = [*derived.values(), *constraints, *objectives]
+    if not gives_std and any(item.names & spread for item in used):
+        raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
+    _check_units(used, properties)
+    return ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+
+
+def _parse_all(texts: Sequence[str], known: Sequence[str], what: str, *, is_condition: bool) -> tuple[Expression, ...]:
+    found = []
+    for number, text in enumerate(texts):
+        where = f"{what}[{number}]"
+        found.append(parse_expression(text, known, where=where))
+        _demand(found[-1], is_condition=is_condition, where=where)
+    return tuple(found)
+
+
+def _demand(expression: Expression, *, is_condition: bool, where: str) -> None:
+    if is_condition and not expression.is_condition:
+        raise UserError(
+            f"'{expression.text}' is not a comparison", where=where, fix=f"write {expression.text} >= 100, say"
+        )
+    if expression.is_condition and not is_condition:
+        raise UserError(f"'{expression.text}' is a comparison, not a number", where=where, fix="move it to constraints")
+
+
+def _check_units(expressions: Sequence[Expression], properties: Sequence[Property]) -> None:
+    units = {item.name: item.unit for item in properties}
+    for pair in {pair for expression in expressions for pair in expression.pairs}:
+        for gas in pair.split("/"):
+            if units.get(gas, "").lower() not in ("", "barrer"):
+                raise UserError(
+                    f"the Robeson bound of {pair} is in Barrer, and '{gas}' is in {units[gas]}",
+                    where="screen",
+                    fix="give the permeabilities in Barrer",
+                )

@@ -1,0 +1,194 @@
+"""The hot path: one chunk of candidates from text to the few rows that may end up in the ranked list.
+
+Every candidate is parsed once and predicted once, in one batch. Only what meets the constraints pays for more: the
+canonical key, and the spread or similarity if the ranking asks for them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from polyml.bundle import Bundle, parse_all
+from polyml.chem import RepeatUnit
+from polyml.errors import PolymlError
+from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenPlan, ScreenSpec, plan_screen
+
+Faults = Sequence[tuple[str, str]]
+Parsed = list[tuple[int, RepeatUnit]]  # position in the chunk, and the unit
+Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What is kept of one chunk.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``read``, ``valid``, ``passing`` (the constraints), ``known`` (left out as training polymers) and ``duplicate``.
+    rows : list of int
+        Positions in the chunk of the kept candidates, best first; no more than the ranked list is long.
+    keys : list of str
+        Their canonical keys.
+    columns : dict of str to ndarray
+        ``score``, the predicted properties in user units, and the derived columns of the kept candidates.
+    rejects : str
+        CSV lines ``line,psmiles,reason,message`` of the refused candidates.
+    """
+
+    counts: dict[str, int]
+    rows: list[int]
+    keys: list[str]
+    columns: Columns
+    rejects: str
+
+
+class ChunkScreener:
+    """Screens chunks with one model and one plan."""
+
+    def __init__(self, bundle: Bundle, plan: ScreenPlan) -> None:
+        self.bundle, self.plan = bundle, plan
+        self.known = frozenset(bundle.keys)
+
+    def screen(self, lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
+        """Predict, judge and thin out one chunk."""
+        parsed, rejected = _parse(psmiles, faults)
+        parsed, means = self._predict(parsed, rejected)
+        counts = {"read": len(psmiles), "valid": len(parsed), "passing": 0, "known": 0, "duplicate": 0}
+        passing, columns = self._judge(parsed, means)
+        counts["passing"] = len(passing)
+        keep, keys = self._thin_out(passing, columns["score"], counts, rejected)
+        return ChunkResult(
+            counts=counts,
+            rows=[passing[i][0] for i in keep],
+            keys=keys,
+            columns={name: values[keep] for name, values in columns.items()},
+            rejects=_reject_lines(lines, psmiles, rejected),
+        )
+
+    def _predict(self, parsed: Parsed, rejected: Rejected) -> tuple[Parsed, np.ndarray]:
+        """Predict the rows in one batch; where that fails, halve it until the rows at fault stand alone."""
+        parts: list[np.ndarray] = []
+        good: Parsed = []
+        faults: dict[int, Exception] = {}
+        pending = [parsed] if parsed else []
+        while pending:
+            batch = pending.pop()
+            try:
+                parts.append(self.bundle.predict_mean([unit for _, unit in batch]))
+                good.extend(batch)
+            except Exception as error:  # whatever one row does to a library must not cost the others
+                if len(batch) == 1:
+                    faults[batch[0][0]] = error
+                else:
+                    half = len(batch) // 2
+                    pending += [batch[half:], batch[:half]]
+        if len(faults) > 1 and not good:
+            first = next(iter(faults.values()))
+            raise PolymlError(f"the model fails on every candidate: {_describe(first)}") from first
+        rejected.update({row: ("prediction failed", _describe(fault)) for row, fault in faults.items()})
+        return good, np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
+
+    def _judge(self, parsed: Parsed, means: np.ndarray) -> tuple[Parsed, Columns]:
+        """Return the rows that meet all constraints, and their columns with the score."""
+        plan = self.plan
+        columns: Columns = {name: means[:, i] for i, name in enumerate(plan.names)}
+        plan.derive(columns, costly=False)
+        parsed, columns = _select(parsed, columns, plan.passes(columns, costly=False))
+        units = [unit for _, unit in parsed]
+        if plan.needs_spread:
+            found = self.bundle.predict(units)
+            for suffix, part in zip(SPREAD_SUFFIXES, (found.std, found.lower, found.upper), strict=True):
+                columns.update({name + suffix: part[:, i] for i, name in enumerate(plan.names)})
+        if plan.needs_similarity:
+            columns[SIMILARITY] = self.bundle.nearest(units)[0]
+        if plan.needs_spread or plan.needs_similarity:
+            plan.derive(columns, costly=True)
+            parsed, columns = _select(parsed, columns, plan.passes(columns, costly=True))
+        score = plan.score(columns)
+        return parsed, {"score": score, **{name: columns[name] for name in (*plan.names, *plan.derived)}}
+
+    def _thin_out(
+        self, parsed: Parsed, score: np.ndarray, counts: dict[str, int], rejected: Rejected
+    ) -> tuple[list[int], list[str]]:
+        """Go down from the best score and keep new polymers until there are as many as the ranked list holds.
+
+        Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made.
+        """
+        order = np.argsort(-score, kind="stable")  # equal scores stay in the order of the file, NaN goes last
+        keys: dict[str, int] = {}
+        for i in order[: int(np.isfinite(score).sum())].tolist():
+            if len(keys) == self.plan.spec.top:
+                break
+            row, unit = parsed[i]
+            try:
+                key = unit.key
+            except Exception as error:  # as above: one row, never the run
+                rejected[row] = ("canonical key", _describe(error))
+                counts["valid"] -= 1
+                counts["passing"] -= 1
+                continue
+            if self.plan.spec.skip_known and key in self.known:
+                counts["known"] += 1
+            elif key in keys:
+                counts["duplicate"] += 1
+            else:
+                keys[key] = i
+        return list(keys.values()), list(keys)
+
+
+def _parse(psmiles: Sequence[str], faults: Faults) -> tuple[Parsed, Rejected]:
+    units, errors = parse_all(psmiles)
+    rejected = {row: (error.reason, error.what) for row, error in enumerate(errors) if error is not None}
+    rejected.update({row: fault for row, fault in enumerate(faults) if fault[0]})
+    return [(row, unit) for row, unit in enumerate(units) if unit is not None and row not in rejected], rejected
+
+
+def _select(parsed: Parsed, columns: Columns, mask: np.ndarray) -> tuple[Parsed, Columns]:
+    return [item for item, keep in zip(parsed, mask, strict=True) if keep], {k: v[mask] for k, v in columns.items()}
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+_SHOWN = 500  # characters of a refused text that are worth keeping
+
+
+def _reject_lines(lines: Sequence[int], psmiles: Sequence[str], rejected: Rejected) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for i in sorted(rejected):
+        shown = psmiles[i] if len(psmiles[i]) <= _SHOWN else psmiles[i][:_SHOWN] + "..."
+        writer.writerow([lines[i], shown, *rejected[i]])
+    return text.getvalue()
+
+
+# One screener a worker process, made once when the process starts.
+_worker: dict[str, ChunkScreener] = {}
+_threads = ExitStack()
+
+
+def start_worker(folder: Path, spec: ScreenSpec) -> None:
+    """Load the model into this process and keep its libraries to one thread."""
+    import signal
+
+    from polyml.evaluation.threads import limited_threads
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    bundle = Bundle.load(folder)
+    _threads.enter_context(limited_threads(1))
+    plan = plan_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
+    _worker["screener"] = ChunkScreener(bundle, plan)
+
+
+def screen_in_worker(lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
+    """Screen one chunk with the process's own screener."""
+    return _worker["screener"].screen(lines, psmiles, faults)

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polyml.bundle import Bundle
+from polyml.chem import RepeatUnit
+from polyml.errors import PolymlError, UserError
+from polyml.screening import screen as engine
+from polyml.screening.robeson import distance
+from polyml.screening.screen import ScreenSpec, screen
+from polyml.screening.shards import ShardStore
+
+SPEC = ScreenSpec(
+    derive={"selectivity": "O2 / N2"},
+    constraints=["O2 >= 1"],
+    objectives=["log10(O2)"],
+    top=10,
+    chunk_size=7,
+)
+
+
+def everything(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def oracle(bundle, library, spec):
+    """Rank the library the slow way: row by row, everything for every row."""
+    found = []
+    for row in read(library):
+        try:
+            unit = RepeatUnit.parse(row["psmiles"])
+        except UserError:
+            continue
+        o2, n2, tg = bundle.predict([unit]).mean[0]
+        if o2 >= 1 and not (spec.skip_known and unit.key in bundle.keys):
+            found.append((-np.log10(o2), len(found), unit.key, row, o2, n2, tg))
+    best = {}
+    for item in sorted(found, key=lambda item: (round(item[0], 6), item[1])):
+        best.setdefault(item[2], item)
+    return list(best.values())[: spec.top]
+
+
+def test_ranks_like_a_slow_loop_over_all_rows(bundle, library, tmp_path):
+    summary = screen(library, bundle, SPEC, tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    expected = oracle(bundle, library, SPEC)
+    assert len(expected) == 10
+    assert ranked["canonical"].tolist() == [item[2] for item in expected]
+    assert ranked["monomers"].tolist() == [item[3]["monomers"] for item in expected]
+    assert ranked["rank"].tolist() == list(range(1, 11))
+    np.testing.assert_allclose(ranked["O2"], [item[4] for item in expected], rtol=1e-5)
+    np.testing.assert_allclose(ranked["Tg"], [item[6] for item in expected], rtol=1e-5)
+    np.testing.assert_allclose(ranked["selectivity"], ranked["O2"] / ranked["N2"])
+    np.testing.assert_allclose(ranked["score"], np.log10(ranked["O2"]))
+    np.testing.assert_allclose(ranked["robeson O2/N2"], distance("O2/N2", ranked["O2"], ranked["N2"]))
+    assert ranked["similarity"].between(0, 1).all()
+    assert set(ranked["nearest_training"]) <= set(bundle.psmiles)
+    assert summary.ranked == 10
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["passing"] == summary.passing
+
+
+def test_every_row_is_counted_and_every_refused_row_stands_in_the_rejects(bundle, library, tmp_path):
+    summary = screen(library, bundle, SPEC, tmp_path / "out")
+    rows = read(library)
+    rejects = read(tmp_path / "out" / "rejects.csv")
+    assert summary.read == len(rows) == summary.valid + summary.rejected
+    assert len(rejects) == summary.rejected == 5
+    assert [item["line"] for item in rejects] == sorted((item["line"] for item in rejects), key=int)
+    reasons = {item["psmiles"][:20]: item["reason"] for item in rejects}
+    assert reasons["*C"] == "attachment points"
+    assert reasons[""] == "empty"
+    assert reasons["not a polymer"]
+    assert all(len(item["psmiles"]) < 600 and item["message"] for item in rejects)
+    by_line = {i: row["psmiles"] for i, row in enumerate(rows, start=2)}
+    assert all(by_line[int(item["line"])].startswith(item["psmiles"].rstrip(".")[:400]) for item in rejects)
+
+
+def test_a_training_polymer_in_another_frame_is_skipped_unless_asked_for(bundle, library, tmp_path):
+    polystyrene = RepeatUnit.parse("*C(c1ccccc1)C*").key
+    spec = SPEC.model_copy(update={"constraints": [], "top": 100})
+    summary = screen(library, bundle, spec, tmp_path / "without")
+    assert polystyrene not in pd.read_csv(tmp_path / "without" / "ranked.csv")["canonical"].tolist()
+    assert summary.known >= 1
+    kept = screen(library, bundle, spec.model_copy(update={"skip_known": False}), tmp_path / "with")
+    ranked = pd.read_csv(tmp_path / "with" / "ranked.csv")
+    assert polystyrene in ranked["canonical"].tolist()
+    assert ranked.loc[ranked["canonical"] == polystyrene, "similarity"].item() == pytest.approx(1.0)
+    assert kept.known == 0
+    assert kept.ranked == summary.ranked + summary.known
+
+
+def test_one_polymer_is_ranked_once_with_its_first_row(bundle, library, tmp_path):
+    spec = SPEC.model_copy(update={"constraints": [], "top": 100})
+    summary = screen(library, bundle, spec, tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert ranked["canonical"].is_unique
+    assert "*OC(CC)*" in ranked["psmiles"].tolist()  # the earlier of the two spellings
+    assert summary.duplicate >= 1
+    assert summary.passing == summary.valid == summary.ranked + summary.known + summary.duplicate
+
+
+@pytest.mark.parametrize("chunk_size", [1, 5, 1000])
+def test_the_ranking_does_not_depend_on_the_chunks(bundle, library, tmp_path, chunk_size):
+    screen(library, bundle, SPEC, tmp_path / "a")
+    screen(library, bundle, SPEC.model_copy(update={"chunk_size": chunk_size}), tmp_path / "b")
+    a, b = (pd.read_csv(tmp_path / name / "ranked.csv") for name in "ab")
+    pd.testing.assert_frame_equal(a, b, rtol=1e-5)
+    assert everything(tmp_path / "a")["rejects.csv"] == everything(tmp_path / "b")["rejects.csv"]
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_resumed_gives_the_bytes_of_an_uninterrupted_run(bundle, library, tmp_path, monkeypatch, after):
+    screen(library, bundle, SPEC, tmp_path / "whole")
+    write = ShardStore.write
+
+    def stop(self, number, *args):
+        if number == after:
+            raise KeyboardInterrupt
+        write(self, number, *args)
+
+    monkeypatch.setattr(ShardStore, "write", stop)
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        screen(library, bundle, SPEC, tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "ranked.csv").exists()
+    monkeypatch.setattr(ShardStore, "write", write)
+    with pytest.raises(UserError, match="--resume"):
+        screen(library, bundle, SPEC, tmp_path / "stopped")
+    summary = screen(library, bundle, SPEC, tmp_path / "stopped", resume=True)
+    assert summary.resumed == 7 * after
+    assert everything(tmp_path / "stopped") == everything(tmp_path / "whole")
+
+
+def test_a_finished_chunk_is_not_predicted_again(bundle, library, tmp_path, monkeypatch):
+    screen(library, bundle, SPEC, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    monkeypatch.setattr(engine.ChunkScreener, "screen", lambda *args: pytest.fail("predicted again"))
+    summary = screen(library, bundle, SPEC, tmp_path / "out", resume=True)
+    assert summary.resumed == summary.read
+    assert everything(tmp_path / "out") == before
+
+
+def test_resume_refuses_another_input_spec_or_model(bundle, library, tmp_path):
+    folder = tmp_path / "out"
+    screen(library, bundle, SPEC, folder)
+    with pytest.raises(UserError, match="another spec"):
+        screen(library, bundle, SPEC.model_copy(update={"top": 3}), folder, resume=True)
+    other = Bundle(**{**vars_of(bundle), "seed": 2})
+    with pytest.raises(UserError, match="another model"):
+        screen(library, other, SPEC, folder, resume=True)
+    library.write_text(library.read_text() + "*CC(*)CCCCCC,x,y\n")
+    with pytest.raises(UserError, match="another input"):
+        screen(library, bundle, SPEC, folder, resume=True)
+
+
+def vars_of(bundle):
+    names = ("model", "properties", "keys", "psmiles", "values", "data_digest", "seed", "scores", "versions")
+    return {name: getattr(bundle, name) for name in names}
+
+
+def test_a_folder_with_something_else_is_left_alone(bundle, library, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(UserError, match="not empty"):
+            screen(library, bundle, SPEC, tmp_path / "out", resume=resume)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+    with pytest.raises(UserError, match="this is a file"):
+        screen(library, bundle, SPEC, tmp_path / "out" / "thesis.txt")
+
+
+def test_a_poison_row_costs_one_row(bundle, library, tmp_path, monkeypatch):
+    screen(library, bundle, SPEC, tmp_path / "clean")
+    clean = pd.read_csv(tmp_path / "clean" / "ranked.csv")
+    poison = clean["psmiles"][0]
+    predict = type(bundle.model).predict
+
+    def fragile(self, units):
+        if any(getattr(unit, "psmiles", unit) == poison for unit in units):
+            raise ArithmeticError("a\nlibrary gives up")
+        return predict(self, units)
+
+    monkeypatch.setattr(type(bundle.model), "predict", fragile)
+    summary = screen(library, bundle, SPEC.model_copy(update={"top": 9}), tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert ranked["psmiles"].tolist() == clean["psmiles"].tolist()[1:]
+    refused = [item for item in read(tmp_path / "out" / "rejects.csv") if item["psmiles"] == poison]
+    assert [(item["reason"], item["message"]) for item in refused] == [
+        ("prediction failed", "ArithmeticError: a library gives up")
+    ]
+    assert summary.rejected == 6
+
+
+def test_a_model_that_always_fails_is_an_error_not_a_list_of_rejects(bundle, library, tmp_path, monkeypatch):
+    def broken(self, units):
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(type(bundle.model), "predict", broken)
+    with pytest.raises(PolymlError, match=r"fails on every candidate.*no such layer"):
+        screen(library, bundle, SPEC, tmp_path / "out")
+
+
+def test_processes_give_the_bytes_of_one_process(bundle, library, tmp_path):
+    bundle.save(tmp_path / "model")
+    screen(library, tmp_path / "model", SPEC, tmp_path / "one")
+    screen(library, tmp_path / "model", SPEC, tmp_path / "two", jobs=2)
+    assert everything(tmp_path / "two") == everything(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"objectives": []}, "no objective"),
+        ({"constraints": ["O3 > 1"]}, "unknown name 'O3'"),
+        ({"constraints": ["O2 / N2"]}, "is not a comparison"),
+        ({"objectives": ["O2 > 1"]}, "is a comparison"),
+        ({"derive": {"O2": "N2"}}, "'O2' is taken"),
+        ({"derive": {"a": "b", "b": "O2"}}, "unknown name 'b'"),
+        ({"objectives": ["O2_lower"]}, "gives no uncertainty"),
+    ],
+)
+def test_a_bad_spec_is_refused_before_the_input_is_opened(bundle, tmp_path, update, message):
+    spec = ScreenSpec.model_validate({**SPEC.model_dump(), **update})
+    with pytest.raises(UserError, match=message):
+        screen(tmp_path / "missing.csv", bundle, spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ranking_can_ask_for_the_similarity(bundle, library, tmp_path):
+    spec = ScreenSpec(
+        derive={"twice": "2 * similarity"}, constraints=["twice >= 0.5"], objectives=["minimize twice", "O2"], top=5
+    )
+    screen(library, bundle, spec, tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert len(ranked) == 5
+    np.testing.assert_allclose(ranked["twice"], 2 * ranked["similarity"])
+    np.testing.assert_allclose(ranked["score"], ranked["O2"] - ranked["twice"])
+    assert ranked["score"].is_monotonic_decreasing
+    assert (ranked["twice"] >= 0.5).all()
+
+
+def test_nothing_that_passes_gives_an_empty_list_with_its_header(bundle, library, tmp_path):
+    spec = SPEC.model_copy(update={"constraints": ["O2 > 1e30"]})
+    summary = screen(library, bundle, spec, tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert summary.passing == summary.ranked == len(ranked) == 0
+    assert {"rank", "psmiles", "O2", "O2_std", "selectivity", "similarity", "monomers"} <= set(ranked.columns)
+
+
+def test_only_bad_rows_are_no_error(bundle, tmp_path):
+    (tmp_path / "bad.smi").write_text("C\nCC\n")
+    summary = screen(tmp_path / "bad.smi", bundle, SPEC, tmp_path / "out")
+    assert (summary.read, summary.valid, summary.ranked) == (2, 0, 0)
+    assert len(read(tmp_path / "out" / "rejects.csv")) == 2
+
+
+def test_a_score_without_value_has_no_rank(bundle, library, tmp_path):
+    spec = SPEC.model_copy(update={"derive": {"nothing": "O2 / 0"}, "objectives": []})
+    spec = ScreenSpec.model_validate({**spec.model_dump(), "objectives": ["nothing"]})
+    assert screen(library, bundle, spec, tmp_path / "out").ranked == 0
+
+
+def test_a_damaged_shard_is_named(bundle, library, tmp_path):
+    screen(library, bundle, SPEC, tmp_path / "out")
+    (tmp_path / "out" / "shards" / "000001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"000001\.parquet"):
+        screen(library, bundle, SPEC, tmp_path / "out", resume=True)
+
+
+def test_the_tracker_gets_the_funnel_and_the_tables(bundle, library, tmp_path):
+    class Notes:
+        metrics: dict = {}
+        files: list = []  # noqa: RUF012 - one test, one list
+
+        def log_metrics(self, metrics, step=0):
+            self.metrics.update(metrics)
+
+        def log_files(self, paths, folder=""):
+            self.files.extend(path.name for path in paths)
+
+    notes = Notes()
+    summary = screen(library, bundle, SPEC, tmp_path / "out", tracker=notes)
+    assert notes.metrics["screening/read"] == summary.read
+    assert {"ranked.csv", "rejects.csv", "summary.json", "robeson.html"} <= set(notes.files)
+
+
+def test_the_default_spec_ranks_by_the_first_bound_there_is(bundle):
+    spec = ScreenSpec.default(bundle.properties)
+    assert spec.derive == {"O2/N2": "O2 / N2"}
+    assert spec.objectives[0].expression == 'robeson("O2/N2")'
+    assert ScreenSpec.default(bundle.properties[2:]).objectives[0].expression == "`Tg`"
+
+
+def test_a_disk_that_refuses_is_a_user_error(bundle, library, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(UserError, match="No space left"):
+        screen(library, bundle, SPEC, tmp_path / "out")
+    monkeypatch.undo()
+    screen(library, bundle, SPEC, tmp_path / "whole")
+    screen(library, bundle, SPEC, tmp_path / "out", resume=True)
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+    assert shutil.disk_usage(tmp_path).free > 0
