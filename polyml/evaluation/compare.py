@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from polyml.config import ModelSpec
 from polyml.data.files import whole_file
 from polyml.errors import UserError
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.folds import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
-from polyml.evaluation.plan import PROTOCOLS, Plan, make_plan
+from polyml.evaluation.plan import PROTOCOLS, ModelSpec, Plan, make_plan
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results, split_frame, write_json
 from polyml.evaluation.threads import available_cores
 from polyml.evaluation.track import ComparisonTracking
@@ -149,10 +148,27 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
 
 def _outcomes(plan: Plan, waiting: Sequence[FoldTask], jobs: int) -> Generator[Outcome, None, None]:
     """Run folds in processes, and those that need the one CUDA device here."""
+    _warm_features(plan, waiting, jobs)
     here = plan.accelerated if _cuda_is_present(plan) else frozenset[str]()
     pooled = [task for task in waiting if task.model not in here]
     alone = [task for task in waiting if task.model in here]
     yield from chain(run_tasks(pooled, jobs), run_tasks(alone, 1))
+
+
+def _warm_features(plan: Plan, waiting: Sequence[FoldTask], jobs: int) -> None:
+    """Compute the features of all polymers once, with all jobs, so that the folds find them in the cache.
+
+    Features say nothing of the measured values, and each polymer's are its own: no test row leaks.
+    """
+    from polyml.features.batch import featurize
+
+    psmiles = [text for part in (plan.tasks[0].train, plan.tasks[0].test) for text in part["psmiles"]]
+    models = {task.model for task in waiting}
+    for key in dict.fromkeys(key for entry in plan.entries if entry.label in models for key in entry.features):
+        try:
+            featurize(key, psmiles, jobs=jobs)
+        except Exception:  # the model that reads them will fail on its folds and say why
+            continue
 
 
 def _cuda_is_present(plan: Plan) -> bool:

@@ -177,13 +177,15 @@ def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed
     return model
 
 
+def feature_keys(model: PolymerModel) -> tuple[str, ...]:
+    """Return the keys of the featurizers in a model's ``features`` parameter; none if it has no such parameter."""
+    features = model.get_params(deep=False).get("features") or ()
+    return (features,) if isinstance(features, str) else tuple(str(item) for item in features)
+
+
 def features_of(model: PolymerModel) -> str:
-    """Name what a model reads: its ``features`` parameter, or else its kind of input."""
-    features = model.get_params(deep=False).get("features")
-    if features is None or features == "":
-        return "" if model.input_kind == "none" else model.input_kind
-    items = [features] if isinstance(features, str) or not hasattr(features, "__iter__") else list(features)
-    return "+".join(item if isinstance(item, str) else getattr(item, "key", str(item)) for item in items)
+    """Name what a model reads: its features, or else its kind of input."""
+    return "+".join(feature_keys(model)) or ("" if model.input_kind == "none" else model.input_kind)
 
 
 def _check_prediction(prediction: Prediction, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import polyml
-from polyml.config import ModelSpec
 from polyml.errors import PolymlError, UserError, unknown_name
-from polyml.evaluation.folds import FoldTask, ModelFactory, file_stem, fingerprint, fold_seed, make_seeded
+from polyml.evaluation.folds import FoldTask, ModelFactory, feature_keys, file_stem, fingerprint, fold_seed, make_seeded
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.results import Entry
 
@@ -30,6 +29,35 @@ PROTOCOLS: Mapping[str, str] = {
 """How scores are made, in words, by name."""
 
 _LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightning", "lightgbm")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the catalog with its parameters, and the name it goes by in a comparison.
+
+    Attributes
+    ----------
+    key : str
+        Name in the catalog.
+    name : str, optional
+        Label in tables; the key if none is given. Two specs of one key need different names.
+    params : mapping
+        Parameters for ``make_model``.
+
+    Examples
+    --------
+    >>> ModelSpec("svm").label, ModelSpec("svm", name="stiff SVM", params={"C": 100.0}).label
+    ('svm', 'stiff SVM')
+    """
+
+    key: str
+    name: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name it goes by."""
+        return self.name or self.key
 
 
 @dataclass(frozen=True)
@@ -148,8 +176,9 @@ def _make_entries(specs: Sequence[ModelSpec], factory: ModelFactory) -> tuple[tu
         except Exception:  # a missing library, say: the folds will fail and show it on the leaderboard
             entries.append(Entry(spec.label, spec.key))
             continue
-        entries.append(Entry(spec.label, spec.key, model.family))
-        if getattr(model, "uses_torch", False):
+        entries.append(Entry(spec.label, spec.key, model.family, feature_keys(model)))
+        # A network takes the parameter "accelerator"; "cpu" keeps it off the device.
+        if model.get_params(deep=False).get("accelerator", "cpu") != "cpu":
             accelerated.add(spec.label)
     return tuple(entries), frozenset(accelerated)
 

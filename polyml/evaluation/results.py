@@ -29,6 +29,7 @@ class Entry:
     label: str
     key: str
     family: str = ""
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

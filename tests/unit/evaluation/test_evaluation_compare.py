@@ -186,7 +186,7 @@ def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp
     assert options["status"] == "finished"
     assert options["data"]["digest"] == table.digest
     assert options["versions"]["polyml"]
-    assert not [path for path in (tmp_path / "out").rglob(".*")]
+    assert not list((tmp_path / "out").rglob(".*"))
 
 
 def test_the_leaderboard_is_sorted_by_r2_and_failed_models_stand_last(table: PolymerTable, tmp_path: Path) -> None:
