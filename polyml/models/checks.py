@@ -1,0 +1,180 @@
+"""The test that every model has to pass; one call checks a new model.
+
+``check_model("my_model")`` fits the model with its ``toy_params`` on a few polymers and tries what the contract
+promises. It raises AssertionError with the promise that was broken. It is meant for tests.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyml.errors import UserError
+from polyml.models.base import PolymerModel
+from polyml.models.catalog import load_model, make_model, model_class
+
+TOY_POLYMERS = (
+    *("*CC*", "*CC(*)C", "*CC(*)CC", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*CC(*)Cl", "*CC(*)F", "*CC(*)C#N"),
+    *("*OCC*", "*OCCC*", "*OCCCC*", "*CC(*)O", "*CC(*)OC(C)=O", "*CC(*)(F)F", "*C(F)(F)C(*)(F)F", "*[Si](C)(C)O*"),
+    *("*CC=CC*", "*CC=C(C)C*", "*NCCCCCC(*)=O", "*Oc1ccc(*)cc1", "*Sc1ccc(*)cc1", "*CC(*)C(=O)OCC", "*OC(C)C(*)=O"),
+)
+_SHIFTED = {"*OCC*": "*COC*", "*CC(*)C": "*C(C)C*", "*OCCC*": "*CCCOCCCO*", "*[Si](C)(C)O*": "*O[Si](C)(C)*"}
+_FLOAT32 = 1e-4  # tolerance of networks, relative to targets of size one
+
+
+def toy_targets(missing: bool = True) -> np.ndarray:
+    """Return two related targets for :data:`TOY_POLYMERS`, shape (23, 2), with NaN where ``missing``."""
+    carbon = np.array([text.count("C") + text.count("c") for text in TOY_POLYMERS], dtype=float)
+    hetero = np.array([sum(text.count(x) for x in "ONSF") for text in TOY_POLYMERS], dtype=float)
+    y = np.column_stack([0.3 * carbon - 0.5 * hetero, 0.25 * carbon - 0.3 * hetero + 1.0])
+    if missing:
+        y[3, 0] = y[7, 1] = np.nan
+    return y
+
+
+def check_model(key: str, **params: Any) -> None:
+    """Check a model of the catalog against the contract.
+
+    Parameters
+    ----------
+    key : str
+        Catalog key.
+    **params
+        Parameters on top of the class's ``toy_params``.
+
+    Raises
+    ------
+    AssertionError
+        The first promise that the model breaks.
+    """
+    toy = dict(getattr(model_class(key), "toy_params", {}))
+
+    def build() -> PolymerModel:
+        return make_model(key, **{**toy, **params})
+
+    fitted = build().fit(TOY_POLYMERS, toy_targets())
+    check_parameters(build())
+    check_predictions(fitted)
+    check_rows_are_independent(fitted)
+    check_frames(fitted)
+    check_file(fitted)
+    check_seed(fitted, build)
+    check_one_target(build)
+    check_bad_input(build)
+
+
+def check_parameters(model: PolymerModel) -> None:
+    """``get_params``, ``set_params`` and ``clone`` agree."""
+    from sklearn.base import clone
+
+    params = model.get_params()
+    _require(clone(model).get_params() == params, "clone keeps the parameters")
+    _require(model.set_params(**params).get_params() == params, "set_params(get_params()) changes nothing")
+    for name in ("key", "family", "title", "input_kind"):
+        _require(bool(getattr(model, name)), f"the class names its {name}")
+
+
+def check_predictions(model: PolymerModel) -> None:
+    """Shapes, finite numbers, and a standard deviation exactly where ``gives_std`` promises one."""
+    n = len(TOY_POLYMERS)
+    mean = model.predict(TOY_POLYMERS)
+    dist = model.predict_dist(TOY_POLYMERS)
+    _require(mean.shape == (n, 2) and bool(np.isfinite(mean).all()), "predict returns finite numbers of shape (n, t)")
+    _require(dist.mean.shape == dist.std.shape == dist.lower.shape == dist.upper.shape == (n, 2), "shapes of the parts")
+    _close(dist.mean, mean, 1e-6, "predict is the mean of predict_dist")
+    _require(bool(np.isfinite(dist.std).all()) == model.gives_std, "gives_std tells whether there is a std")
+    if model.gives_std:
+        _require(bool((dist.std >= 0).all() and (dist.lower <= dist.upper).all()), "the interval is in order")
+    _require(model.predict([]).shape == (0, 2), "no polymers give no rows")
+
+
+def check_rows_are_independent(model: PolymerModel) -> None:
+    """A polymer gets the same prediction alone, in a batch, and in any order."""
+    mean = model.predict(TOY_POLYMERS)
+    _close(model.predict(TOY_POLYMERS[4:5]), mean[4:5], _FLOAT32, "one row equals the same row of a batch")
+    _close(model.predict(TOY_POLYMERS[::-1]), mean[::-1], _FLOAT32, "the order of the rows does not matter")
+
+
+def check_frames(model: PolymerModel) -> None:
+    """Two spellings of one polymer get the same prediction."""
+    expected = model.predict(list(_SHIFTED))
+    _close(model.predict(list(_SHIFTED.values())), expected, _FLOAT32, "shifted and doubled units predict the same")
+
+
+def check_file(model: PolymerModel) -> None:
+    """A saved and loaded model predicts the same numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model")
+        again = load_model(Path(folder) / "model")
+        saved = [path.suffix for path in (Path(folder) / "model").rglob("*")]
+    _require(type(again) is type(model), "load gives the same class")
+    _require(not {".pkl", ".joblib", ".pt", ".ckpt"} & set(saved), "no pickle on disk")
+    before, after = model.predict_dist(TOY_POLYMERS), again.predict_dist(TOY_POLYMERS)
+    _require(np.array_equal(before.mean, after.mean), "a loaded model predicts the same mean")
+    _require(np.array_equal(before.std, after.std, equal_nan=True), "a loaded model predicts the same std")
+
+
+def check_seed(model: PolymerModel, build: Callable[[], PolymerModel]) -> None:
+    """The same ``random_state`` gives the same numbers, and the caller's random numbers are left alone."""
+    state = _global_random_state()
+    again = build().fit(TOY_POLYMERS, toy_targets())
+    after = _global_random_state()
+    _require(state == after, "fit leaves numpy's global random state as it was")
+    _require(np.array_equal(again.predict(TOY_POLYMERS), model.predict(TOY_POLYMERS)), "the seed decides the numbers")
+
+
+def _global_random_state() -> list[str]:
+    return [str(part) for part in np.random.get_state(legacy=True)]  # noqa: NPY002
+
+
+def check_one_target(build: Callable[[], PolymerModel]) -> None:
+    """``y`` of shape (n,) gives predictions of shape (n,), also for polymers with a missing value."""
+    y = toy_targets()[:, 0]
+    mean = build().fit(TOY_POLYMERS, y).predict(TOY_POLYMERS)
+    _require(mean.shape == y.shape, "y of shape (n,) gives predictions of shape (n,)")
+    _require(bool(np.isfinite(mean).all()), "a polymer without a value gets a prediction")
+
+
+def check_bad_input(build: Callable[[], PolymerModel]) -> None:
+    """Input without sense is refused with a UserError."""
+    y = toy_targets()
+    empty_target = y.copy()
+    empty_target[:, 1] = np.nan
+    infinite = y.copy()
+    infinite[0, 0] = np.inf
+    cases: list[tuple[str, Sequence[str], np.ndarray]] = [
+        ("no rows", [], np.empty((0, 2))),
+        ("more polymers than rows of y", TOY_POLYMERS, y[:-1]),
+        ("a target without a value", TOY_POLYMERS, empty_target),
+        ("an infinite target", TOY_POLYMERS, infinite),
+        ("one string", "*CC*", y[:1]),
+    ]
+    for name, psmiles, targets in cases:
+        try:
+            build().fit(psmiles, targets)
+        except UserError:
+            continue
+        raise AssertionError(f"fit refuses {name}")
+
+
+def check_learns(key: str, error: float, **params: Any) -> None:
+    """The model fits a tiny set to a mean absolute error below ``error`` (of targets with a spread of about one)."""
+    toy = dict(getattr(model_class(key), "toy_params", {}))
+    y = toy_targets(missing=False)
+    mean = make_model(key, **{**toy, **params}).fit(TOY_POLYMERS, y).predict(TOY_POLYMERS)
+    found = float(np.abs(mean - y).mean())
+    _require(found < error, f"the model learns a tiny set: mean absolute error {found:.3f}, allowed {error}")
+
+
+def _require(holds: bool, promise: str) -> None:
+    if not holds:
+        raise AssertionError(promise)
+
+
+def _close(found: np.ndarray, expected: np.ndarray, tolerance: float, promise: str) -> None:
+    worst = float(np.max(np.abs(found - expected), initial=0.0))
+    _require(worst <= tolerance, f"{promise} (they differ by {worst:.2g})")

@@ -1,0 +1,97 @@
+"""Check what a model is given, once for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from polyml.chem import RepeatUnit
+from polyml.errors import UserError
+
+
+def as_psmiles(psmiles: Sequence[str | RepeatUnit]) -> list[str | RepeatUnit]:
+    """Return the polymers as a list, or say what is wrong with them.
+
+    Parsed repeat units pass as well as strings: screening parses each candidate once.
+
+    Raises
+    ------
+    UserError
+        One string instead of a sequence of strings, or an item that is neither a string nor a repeat unit.
+    """
+    if isinstance(psmiles, str):
+        raise UserError("a model reads a sequence of pSMILES, got one string", fix="put it in a list: [psmiles]")
+    shape = getattr(psmiles, "shape", None)
+    if shape is not None and len(shape) != 1:
+        raise UserError(f"pSMILES must come in one dimension, got shape {tuple(shape)}", fix="give one column")
+    items = list(psmiles)
+    for row, item in enumerate(items):
+        if not isinstance(item, (str, RepeatUnit)):
+            raise UserError(f"expected a pSMILES string, got {item!r}", where=f"row {row}")
+    return items
+
+
+def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[str | RepeatUnit], np.ndarray, bool]:
+    """Check training data.
+
+    Returns
+    -------
+    psmiles : list of str or RepeatUnit, length n
+    y : ndarray of shape (n, t), float64
+        NaN where not measured.
+    single : bool
+        Whether ``y`` came with shape (n,).
+
+    Raises
+    ------
+    UserError
+        No rows, rows and targets of different number, an infinite value, or a target without a single value.
+    """
+    items = as_psmiles(psmiles)
+    values = np.asarray(y, dtype=np.float64)
+    if values.ndim not in (1, 2):
+        raise UserError(f"y must have shape (n,) or (n, t), got {values.shape}")
+    single = values.ndim == 1
+    values = values[:, None] if single else values
+    if len(items) == 0:
+        raise UserError("no polymer to train on", fix="give at least one polymer with a measured value")
+    if len(items) != len(values):
+        raise UserError(f"{len(items)} polymers but {len(values)} rows of targets", fix="give one row of y a polymer")
+    if values.shape[1] == 0:
+        raise UserError("y has no target column")
+    if np.isinf(values).any():
+        row, column = np.argwhere(np.isinf(values))[0]
+        raise UserError(
+            "a target is infinite", where=f"row {row}, target {column}", fix="drop it, or NaN for not measured"
+        )
+    for column in np.flatnonzero(np.isnan(values).all(axis=0)):
+        raise UserError(
+            "a target has no measured value among the training polymers",
+            where=f"target {column}",
+            fix="leave this target out, or give polymers where it was measured",
+        )
+    return items, values, single
+
+
+def check_is_trained(model: object) -> None:
+    """Raise NotFittedError when ``fit`` has not run."""
+    if not hasattr(model, "n_targets_"):
+        raise NotFittedError(f"this {type(model).__name__} is not fitted; call fit first")
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return one seed for the libraries that take an integer.
+
+    Examples
+    --------
+    >>> draw_seed(7)
+    7
+    """
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    from sklearn.utils import check_random_state
+
+    return int(check_random_state(random_state).randint(2**31 - 1))
