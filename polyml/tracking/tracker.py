@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.errors import PolymlError, UserError
 from polyml.settings import tracking_store
+from polyml.tracking.limits import MAX_DIGEST, MAX_ITEMS, MAX_METRICS, MAX_PARAM, MAX_TAG, chunks, cut, flatten, key
 from polyml.tracking.provenance import standard_tags
 from polyml.tracking.store import connect, store_errors
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from plotly.graph_objects import Figure
 
-# Limits of mlflow's own validation, below which a write is never refused.
-_MAX_METRICS, _MAX_ITEMS, _MAX_KEY = 1000, 100, 250
-_MAX_PARAM, _MAX_TAG, _MAX_DIGEST = 6000, 8000, 36
 _SYSTEM_METRICS_SECONDS = 5
 
 
@@ -35,11 +33,6 @@ class _OpenRun:
     run_id: str
     is_resumed: bool
     failed: bool = False
-
-
-def make_tracker(experiment: str, *, enabled: bool = True, uri: str | None = None) -> Tracker:
-    """Return a tracker, or one that records nothing when ``enabled`` is false."""
-    return Tracker(experiment, uri=uri) if enabled else NullTracker(experiment)
 
 
 class Tracker:
@@ -61,6 +54,7 @@ class Tracker:
 
     Examples
     --------
+    >>> from polyml.tracking import make_tracker
     >>> tracker = make_tracker("permeability", enabled=False)
     >>> with tracker.parent_run("compare", {"folds": 5}), tracker.child_run("ridge"):
     ...     tracker.log_metrics({"rmse": 0.3})
@@ -207,7 +201,7 @@ class Tracker:
         MLflow keeps the first value of a parameter. Where a continued run has another, the new value goes to the tag
         ``resumed.NAME``.
         """
-        flat = {_key(name): _cut(value, _MAX_PARAM) for name, value in _flatten(params)}
+        flat = {key(name): cut(value, MAX_PARAM) for name, value in flatten(params)}
         if self._current.is_resumed and flat:
             with store_errors(self.store):
                 old = self._client.get_run(self.run_id).data.params
@@ -215,18 +209,16 @@ class Tracker:
             flat = {name: value for name, value in flat.items() if name not in old}
         from mlflow.entities import Param
 
-        for part in _chunks([Param(name, value) for name, value in flat.items()], _MAX_ITEMS):
-            with store_errors(self.store):
-                self._client.log_batch(self.run_id, params=part)
+        for part in chunks([Param(name, value) for name, value in flat.items()], MAX_ITEMS):
+            self._write_batch(params=part)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Write tags, replacing those of the same name."""
         from mlflow.entities import RunTag
 
-        entities = [RunTag(_key(name), _cut(value, _MAX_TAG)) for name, value in tags.items()]
-        for part in _chunks(entities, _MAX_ITEMS):
-            with store_errors(self.store):
-                self._client.log_batch(self.run_id, tags=part)
+        entities = [RunTag(key(name), cut(value, MAX_TAG)) for name, value in tags.items()]
+        for part in chunks(entities, MAX_ITEMS):
+            self._write_batch(tags=part)
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Write scores of one step; None and NaN (not measured) are left out."""
@@ -260,14 +252,18 @@ class Tracker:
 
         now = int(time.time() * 1000)
         metrics = [
-            Metric(_key(name), float(value), now, step)
+            Metric(key(name), float(value), now, step)
             for step, values in rows
             for name, value in values.items()
             if value is not None and not math.isnan(float(value))
         ]
-        for part in _chunks(metrics, _MAX_METRICS):
-            with store_errors(self.store):
-                self._client.log_batch(self.run_id, metrics=part)
+        for part in chunks(metrics, MAX_METRICS):
+            self._write_batch(metrics=part)
+
+    def _write_batch(self, **entities: Any) -> None:
+        run_id = self.run_id  # first: without an open run there is nothing to connect for
+        with store_errors(self.store):
+            self._client.log_batch(run_id, **entities)
 
     def log_dataset(
         self, frame: pd.DataFrame, name: str, digest: str | None = None, source: str | Path | None = None
@@ -282,7 +278,7 @@ class Tracker:
                 frame,
                 source=None if source is None else str(source),  # type: ignore[arg-type]
                 name=name,
-                digest=(digest or "")[:_MAX_DIGEST] or None,
+                digest=(digest or "")[:MAX_DIGEST] or None,
             )
             entry = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
             self._client.log_inputs(self.run_id, [entry])
@@ -362,70 +358,3 @@ class Tracker:
         if self.store.artifacts is None:
             return None
         return (self.store.artifacts / (re.sub(r"[^\w.-]+", "_", self.experiment).strip(".") or "experiment")).as_uri()
-
-
-class NullTracker(Tracker):
-    """A tracker that records nothing and never imports mlflow."""
-
-    @property
-    def run_id(self) -> str:
-        """Empty: there is no run."""
-        return ""
-
-    def has_run(self, run_id: str) -> bool:
-        """Return True: there is nothing to look up, and nothing to refuse."""
-        return True
-
-    @contextmanager
-    def parent_run(self, *args: Any, **kwargs: Any) -> Iterator[str]:
-        """Run the block."""
-        yield ""
-
-    @contextmanager
-    def child_run(self, *args: Any, **kwargs: Any) -> Iterator[str]:
-        """Run the block."""
-        yield ""
-
-    def _nothing(self, *args: Any, **kwargs: Any) -> None:
-        """Record nothing."""
-
-    mark_failed = log_params = set_tags = log_metrics = log_history = log_dataset = _nothing
-    log_figure = log_figures = log_table = log_text = log_files = _nothing
-
-    def log_bundle(self, *args: Any, **kwargs: Any) -> str:
-        """Record nothing; there is no URI."""
-        return ""
-
-
-def _flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _key(name: object) -> str:
-    """Return a name mlflow accepts on every system: ``[O2]``, ``%``, ``°`` and the like become ``_``.
-
-    Examples
-    --------
-    >>> _key("rmse[O2/N2]"), _key("../fold 1//loss")
-    ('rmse_O2/N2', 'fold 1/loss')
-    """
-    text = re.sub(r"[^/\w.\- ]+", "_", str(name)).strip("_ ")
-    parts = [part for part in text.split("/") if part not in ("", ".", "..")]
-    return "/".join(parts)[:_MAX_KEY] or "_"
-
-
-def _cut(value: object, limit: int) -> str:
-    text = str(value)
-    if len(text) <= limit:
-        return text
-    note = f" ... (cut, {len(text)} characters)"
-    return text[: limit - len(note)] + note
-
-
-def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

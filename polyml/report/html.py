@@ -1,0 +1,124 @@
+"""Pages that work offline and on their own: the leaderboard, and pages of figures."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def figures_page(title: str, figures: Mapping[str, Figure]) -> str:
+    """Return one HTML page with figures under their headings; plotly.js (5 MB) is in it once.
+
+    Parameters
+    ----------
+    title : str
+    figures : mapping
+        Heading to figure; an empty heading is not shown.
+    """
+    from plotly.offline import get_plotlyjs
+
+    parts = []
+    for place, (heading, figure) in enumerate(figures.items()):
+        config = {"displaylogo": False, "responsive": True}
+        chart = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{place}", config=config)
+        parts.append(f"<section>{f'<h2>{_text(heading)}</h2>' if heading else ''}{chart}</section>")
+    # The MLflow UI shows a page inside a frame without access to other files, so the library must be in the page.
+    return page(title, "\n".join(parts), head=f"<script>{get_plotlyjs()}</script>")
+
+
+def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> str:
+    """Return a leaderboard as one HTML page; a click on a heading sorts.
+
+    Parameters
+    ----------
+    leaderboard : DataFrame
+        One row a model; columns as in :meth:`polyml.evaluation.results.Results.leaderboard`. A column ``x`` that has
+        a companion ``x_sd`` is shown as mean ± standard deviation. A row whose status is "failed" shows its error.
+    title : str
+    notes : str
+        Plain text under the title: protocol, number of polymers, scale of the scores.
+    """
+    spreads = {name: _sd_column(name) for name in leaderboard.columns if _sd_column(name) in leaderboard.columns}
+    hidden = {*spreads.values(), "error", "status"}
+    columns = [name for name in leaderboard.columns if name not in hidden]
+    numeric = {name for name in columns if pd.api.types.is_numeric_dtype(leaderboard[name])}
+    head = "".join(f'<th scope="col" tabindex="0"{_number(name in numeric)}>{_text(name)}</th>' for name in columns)
+    rows = []
+    for record in leaderboard.to_dict("records"):
+        cells = [_cell(record, name, spreads.get(name), name in numeric) for name in columns]
+        failed = record.get("status") == "failed"
+        if failed:
+            place = columns.index("model") if "model" in columns else 0
+            error = f'<details><summary>failed</summary><pre>{_text(record.get("error") or "no reason is known")}</pre>'
+            cells[place] = cells[place].replace("</td>", f"{error}</details></td>")
+        rows.append(f"<tr{' class=failed' if failed else ''}>{''.join(cells)}</tr>")
+    table = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    lead = f"<p>{_text(notes)}</p>" if notes else ""
+    return page(title, f'{lead}<div class="scroll">{table}</div>', head=f"<script>{_asset('sort.js')}</script>")
+
+
+def page(title: str, body: str, head: str = "") -> str:
+    """Put a body, which must be safe HTML, into a whole page in the house style; ``title`` is plain text."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_asset("page.css")}</style>{head}</head>'
+        f"<body><h1>{_text(title)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _cell(record: Mapping[str, object], name: str, spread: str | None, is_number: bool) -> str:
+    value = record[name]
+    if not is_number:
+        return f"<td>{_text('' if _is_missing(value) else value)}</td>"
+    if _is_missing(value):
+        return '<td class="number" data-value="">–</td>'
+    text = format_number(float(str(value)))
+    if spread is not None and not _is_missing(record[spread]):
+        text += f' <span class="spread">± {format_number(float(str(record[spread])))}</span>'
+    return f'<td class="number" data-value="{float(str(value))!r}">{text}</td>'
+
+
+def format_number(value: float) -> str:
+    """Return a number as people read it: three digits that count, no exponent in the middle range.
+
+    Examples
+    --------
+    >>> [format_number(value) for value in (0.012345, 3.0, 1234.5, 1.2e-7)]
+    ['0.0123', '3', '1,234', '1.2e-07']
+    """
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.3g}"
+    return f"{value:.3g}"
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _sd_column(name: str) -> str:
+    return re.sub(r"^([^\[]+)", r"\1_sd", name, count=1)
+
+
+def _number(is_number: bool) -> str:
+    return ' class="number"' if is_number else ""
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("polyml.report").joinpath("assets", name).read_text(encoding="utf-8")
