@@ -215,6 +215,9 @@ def parse_recipe(tree: Mapping[str, Any], *, where: str = "recipe", lines: Mappi
         raise _explain(error, where, lines or {}) from None
 
 
+_OPTIONS = {"kind": "split", "constraints": "constraint", "objectives": "objective"}  # named otherwise as options
+
+
 def check_section(section: type[Section], **values: Any) -> Section:
     """Build one section from the options of a verb.
 
@@ -227,7 +230,8 @@ def check_section(section: type[Section], **values: Any) -> Section:
         return section.model_validate(values)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        option = f"--{str(fault['loc'][0]).replace('_', '-')}" if fault["loc"] else "options"
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
         message = fault["msg"].removeprefix("Value error, ")
         raise UserError(f"{message} (got {fault.get('input')!r})", where=option) from None
 

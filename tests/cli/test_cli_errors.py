@@ -1,0 +1,170 @@
+"""Bad input: exit code 2, no traceback, a message that names the thing, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from polyml.cli.failures import explain
+from polyml.cli.main import app
+from polyml.errors import PolymlError, UserError
+
+GOOD = "psmiles,Tg\n*CC*,200\n*CC(C)*,260\n*CC(c1ccccc1)*,373\n*CCO*,206\n*CC(C#N)*,370\n*CC(Cl)*,354\n"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def compare(content: str | bytes, *extra: str, target: str = "Tg") -> Result:
+    Path("in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    return run("compare", "in.csv", "--target", target, "--models", "mean", "--no-track", "-o", "out", *extra)
+
+
+def check(result: Result, *words: str) -> None:
+    text = " ".join(result.output.split())
+    assert result.exit_code == 2, text
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.usefixtures("workdir")
+class TestBadFiles:
+    def test_missing_file(self) -> None:
+        check(run("compare", "nowhere.csv", "--target", "Tg", "-o", "out"), "nowhere.csv")
+
+    def test_folder_for_a_file(self) -> None:
+        Path("in").mkdir()
+        check(run("compare", "in", "--target", "Tg", "-o", "out"), "folder")
+
+    def test_empty_file(self) -> None:
+        check(compare(""), "in.csv", "empty")
+
+    def test_header_only(self) -> None:
+        check(compare("psmiles,Tg\n"), "no rows")
+
+    def test_missing_column_lists_the_columns(self) -> None:
+        check(compare(GOOD, target="Tgg"), "Tgg", "did you mean 'Tg'", "psmiles")
+        assert not Path("out").exists()
+
+    def test_no_smiles_column(self) -> None:
+        check(compare("name,Tg\nPE,200\n"), "SMILES", "--smiles-column")
+
+    def test_text_in_every_number(self) -> None:
+        check(compare("psmiles,Tg\n*CC*,high\n*CCO*,low\n"), "not a number", "line 2")
+
+    def test_negative_permeability_under_log10(self) -> None:
+        check(compare("psmiles,Tg\n*CC*,-1\n*CCO*,-2\n", "--log10", "Tg"), "not positive", "-1")
+
+    def test_no_structure_is_usable(self) -> None:
+        check(compare("psmiles,Tg\nC1CC,1\nCC,2\n*CC,3\n*C(*)*,4\n"), "no row is usable")
+
+    def test_very_long_line(self) -> None:
+        check(compare("psmiles,Tg\n*" + "C" * 100_000 + "*,1\n"), "no row is usable")
+
+    def test_not_utf8(self) -> None:
+        check(compare(GOOD.encode() + b"*C\xff\xfeC*,1\n"), "UTF-8", "line 8")
+
+    def test_duplicate_columns(self) -> None:
+        check(compare("psmiles,Tg,Tg\n*CC*,1,2\n*CCO*,1,2\n"), "Tg")
+
+    def test_constant_target(self) -> None:
+        check(compare("psmiles,Tg\n*CC*,5\n*CCO*,5\n*CCN*,5\n"), "constant", "'Tg'")
+
+    def test_fewer_rows_than_folds(self) -> None:
+        check(compare(GOOD, "--folds", "10"), "10 folds")
+
+    def test_one_fold(self) -> None:
+        check(compare(GOOD, "--folds", "1"), "--folds")
+
+    def test_unknown_split(self) -> None:
+        check(compare(GOOD, "--split", "random"), "--split", "scaffold")
+
+    def test_unknown_model_names_the_nearest(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        check(run("compare", "in.csv", "-t", "Tg", "--models", "lightgmb", "-o", "out"), "did you mean 'lightgbm'")
+
+    def test_unknown_parameter(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        arguments = ("train", "in.csv", "-t", "Tg", "-m", "extra_trees", "--param", "n_estimator=3", "-o", "out")
+        check(run(*arguments), "did you mean 'n_estimators'")
+
+    def test_option_for_no_target(self) -> None:
+        check(compare(GOOD, "--log10", "Tb"), "--log10", "Tb")
+
+    def test_no_target(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        check(run("compare", "in.csv", "-o", "out"), "--target")
+
+    def test_unknown_model_to_predict_with(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        check(run("predict", "nomodel", "in.csv", "-o", "out.csv"), "nomodel")
+        assert not Path("out.csv").exists()
+
+    def test_wrong_kind_of_output(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        check(run("featurize", "in.csv", "-o", "out.xlsx"), ".parquet")
+
+    def test_register_without_tracking(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        arguments = ("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "--register", "x", "-o", "out")
+        check(run(*arguments), "tracking is off")
+        assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("workdir")
+def test_harmless_oddities_are_read() -> None:
+    """Windows line ends, a byte order mark and one bad row among good ones."""
+    text = "\ufeff" + GOOD.replace("\n", "\r\n") + "*C,9\r\n"
+    result = compare(text, "--folds", "2", "--jobs", "1")
+    assert result.exit_code == 0, result.output
+    assert "attachment point" in Path("out/rejects.csv").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.usefixtures("workdir")
+def test_read_only_folder() -> None:
+    Path("locked").mkdir(mode=0o555)
+    Path("in.csv").write_text(GOOD)
+    result = run("compare", "in.csv", "-t", "Tg", "--models", "mean", "--no-track", "-o", "locked/out")
+    check(result, "locked")
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_file_where_the_folder_should_be() -> None:
+    Path("out").write_text("mine")
+    check(compare(GOOD, "--folds", "2", "--jobs", "1"), "out")
+    assert Path("out").read_text() == "mine"
+
+
+class TestExplain:
+    def test_ctrl_c_ends_with_130_and_says_how_to_go_on(self) -> None:
+        failure = explain(KeyboardInterrupt())
+        assert failure is not None
+        assert failure.code == 130
+        assert "again" in failure.lines[0]
+
+    @pytest.mark.parametrize(
+        ("error", "code", "word"),
+        [
+            (UserError("bad", where="here", fix="mend"), 2, "mend"),
+            (PolymlError("inner"), 1, "inner"),
+            (OSError(28, "No space left", "big.csv"), 2, "big.csv: the disk is full"),
+            (OSError(30, "Read-only", "big.csv"), 2, "read-only"),
+            (ZeroDivisionError("odd"), 1, "--debug"),
+        ],
+    )
+    def test_messages_and_codes(self, error: Exception, code: int, word: str) -> None:
+        failure = explain(error)
+        assert failure is not None
+        assert failure.code == code
+        assert word in " ".join(failure.lines)
+
+    def test_markup_in_a_message_is_shown_as_written(self) -> None:
+        failure = explain(UserError("[1*]CC[2*] is odd"))
+        assert failure is not None
+        assert r"\[1*]" in failure.lines[0] or "[1*]" in failure.lines[0]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from polyml import __version__
+from polyml.cli.main import app
+
+VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+HEAVY = ("numpy", "pandas", "pyarrow", "pydantic", "rdkit", "scipy", "sklearn", "torch", "lightning", "mlflow", "plotly")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from polyml.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.rpartition("LOADED")[2].split()
+    assert "typer" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_all_verbs_are_there() -> None:
+    assert {
+        "run", "compare", "train", "predict", "screen", "canonicalize", "data", "featurize", "explore", "models", "ui",
+    } == set(VERBS)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"])
+    assert result.exit_code == 0
+    assert f"polyml {verb}" in result.output.partition("Examples")[2]
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.output.strip() == f"polyml {__version__}"
+
+
+@pytest.mark.parametrize("arguments", [["comapre"], ["compare"], ["compare", "x.csv", "--bogus"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
