@@ -11,7 +11,19 @@ from polyml import __version__
 from polyml.cli.main import app
 
 VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
-HEAVY = ("numpy", "pandas", "pyarrow", "pydantic", "rdkit", "scipy", "sklearn", "torch", "lightning", "mlflow", "plotly")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "rdkit",
+    "scipy",
+    "sklearn",
+    "torch",
+    "lightning",
+    "mlflow",
+    "plotly",
+)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -1,0 +1,83 @@
+"""The real recipe, shrunk: fewer rows, folds and models, a sample of the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from polyml.cli.main import app
+
+
+@pytest.fixture
+def shrunk(workdir: Path, gas_sample: Callable[..., Path]) -> list[str]:
+    from polyml.data.catalog import embedded_path
+
+    candidates = pd.read_parquet(embedded_path("candidates")).sample(300, random_state=1)
+    candidates.to_parquet(workdir / "candidates.parquet")
+    gases = "[" + ", ".join(f"{{name: {gas}, unit: Barrer, transform: log10}}" for gas in ("CO2", "N2", "O2")) + "]"
+    settings = {
+        "data.source": str(gas_sample(80)),
+        "data.targets": gases,
+        "split.folds": "2",
+        "featurize.features": "[ecfp_count]",
+        "explore.methods": "[pca]",
+        "explore.clusters": "3",
+        "compare.models": "[mean, pca_ridge, {key: extra_trees, params: {n_estimators: 20, features: [ecfp_count]}}]",
+        "compare.ratios": "[[O2, N2]]",
+        "compare.jobs": "1",
+        "train.model": "best",
+        "screen.candidates": str(workdir / "candidates.parquet"),
+        "screen.derive": "{O2/N2: O2 / N2}",
+        "screen.constraints": "[O2 >= 0.1]",
+        "screen.top": "20",
+    }
+    return [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]
+
+
+def test_from_data_to_a_ranked_list(workdir: Path, shrunk: list[str]) -> None:
+    result = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk])
+    assert result.exit_code == 0, result.output
+    folder = workdir / "outputs/gas_membranes"
+    for stage in ("prepare", "featurize", "explore", "compare", "train", "screen"):
+        assert (folder / stage / "stage.json").is_file(), stage
+
+    board = pd.read_csv(folder / "compare/leaderboard.csv")
+    assert set(board["model"]) == {"mean", "pca_ridge", "extra_trees"}
+    assert set(board["status"]) == {"ok"}
+    assert board["model"].iloc[0] != "mean"
+
+    ranked = pd.read_csv(folder / "screen/ranked.csv")
+    assert 0 < len(ranked) <= 20
+    assert (ranked["O2"] >= 0.1).all()
+    assert {"monomer_1", "polymer_class", "O2/N2"} <= set(ranked.columns)
+    assert (workdir / "mlruns/mlflow.db").is_file()
+
+    again = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk])
+    assert again.exit_code == 0, again.output
+    assert again.output.count("nothing changed") == 6
+
+    predicted = CliRunner().invoke(
+        app, ["predict", "models:/gas_membranes@champion", "candidates.parquet", "-o", "out.csv", "--quiet"]
+    )
+    assert predicted.exit_code == 0, predicted.output
+    rows = pd.read_csv("out.csv")
+    assert len(rows) == 300
+    assert (rows["O2"].notna() | rows["error"].notna()).all()
+
+
+def test_a_changed_screen_keeps_the_model(workdir: Path, shrunk: list[str]) -> None:
+    quick = [*shrunk, "--set", "tracking.enabled=false", "--set", "train.model=pca_ridge", "--stage", "screen"]
+    first = CliRunner().invoke(app, ["run", "gas_membranes", *quick])
+    assert first.exit_code == 0, first.output
+    folder = workdir / "outputs/gas_membranes"
+    assert not (folder / "compare").exists()  # a named model needs no comparison
+    assert not (workdir / "mlruns").exists()
+    trained = (folder / "train/stage.json").stat().st_mtime_ns
+    second = CliRunner().invoke(app, ["run", "gas_membranes", *quick, "--set", "screen.top=5"])
+    assert second.exit_code == 0, second.output
+    assert (folder / "train/stage.json").stat().st_mtime_ns == trained
+    assert len(pd.read_csv(folder / "screen/ranked.csv")) == 5
