@@ -112,7 +112,7 @@ def compare(
         results = _assemble(plan, outcomes, table, reused=len(plan.tasks) - len(waiting))
         results.write(plan.folder)
         tracking.finish(results)
-    _refuse_if_all_failed(results, plan.folder)
+        _refuse_if_all_failed(results, plan.folder)
     return results
 
 
@@ -124,7 +124,7 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
 
     def close(label: str) -> None:
         done[label] = _collect(plan, label, failures.get(label))
-        tracking.log_model(done[label])
+        tracking.log_model(done[label], plan.scales)
 
     for entry in plan.entries:
         if not missing[entry.label]:

@@ -7,7 +7,7 @@ a continued comparison goes on in the same run and reports no model twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from polyml.evaluation.folds import fingerprint
+from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.results import ModelOutcome, Results, write_json
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from polyml.data.table import PolymerTable
     from polyml.tracking import Tracker
 
@@ -59,7 +62,7 @@ class ComparisonTracking:
             self._save()
             yield self
 
-    def log_model(self, outcome: ModelOutcome) -> None:
+    def log_model(self, outcome: ModelOutcome, scales: Mapping[str, str]) -> None:
         """Report one model in a child run: scores per fold and their means, parameters, curves and plots."""
         label = outcome.entry.label
         mark = fingerprint(folds=outcome.fingerprints, failed=outcome.failure is not None)
@@ -73,7 +76,7 @@ class ComparisonTracking:
                 self.tracker.mark_failed(outcome.failure.error)
             else:
                 self._log_scores(self.tracker, outcome)
-                self._log_curves(self.tracker, outcome)
+                self._log_curves(self.tracker, outcome, scales)
         self._state["models"][label] = mark
         self._save()
 
@@ -89,30 +92,50 @@ class ComparisonTracking:
         if outcome.warnings:
             tracker.log_text("\n".join(outcome.warnings), "warnings.txt")
 
-    def _log_curves(self, tracker: Tracker, outcome: ModelOutcome) -> None:
+    def _log_curves(self, tracker: Tracker, outcome: ModelOutcome, scales: Mapping[str, str]) -> None:
         from polyml.report.plots import learning_curves, parity, residuals
 
-        figures = {"Parity": parity(outcome.predictions), "Residuals": residuals(outcome.predictions)}
-        if len(outcome.history):
-            figures["Learning curves"] = learning_curves(outcome.history)
-            for where, rows in _curves(outcome.history):
-                tracker.log_history(rows, prefix=f"training/{where}/")
+        figures: dict[str, Figure] = {}
+        measured = outcome.predictions.dropna(subset=["y_true"])
+        for prop, part in measured.groupby("property", sort=False):
+            title, scale = f"{outcome.entry.label}: {prop}", scales.get(str(prop), "")
+            figures[f"Parity, {prop}"] = parity(part, title, scale)
+            figures[f"Residuals, {prop}"] = residuals(part, title, scale)
+        for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):
+            steps = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+            tracker.log_history(steps, prefix=f"training/{where}/")
+        for where, rows in _curves(outcome.history, ["member"]):
+            if "epoch" in rows and any(str(name).endswith("loss") for name in rows):
+                figures[f"Learning curves {where}".strip()] = learning_curves(rows, f"{outcome.entry.label} {where}")
         tracker.log_figures(figures, "plots.html", title=outcome.entry.label)
 
     def finish(self, results: Results) -> None:
         """Add the tables, the leaderboard and the best scores to the parent run."""
         if self.tracker is None:
             return
+        from polyml.evaluation.text import protocol_text, scale_text
         from polyml.report.html import leaderboard_page
+        from polyml.report.plots import leaderboard_bars
 
         board = results.leaderboard()
+        notes = f"{protocol_text(results)}. {results.options['data']['polymers']} polymers; {scale_text(results)}."
         self.tracker.log_table(board, "leaderboard.csv")
-        self.tracker.log_text(leaderboard_page(board), "leaderboard.html")
+        self.tracker.log_text(leaderboard_page(board, results.options["name"], notes), "leaderboard.html")
         self.tracker.log_files([self.folder / name for name in FILES], "tables")
-        if len(results.frame):
-            best = results.frame[results.frame["model"] == results.best()]
-            self.tracker.set_tags({"polyml.best_model": results.best()})
-            self.tracker.log_metrics({f"best/{name}": value for name, value in mean_scores(best).items()})
+        if len(results.failures) == len(results.entries):
+            return
+        best = results.best()
+        self.tracker.set_tags({"polyml.best_model": best})
+        scores = mean_scores(results.frame[results.frame["model"] == best])
+        self.tracker.log_metrics({f"best/{name}": value for name, value in scores.items()})
+        bars = {
+            METRICS[name].title: leaderboard_bars(
+                board, name, METRICS[name].title, maximize=METRICS[name].direction == "maximize"
+            )
+            for name in results.metrics
+            if results.averaged(name)
+        }
+        self.tracker.log_figures(bars, "plots.html", title=results.options["name"])
 
     def _save(self) -> None:
         if self._state["run_id"]:  # a tracker that records nothing has no run to come back to
@@ -137,14 +160,16 @@ def metric_name(metric: str, prop: str) -> str:
     return f"{metric}/{prop.replace('/', '_over_')}"
 
 
-def _curves(history: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Divide a history into curves: one a repeat and fold, and whatever else tells members or phases apart."""
-    words = [name for name in history.columns if not pd.api.types.is_numeric_dtype(history[name])]
-    by = ["repeat", "fold", *(name for name in ("member", "phase", *words) if name in history.columns)]
-    by = list(dict.fromkeys(by))
-    for values, rows in history.groupby(by, sort=False, dropna=False):
-        where = "_".join(f"{name}{value}" for name, value in zip(by, values, strict=True))
-        yield where, [{str(k): v for k, v in row.items()} for row in rows.drop(columns=by).to_dict("records")]
+def _curves(history: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Divide a history by the columns it has of ``by``; the columns that are no numbers are left out."""
+    present = [name for name in by if name in history.columns]
+    numbers = history.select_dtypes("number")
+    if not present:  # a history without members is one curve; no history is none
+        yield from [("", numbers)] if len(numbers) else []
+        return
+    for values, rows in numbers.groupby(present, sort=True):
+        where = "_".join(f"{name}{value}" for name, value in zip(present, values, strict=True))
+        yield where, rows.drop(columns=present)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
