@@ -61,7 +61,7 @@ class Backbone:
         orders[last] = mol.GetAtomWithIdx(unit.stars[0]).GetBonds()[0].GetBondTypeAsDouble()
         lowest = min(orders.values())
         cuts = tuple(i for i, order in orders.items() if order == lowest)
-        if len(cuts) == 1:
+        if len(cuts) == 1 or cuts[-1] != last:  # nothing to choose, or a unit that is moved to another frame first
             return cls(path, cuts, ((0, 0, 0.0),), ((0, 0, 0.0),))
         return cls(path, cuts, *_segments(unit, path, cuts))
 
@@ -117,7 +117,7 @@ def canonical_psmiles(unit: RepeatUnit) -> str:
     backbone = Backbone.of(unit)
     if backbone.cuts[-1] != len(backbone.path) - 1:
         # Written with a cut multiple bond although the chain has a lower one to cut: move there first.
-        return canonical_psmiles(RepeatUnit.from_mol(frame(unit, backbone, backbone.cuts[0])))
+        return canonical_psmiles(_moved(unit, backbone, backbone.cuts[0]))
     best = backbone.best_cuts()
     if len(best) > 1:
         smaller = _primitive(unit, backbone, best[0])
@@ -138,6 +138,13 @@ def multiplicity(unit: RepeatUnit) -> int:
     2
     """
     return unit.n_atoms // RepeatUnit.parse(unit.key).n_atoms
+
+
+def _moved(unit: RepeatUnit, backbone: Backbone, cut: int) -> RepeatUnit:
+    """Return the unit in another frame, configurations kept."""
+    if not unit.has_stereo:
+        return RepeatUnit.from_mol(frame(unit, backbone, cut))
+    return RepeatUnit.parse(_LABELLED_STAR.sub("*", _stereo_smiles(stereo_frame(unit, backbone, cut))[0]))
 
 
 def frame(unit: RepeatUnit, backbone: Backbone, cut: int) -> Chem.Mol:
@@ -253,6 +260,9 @@ def _primitive(unit: RepeatUnit, backbone: Backbone, start: int) -> RepeatUnit |
     for period in periods:
         bonds = [(path[at - 1], path[at]) for at in offsets[period::period]]
         pieces = {Chem.MolToSmiles(piece) for piece in _cut(turned, bonds)}
+        if stereo:
+            # A configuration may be needless in a piece alone: only a text that was read again is canonical.
+            pieces = {Chem.CanonSmiles(piece) for piece in pieces}
         if len(pieces) == 1:
             return RepeatUnit.parse(_LABELLED_STAR.sub("*", pieces.pop()))
     return None

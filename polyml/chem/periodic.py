@@ -49,14 +49,17 @@ def oligomer(unit: RepeatUnit, reach: int) -> Oligomer:
     (11, ['C', 'C', 'O'])
     """
     side = -(-max(reach, 1) // _period_length(unit))
-    mol, home = join(unit, 2 * side + 1)
+    mol, home, _ = join(unit, 2 * side + 1)
     size = unit.n_atoms
     middle = np.flatnonzero(home >= 0)[side * size : (side + 1) * size]
     return Oligomer(mol=mol, middle=middle, home=home)
 
 
-def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray]:
-    """Join ``count`` units head to tail; return the sanitised chain and each atom's place in the unit (-1 for stars).
+def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray, tuple[int, ...]]:
+    """Join ``count`` units head to tail.
+
+    Returns the sanitised chain, each atom's place in the unit (-1 for stars), and the stars left at the chain's ends, in
+    the order of the unit's.
 
     Configurations at the joints are not kept: nothing that reads oligomers uses them.
     """
@@ -65,12 +68,12 @@ def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray]:
     for _ in range(count - 1):
         chain = Chem.CombineMols(chain, unit.mol)
     chain = Chem.RWMol(chain)
-    ends = [attachment(unit.mol, star) for star in unit.stars]
+    bonded = [attachment(unit.mol, star) for star in unit.stars]
     chain.BeginBatchEdit()
     for copy in range(count - 1):
         for k in range(half):
-            left, right = ends[half + k][0] + copy * size, ends[k][0] + (copy + 1) * size
-            chain.AddBond(left, right, _BOND_TYPES[ends[k][1]])
+            left, right = bonded[half + k][0] + copy * size, bonded[k][0] + (copy + 1) * size
+            chain.AddBond(left, right, _BOND_TYPES[bonded[k][1]])
             chain.RemoveAtom(unit.stars[half + k] + copy * size)
             chain.RemoveAtom(unit.stars[k] + (copy + 1) * size)
     chain.CommitBatchEdit()
@@ -81,7 +84,10 @@ def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray]:
     kept[:-1, list(unit.stars[half:])] = False
     kept[1:, list(unit.stars[:half])] = False
     Chem.SanitizeMol(chain)
-    return chain.GetMol(), np.tile(place, count)[kept.ravel()]
+    number = kept.ravel().cumsum() - 1
+    last = (count - 1) * size
+    ends = tuple(int(number[star + (last if k >= half else 0)]) for k, star in enumerate(unit.stars))
+    return chain.GetMol(), np.tile(place, count)[kept.ravel()], ends
 
 
 _BOND_TYPES = {1.0: Chem.BondType.SINGLE, 2.0: Chem.BondType.DOUBLE, 3.0: Chem.BondType.TRIPLE}
@@ -119,8 +125,8 @@ class PeriodicGraph:
         """Build the graph of a unit."""
         if unit.is_ladder or attachment(unit.mol, unit.stars[0])[1] != 1.0:
             return cls._from_oligomer(unit)
-        # A single bond between two units is in no ring and conjugates nothing into an aromatic ring, so each atom of the
-        # unit as written, star neighbours counted, is what it is in the chain.
+        # A single bond between two units is in no ring and conjugates nothing into an aromatic ring, so each atom of
+        # the unit as written, star neighbours counted, is what it is in the chain.
         orders = Chem.GetAdjacencyMatrix(unit.mol, useBO=True)
         invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(unit.mol), dtype=np.uint32)
         return cls._assemble(orders, invariants, unit.stars, unit.partners)

@@ -1,7 +1,7 @@
 """Repeat units: one period of an infinite chain, read from pSMILES.
 
-A repeat unit is written as SMILES with its attachment points as ``*``. Linear polymers have two; a ladder polymer, whose
-neighbouring units share two bonds, has four (two at each end).
+A repeat unit is written as SMILES with its attachment points as ``*``. Linear polymers have two; a ladder polymer,
+whose neighbouring units share two bonds, has four (two at each end).
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def _rings(chain: Oligomer) -> Iterator[tuple[str, int]]:
 def _main_chain_atoms(unit: RepeatUnit) -> int:
     """Count the atoms between the attachment points: the backbone path with the ring systems it runs through."""
     half = len(unit.stars) // 2
-    chain = set()
+    chain: set[int] = set()
     for head, tail in zip(unit.stars[:half], unit.stars[half:], strict=True):
         chain.update(Chem.GetShortestPath(unit.mol, head, tail))
     chain.difference_update(unit.stars)
