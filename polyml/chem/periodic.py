@@ -58,8 +58,8 @@ def oligomer(unit: RepeatUnit, reach: int) -> Oligomer:
 def join(unit: RepeatUnit, count: int) -> tuple[Chem.Mol, np.ndarray, tuple[int, ...]]:
     """Join ``count`` units head to tail.
 
-    Returns the sanitised chain, each atom's place in the unit (-1 for stars), and the stars left at the chain's ends, in
-    the order of the unit's.
+    Returns the sanitised chain, each atom's place in the unit (-1 for stars), and the stars left at the chain's ends,
+    in the order of the unit's.
 
     Configurations at the joints are not kept: nothing that reads oligomers uses them.
     """
