@@ -82,7 +82,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> N
     """Print rows of plain data as a table on standard output."""
     table = Table(title=title, title_justify="left")
     for column in rows[0] if rows else ():
-        number = all(isinstance(row[column], int | float) for row in rows)
+        number = not any(isinstance(row[column], str) for row in rows)
         table.add_column(str(column), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
@@ -92,10 +92,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> N
     console.print(table)
 
 
+_CELL = 60  # characters of a cell; the files hold the whole text
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"
-    return "" if value is None else escape(str(value))
+    text = "" if value is None else str(value)
+    return escape(text if len(text) <= _CELL else text[: _CELL - 1] + "…")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -48,6 +48,7 @@ def compare(
     from polyml.config import ModelSpec, check_section
     from polyml.data.splits import SplitSpec
     from polyml.pipeline import steps
+    from polyml.pipeline.frames import summarize_leaderboard
 
     properties = common.make_properties(file, target, log10, unit)
     keys = common.split_names(models) or list(steps.QUICK_MODELS)
@@ -64,5 +65,5 @@ def compare(
     if as_json:
         common.print_json({"folder": str(output), "leaderboard": common.records(board)})
         return
-    common.print_table(board, title="Leaderboard")
+    common.print_table(summarize_leaderboard(board), title="Leaderboard")
     common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))

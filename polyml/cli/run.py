@@ -55,13 +55,11 @@ def _show(done: dict[str, Path]) -> None:
     """Print what people look at first: the leaderboard and the first candidates."""
     import pandas as pd
 
-    from polyml.pipeline.frames import summary_columns
+    from polyml.pipeline.frames import summarize_leaderboard, summarize_ranked
 
-    for stage, file, title, rows in (
-        ("compare", "leaderboard.csv", "Leaderboard", None),
-        ("screen", "ranked.csv", "Top candidates", 10),
-    ):
-        path = done.get(stage, Path()) / file
-        if stage in done and path.is_file():
-            frame = pd.read_csv(path, nrows=rows)
-            common.print_table(summary_columns(stage, frame), title=f"{title} ({path})")
+    if "compare" in done:
+        path = done["compare"] / "leaderboard.csv"
+        common.print_table(summarize_leaderboard(pd.read_csv(path)), title=f"Leaderboard ({path})")
+    if "screen" in done:
+        path = done["screen"] / "ranked.csv"
+        common.print_table(summarize_ranked(pd.read_csv(path, nrows=10)), title=f"Top candidates ({path})")

@@ -76,7 +76,10 @@ def screen(
         return
     import pandas as pd
 
-    from polyml.pipeline.frames import summary_columns
+    from polyml.pipeline.frames import summarize_ranked
 
-    common.print_table(summary_columns("screen", pd.read_csv(output / "ranked.csv", nrows=10)), title="Top candidates")
-    common.note(f"written to {output}: " + ", ".join(f"{name} {value}" for name, value in summary.items()))
+    common.print_table(summarize_ranked(pd.read_csv(output / "ranked.csv", nrows=10)), title="Top candidates")
+    funnel = "{read:,} read, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked".format(
+        **summary
+    )
+    common.note(f"{funnel}: {output / 'ranked.csv'}")

@@ -67,12 +67,22 @@ def load_table(folder: Path, properties: Sequence[Property], source: str) -> Pol
     return PolymerTable(frame, tuple(properties), **parts, source=source)
 
 
-def summary_columns(stage: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Choose the columns of a leaderboard or a ranked list that fit a terminal."""
-    if stage == "compare":
-        scores = [name for name in frame if name in ("rmse", "mae", "r2", "r2_sd") or str(name).startswith("r2[")]
-        wanted = ["rank", "model", "family", *scores, "fit_seconds", "status"]
-        board = frame[[name for name in wanted if name in frame]]
-        return board.dropna(axis="columns", how="all")
-    hidden = ("_lower", "_upper", "_std")
-    return frame[[name for name in frame if not str(name).endswith(hidden)]]
+def summarize_leaderboard(board: pd.DataFrame) -> pd.DataFrame:
+    """Choose the columns of a leaderboard that fit a terminal: the means, R² by property, the time to fit."""
+    scores = [name for name in board if name in ("rmse", "mae", "r2", "r2_sd") or str(name).startswith("r2[")]
+    table = board[["rank", "model", "family", *scores, "fit_seconds"]].dropna(axis="columns", how="all")
+    failed = board["status"] != "ok"
+    return (
+        table.assign(status=board["status"].where(~failed, "failed: " + board["error"].astype(str)))
+        if failed.any()
+        else table
+    )
+
+
+def summarize_ranked(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Choose the columns of a ranked list that fit a terminal: the polymer, its properties, its class."""
+    names = list(ranked.columns)
+    first, last = names.index("canonical") + 1, names.index("similarity") + 1
+    spread = {f"{name}{end}" for name in names for end in ("_std", "_lower", "_upper")}
+    values = [name for name in names[first:last] if name not in spread]
+    return ranked[["rank", "score", "psmiles", *values, *(name for name in ("polymer_class",) if name in names)]]
