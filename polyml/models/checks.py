@@ -128,7 +128,8 @@ def check_seed(model: PolymerModel, build: Callable[[], PolymerModel]) -> None:
 
 
 def _global_random_state() -> list[str]:
-    return [str(part) for part in np.random.get_state(legacy=True)]  # noqa: NPY002
+    state = np.random.get_state(legacy=True)  # noqa: NPY002
+    return [part.tobytes().hex() if isinstance(part, np.ndarray) else str(part) for part in state]
 
 
 def check_one_target(build: Callable[[], PolymerModel]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,16 @@ def check_is_trained(model: object) -> None:
     """Raise NotFittedError when ``fit`` has not run."""
     if not hasattr(model, "n_targets_"):
         raise NotFittedError(f"this {type(model).__name__} is not fitted; call fit first")
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Put numpy's global random state back afterwards: scikit-learn's SVR draws from it without using the number."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:

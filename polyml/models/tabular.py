@@ -11,7 +11,7 @@ import numpy as np
 
 from polyml.chem import RepeatUnit
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained, draw_seed, kept_random_state
 from polyml.models.storage import read_estimators, read_model, write_estimators, write_model
 from polyml.models.targets import TargetBasis
 
@@ -75,7 +75,8 @@ class TabularModel(PolymerModel):
     def _fit_target(self, x: np.ndarray, target: np.ndarray, seed: int) -> Any:
         measured = ~np.isnan(target)
         estimator = self._make_estimator(seed, int(measured.sum()), x.shape[1])
-        return estimator.fit(x[measured], target[measured])
+        with kept_random_state():
+            return estimator.fit(x[measured], target[measured])
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,)."""

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polyml.errors import UserError
+from polyml.models import make_model
+from polyml.models.checks import TOY_POLYMERS, toy_targets
+from polyml.models.targets import TargetBasis
+
+torch = pytest.importorskip("torch")
+
+
+def build_scaler(y: np.ndarray):
+    from polyml.models.nn.module import TargetScaler
+
+    return TargetScaler(y.shape[1]).fit(y, TargetBasis((0, 1), (-1, 0), (0.0, 1.0)))
+
+
+def test_masked_loss_ignores_what_was_not_measured():
+    y = np.array([[1.0, 2.0], [3.0, 3.5], [2.0, 2.2]])
+    scaler = build_scaler(y)
+    out = torch.randn(3, 2)
+    gap = torch.tensor(y, dtype=torch.float32)
+    gap[1] = torch.nan
+    kept = torch.tensor([0, 2])
+    assert torch.isclose(scaler.loss(out, gap), scaler.loss(out[kept], gap[kept]))
+    assert scaler.loss(out, torch.full((3, 2), torch.nan)) == 0
+
+
+def test_loss_is_zero_for_the_exact_outputs_and_they_give_y():
+    y = np.array([[1.0, 2.0], [3.0, 3.5], [2.0, 2.2]])
+    scaler = build_scaler(y)
+    z = np.column_stack([y[:, 0], y[:, 1] - y[:, 0]])
+    out = torch.tensor((z - z.mean(axis=0)) / z.std(axis=0), dtype=torch.float32)
+    np.testing.assert_allclose(scaler(out).numpy(), y, atol=1e-5)
+    assert scaler.loss(out, torch.tensor(y, dtype=torch.float32)) < 1e-9
+
+
+def test_a_contrast_counts_only_where_both_parts_are_known():
+    y = np.array([[1.0, 2.0], [3.0, 3.5], [2.0, 2.2]])
+    scaler = build_scaler(y)
+    gap = torch.tensor([[torch.nan, 2.0]])
+    out = torch.tensor([[0.3, 0.7]], requires_grad=True)
+    scaler.loss(out, gap).backward()
+    predicted = scaler(out)[0, 1]
+    expected = ((predicted - 2.0) / scaler.y_scale[1]) ** 2
+    assert torch.isclose(scaler.loss(out, gap), expected)
+
+
+def test_pooling_is_the_same_for_a_doubled_unit():
+    from torch_geometric.data import Data
+
+    from polyml.models.nn.inputs import GraphInputs
+    from polyml.models.nn.layers import GraphEncoder
+
+    torch.manual_seed(0)
+    x, bond = torch.randn(2, 5), torch.randn(2, 3)
+    # Atoms a, b in a chain ...-a-b-a-b-...: bond 0 inside the unit, bond 1 across the period.
+    once = Data(x=x, edge_index=torch.tensor([[0, 1, 1, 0], [1, 0, 0, 1]]), edge_attr=bond[[0, 0, 1, 1]])
+    pairs = [(0, 1, 0), (1, 2, 1), (2, 3, 0), (3, 0, 1)]
+    ends = [(a, b) for a, b, _ in pairs] + [(b, a) for a, b, _ in pairs]
+    kinds = [kind for *_, kind in pairs] * 2
+    twice = Data(x=x.repeat(2, 1), edge_index=torch.tensor(ends).T, edge_attr=bond[kinds])
+    encoder = GraphEncoder(5, 3, width=8, depth=3).eval()
+    rows = encoder(GraphInputs([once, twice]).take([0, 1]))
+    assert rows.shape == (2, 16)
+    torch.testing.assert_close(rows[0], rows[1])
+
+
+def test_validation_polymers_are_grouped_and_few_polymers_are_all_trained_on():
+    from polyml.training.loop import split_validation
+
+    keys = [f"polymer {row // 3}" for row in range(60)]
+    train, validation = split_validation(keys, 0.15, seed=1)
+    assert sorted([*train, *validation]) == list(range(60))
+    assert len(validation) == 9
+    assert not {keys[row] for row in train} & {keys[row] for row in validation}
+    train, validation = split_validation(keys[:27], 0.15, seed=1)
+    assert (len(train), len(validation)) == (27, 0)
+
+
+def test_best_weights_come_back_and_the_history_tells_the_epochs():
+    model = make_model("mlp", width=16, ensemble=1, max_epochs=12, patience=3, lr=0.3, batch_size=8)
+    model.fit(TOY_POLYMERS, toy_targets())
+    losses = [row["val_loss"] for row in model.history_]
+    assert [row["epoch"] for row in model.history_] == list(range(len(losses)))
+    assert all(np.isfinite([row["train_loss"], row["lr"]]).all() for row in model.history_)
+    from polyml.chem import RepeatUnit
+    from polyml.training.loop import RowBatches, split_validation
+
+    keys = [RepeatUnit.parse(text).key for text in TOY_POLYMERS]
+    _, validation = split_validation(keys, model._optimisation().validation, seed=0)
+    inputs, y = RowBatches(model._inputs(TOY_POLYMERS), toy_targets())(validation.tolist())
+    with torch.inference_mode():
+        assert float(model.networks_[0].batch_loss(inputs, y)) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_fit_leaves_no_files_and_restores_the_random_state(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make_model("mlp", width=8, ensemble=1, max_epochs=2).fit(TOY_POLYMERS, toy_targets())
+    assert torch.equal(torch.rand(3), expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_gpu_is_a_user_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="accelerator='gpu'"):
+        make_model("mlp", accelerator="gpu", max_epochs=1).fit(TOY_POLYMERS, toy_targets())
+
+
+def test_pretrained_encoder_is_the_starting_point(tmp_path):
+    from polyml.training.pretrain import PretrainSpec, load_encoder, pretrain_graph_encoder
+
+    spec = PretrainSpec(width=16, depth=2, epochs=3, batch_size=8)
+    folder = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "encoder", spec)
+    again = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "again", spec)
+    assert {path.name for path in folder.iterdir()} == {"card.json", "encoder.safetensors"}
+    first, second = ((place / "encoder.safetensors").read_bytes() for place in (folder, again))
+    assert first == second  # the seed decides the weights
+    params = {"width": 16, "depth": 2, "max_epochs": 1, "batch_size": 8}
+    # A vanishing learning rate leaves the weights where training started.
+    model = make_model("gnn_pretrained", pretrained=str(folder), lr=1e-12, **params).fit(TOY_POLYMERS, toy_targets())
+    encoder = model._encoder(model.shape_)
+    load_encoder(encoder, folder)
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(model.networks_[0].encoder.state_dict()[name], value)
+
+
+def test_an_encoder_of_another_size_or_none_is_refused(tmp_path):
+    from polyml.training.pretrain import PretrainSpec, pretrain_graph_encoder
+
+    folder = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "encoder", PretrainSpec(width=8, depth=1, epochs=1))
+    wrong_size = make_model("gnn_pretrained", pretrained=str(folder), width=16, depth=1, max_epochs=1)
+    with pytest.raises(UserError, match="another size"):
+        wrong_size.fit(TOY_POLYMERS, toy_targets())
+    nothing = make_model("gnn_pretrained", pretrained=str(tmp_path / "nothing"), max_epochs=1)
+    with pytest.raises(UserError, match="no pretrained encoder"):
+        nothing.fit(TOY_POLYMERS, toy_targets())
+    with pytest.raises(UserError, match="too few"):
+        pretrain_graph_encoder(TOY_POLYMERS[:3], tmp_path / "few")
+
+
+def test_candidates_are_sampled_by_seed():
+    from polyml.training.pretrain import sample_candidates
+
+    first = sample_candidates(5, seed=1)
+    assert len(set(first)) == 5
+    assert first == sample_candidates(5, seed=1)
+    assert first != sample_candidates(5, seed=2)
