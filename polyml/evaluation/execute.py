@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 
 from joblib import Parallel, delayed
@@ -57,9 +58,12 @@ def _run_in_pool(tasks: Iterator[FoldTask], jobs: int) -> Iterator[Outcome]:
         initializer=_leave_interrupts_to_parent,
     )
     try:
-        started: dict[int, FoldTask] = {}
-        for number, failure in pool(delayed(_run_numbered)(n, _noted(started, n, t)) for n, t in enumerate(tasks)):
-            yield started.pop(number), failure
+        with warnings.catch_warnings():
+            # loky replaces a worker that has grown; the folds it was given are run by the next.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            started: dict[int, FoldTask] = {}
+            for number, failure in pool(delayed(_run_numbered)(n, _noted(started, n, t)) for n, t in enumerate(tasks)):
+                yield started.pop(number), failure
     except TerminatedWorkerError as error:
         raise UserError(
             "a worker process was stopped from outside, most likely for lack of memory",
