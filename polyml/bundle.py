@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from polyml.bundle_format import (
 )
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.properties import Property
-from polyml.errors import RepeatUnitError, UserError
+from polyml.errors import PolymlError, RepeatUnitError, UserError
 from polyml.models.base import PolymerModel, Prediction
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("polyml-chem", "numpy", "rdkit", "scikit-learn", "torch", "lightgbm")
 _SIMILARITY_FEATURES = "ecfp"
+_BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
+Parsed = list[tuple[int, RepeatUnit]]  # position in the input, and the unit
+T = TypeVar("T")
 
 
 @dataclass
@@ -64,6 +67,10 @@ class Bundle:
         The model's row of the leaderboard and the protocol behind it.
     versions : dict
         Versions of the packages that trained the model.
+    digest : str
+        Names the saved bundle by content; empty before it was saved.
+    folder : Path, optional
+        Where it was saved to or loaded from last.
     """
 
     model: PolymerModel
@@ -76,6 +83,7 @@ class Bundle:
     scores: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     digest: str = ""
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         self.properties, self.keys, self.psmiles = tuple(self.properties), tuple(self.keys), tuple(self.psmiles)
@@ -114,7 +122,7 @@ class Bundle:
                 files=file_digests(new),
             )
             (new / "bundle.json").write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            self.digest = content_digest(content)
+        self.digest, self.folder = content_digest(content), folder
         return folder
 
     @classmethod
@@ -145,6 +153,7 @@ class Bundle:
             scores=content.scores,
             versions=content.versions,
             digest=content_digest(content),
+            folder=folder,
         )
 
     def predict(self, psmiles: Sequence[str | RepeatUnit]) -> Prediction:
@@ -185,16 +194,20 @@ class Bundle:
         """
         import pandas as pd
 
-        units, errors = parse_all(psmiles)
-        rows = [i for i, unit in enumerate(units) if unit is not None]
-        good = [unit for unit in units if unit is not None]
-        found = self.predict(good)
+        parsed, refused = parse_all(psmiles)
+        good, results, faults = in_batches(self.predict, parsed)
+        errors = {row: error.what for row, error in refused.items()} | {
+            row: str(fault) for row, fault in faults.items()
+        }
+        rows = [row for row, _ in good]
         columns: dict[str, Any] = {"psmiles": list(psmiles)}
         for t, name in enumerate(self.names):
-            for suffix, part in zip(SUFFIXES, (found.mean, found.std, found.lower, found.upper), strict=True):
-                columns[name + suffix] = _spread(part[:, t], rows, len(units))
-        columns["nearest_similarity"] = _spread(self.nearest(good)[0], rows, len(units))
-        columns["error"] = [error.what if error else "" for error in errors]
+            for suffix, part in zip(SUFFIXES, ("mean", "std", "lower", "upper"), strict=True):
+                values = np.concatenate([getattr(result, part)[:, t] for result in results] or [np.empty(0)])
+                columns[name + suffix] = _spread(values, rows, len(psmiles))
+        similarity = self.nearest([unit for _, unit in good])[0]
+        columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
+        columns["error"] = pd.Series([errors.get(row, "") for row in range(len(psmiles))], dtype=str)
         return pd.DataFrame(columns)
 
     def nearest(self, psmiles: Sequence[str | RepeatUnit]) -> tuple[np.ndarray, np.ndarray]:
@@ -211,12 +224,9 @@ class Bundle:
         known = self._training_bits
         if not units or not len(known):
             return np.full(len(units), np.nan), np.full(len(units), -1)
-        bits = _binary_features(units)
-        shared = bits @ known.T
-        union = bits.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - shared
-        similarity = np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
-        index = similarity.argmax(axis=1)
-        return similarity[np.arange(len(units)), index].astype(float), index
+        blocks = [_tanimoto(_binary_features(units[i : i + _BLOCK]), known) for i in range(0, len(units), _BLOCK)]
+        index = np.concatenate([block.argmax(axis=1) for block in blocks])
+        return np.concatenate([block.max(axis=1) for block in blocks]).astype(float), index
 
     @cached_property
     def _training_bits(self) -> np.ndarray:
@@ -325,22 +335,69 @@ def _parquet_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
 _WRITERS = {".csv": _csv_writer, ".parquet": _parquet_writer}
 
 
-def parse_all(psmiles: Sequence[str]) -> tuple[list[RepeatUnit | None], list[RepeatUnitError | None]]:
-    """Parse every text; where one is refused the unit is None and the error says why."""
-    units: list[RepeatUnit | None] = []
-    errors: list[RepeatUnitError | None] = []
+def parse_all(psmiles: Sequence[str]) -> tuple[Parsed, dict[int, RepeatUnitError]]:
+    """Parse every text.
+
+    Returns
+    -------
+    parsed : list of (int, RepeatUnit)
+        Position and unit of what could be read.
+    refused : dict of int to RepeatUnitError
+        Why the text at a position was refused.
+    """
+    parsed: Parsed = []
+    refused: dict[int, RepeatUnitError] = {}
     parse = RepeatUnit.parse
-    for text in psmiles:
+    for row, text in enumerate(psmiles):
         try:
-            units.append(parse(text))
-            errors.append(None)
+            parsed.append((row, parse(text)))
         except RepeatUnitError as error:
-            units.append(None)
-            errors.append(error)
+            refused[row] = error
         except Exception as error:  # RDKit can fail in its own ways; one text must never cost the others
-            units.append(None)
-            errors.append(RepeatUnitError(f"{type(error).__name__}: {error}", reason="failed"))
-    return units, errors
+            refused[row] = RepeatUnitError(describe(error), reason="failed")
+    return parsed, refused
+
+
+def in_batches(call: Callable[[list[RepeatUnit]], T], parsed: Parsed) -> tuple[Parsed, list[T], dict[int, PolymlError]]:
+    """Call on all units at once; where that fails, halve the batch until the units at fault stand alone.
+
+    Returns
+    -------
+    good : list of (int, RepeatUnit)
+        Those that went well, in order.
+    results : list
+        What ``call`` returned for them, batch by batch.
+    faults : dict of int to PolymlError
+        Why it failed for the others, by position.
+
+    Raises
+    ------
+    PolymlError
+        When it fails for each of several units: then the fault is not theirs.
+    """
+    good: Parsed = []
+    results: list[T] = []
+    faults: dict[int, PolymlError] = {}
+    pending = [parsed] if parsed else []
+    while pending:
+        batch = pending.pop()
+        try:
+            results.append(call([unit for _, unit in batch]))
+            good.extend(batch)
+        except Exception as error:  # whatever one unit does to a library must not cost the others
+            if len(batch) == 1:
+                faults[batch[0][0]] = PolymlError(describe(error))
+            else:
+                half = len(batch) // 2
+                pending += [batch[half:], batch[:half]]
+    if len(faults) > 1 and not good:
+        raise PolymlError(f"the model fails on every polymer: {next(iter(faults.values()))}")
+    return good, results, faults
+
+
+def describe(error: Exception) -> str:
+    """Return an error of a library as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def package_versions() -> dict[str, str]:
@@ -359,6 +416,12 @@ def _binary_features(units: Sequence[RepeatUnit]) -> np.ndarray:
 
     features = np.asarray(make_featurizer(_SIMILARITY_FEATURES).transform(units))
     return (features > 0).astype(np.float32)
+
+
+def _tanimoto(bits: np.ndarray, known: np.ndarray) -> np.ndarray:
+    shared = bits @ known.T
+    union = bits.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - shared
+    return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
 
 
 def _spread(values: np.ndarray, rows: Sequence[int], length: int) -> np.ndarray:

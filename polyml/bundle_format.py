@@ -100,6 +100,14 @@ def read_content(folder: Path) -> BundleFile:
         raise UserError(f"bundle.json is damaged: {place}: {fault['msg']}", where=str(folder)) from None
 
 
+def saved_digest(folder: Path) -> str:
+    """Return the digest of the bundle in a folder; empty when there is none that can be read."""
+    try:
+        return content_digest(read_content(folder))
+    except UserError:
+        return ""
+
+
 def verify_files(folder: Path, content: BundleFile) -> None:
     """Check that every file of the bundle is there and is the one that was saved."""
     root = folder.resolve()

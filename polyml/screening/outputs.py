@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+NEAREST = "nearest_training"
 REJECT_COLUMNS = "line,psmiles,reason,message\n"
 
 
@@ -82,7 +83,7 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
     similarity, nearest = bundle.nearest(units)
     columns[SIMILARITY] = similarity
-    columns["nearest_training"] = [bundle.psmiles[i] if i >= 0 else "" for i in nearest]
+    columns[NEAREST] = [bundle.psmiles[i] if i >= 0 else "" for i in nearest]
     for name in best.columns:
         if name.startswith("input:"):
             columns[_free(name.removeprefix("input:"), columns)] = best[name]
@@ -106,23 +107,22 @@ def _write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
 
 def robeson_figures(outcome: Outcome, bundle: Bundle) -> dict[str, Figure]:
     """Draw data and ranked candidates against the bound, one figure a gas pair; nothing without such a pair."""
-    from polyml.report.plots import robeson
-
-    figures = {}
-    for pair in available_pairs(bundle.names):
-        bound = UPPER_BOUNDS[pair]
-        fast, slow = (bundle.values[:, bundle.names.index(gas)] for gas in (bound.fast, bound.slow))
-        known = _points(fast, slow, bundle.psmiles)
-        ranked = outcome.ranked
-        candidates = _points(ranked[bound.fast].to_numpy(), ranked[bound.slow].to_numpy(), ranked["psmiles"])
-        span = np.concatenate([known["permeability"], candidates["permeability"]])
-        low, high = (float(span.min()), float(span.max())) if len(span) else (1.0, 1000.0)
-        figures[pair] = robeson(pair, known, candidates, bound_line(pair, low / 2, high * 2))
-    return figures
-
-
-def _points(fast: np.ndarray, slow: np.ndarray, names: Any) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame({"permeability": fast, "selectivity": fast / slow, "psmiles": list(names)})
-    return frame[np.isfinite(frame["selectivity"]) & (frame["permeability"] > 0)].reset_index(drop=True)
+    from polyml.report.robeson import robeson
+
+    data = pd.DataFrame({"psmiles": list(bundle.psmiles), **dict(zip(bundle.names, bundle.values.T, strict=True))})
+    ranked = outcome.ranked
+    # What came with the candidates (monomers, polymer class) stands after the last column of ours.
+    given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
+    figures = {}
+    for pair in available_pairs(bundle.names):
+        fast, slow = UPPER_BOUNDS[pair].fast, UPPER_BOUNDS[pair].slow
+        known = data[(data[fast] > 0) & (data[slow] > 0)]
+        both = np.concatenate([known[fast], ranked[fast]])
+        low, high = (both.min() / 2, both.max() * 2) if len(both) else (1.0, 1e4)
+        permeability, selectivity = bound_line(pair, float(low), float(high))
+        line = {"upper bound 2008": (permeability.tolist(), selectivity.tolist())}
+        hover = ["rank", f"robeson {pair}", SIMILARITY, *given]
+        figures[pair] = robeson(pair, known, ranked, line, colour_by=SIMILARITY, hover=hover)
+    return figures

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyml.bundle import Bundle, package_versions
+from polyml.bundle_format import saved_digest
 from polyml.data.catalog import data_path
 from polyml.data.files import whole_file
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
@@ -133,12 +134,12 @@ def screen(
                         store.write(number, _frame(chunk, result), result.counts, result.rejects)
                     worked.add(number, len(chunk), is_new=result is not None)
                     bar.advance(bar.task_ids[0], len(chunk))
+            with limited_threads(jobs):
+                outcome = write_outputs(store, worked.chunks, loaded, plan, folder)
         except KeyboardInterrupt as stop:
             done = f"{worked.rows:,} candidates are done in {folder}"
             raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from stop
-        with limited_threads(jobs):
-            outcome = write_outputs(store, worked.chunks, loaded, plan, folder)
-            figures = robeson_figures(outcome, loaded)
+    figures = robeson_figures(outcome, loaded)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(
         **outcome.counts,
@@ -166,7 +167,9 @@ class _Progress:
 def _bundle_on_disk(bundle: Bundle | str | Path) -> Iterator[tuple[Bundle, Path]]:
     """Give the model, and a folder from which the processes load it."""
     if not isinstance(bundle, Bundle):
-        yield Bundle.load(bundle), Path(bundle)
+        bundle = Bundle.load(bundle)
+    if bundle.folder is not None and saved_digest(bundle.folder) == bundle.digest:
+        yield bundle, bundle.folder
         return
     with tempfile.TemporaryDirectory(prefix="polyml-") as temporary:
         known = bundle.digest

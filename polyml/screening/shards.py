@@ -112,8 +112,8 @@ def _holds_anything(folder: Path) -> bool:
             "the output must be a folder, and this is a file", where=str(folder), fix="name a folder with -o"
         )
     with suppress(FileNotFoundError):
-        # A temporary file that a killed run left is nothing of the user's.
-        return any(item.name != "shards" or any(item.glob("*")) for item in folder.iterdir())
+        # A temporary file that a killed run left behind is nothing of the user's.
+        return any(not item.name.startswith(".") for item in folder.rglob("*") if item != folder / "shards")
     return False
 
 

@@ -15,13 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyml.bundle import Bundle, parse_all
-from polyml.chem import RepeatUnit
-from polyml.errors import PolymlError
+from polyml.bundle import Bundle, Parsed, describe, in_batches, parse_all
 from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenPlan, ScreenSpec, plan_screen
 
 Faults = Sequence[tuple[str, str]]
-Parsed = list[tuple[int, RepeatUnit]]  # position in the chunk, and the unit
 Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message
 
 
@@ -60,7 +57,9 @@ class ChunkScreener:
     def screen(self, lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
         """Predict, judge and thin out one chunk."""
         parsed, rejected = _parse(psmiles, faults)
-        parsed, means = self._predict(parsed, rejected)
+        parsed, parts, faults_of_model = in_batches(self.bundle.predict_mean, parsed)
+        rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults_of_model.items()})
+        means = np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
         counts = {"read": len(psmiles), "valid": len(parsed), "passing": 0, "known": 0, "duplicate": 0}
         passing, columns = self._judge(parsed, means)
         counts["passing"] = len(passing)
@@ -72,29 +71,6 @@ class ChunkScreener:
             columns={name: values[keep] for name, values in columns.items()},
             rejects=_reject_lines(lines, psmiles, rejected),
         )
-
-    def _predict(self, parsed: Parsed, rejected: Rejected) -> tuple[Parsed, np.ndarray]:
-        """Predict the rows in one batch; where that fails, halve it until the rows at fault stand alone."""
-        parts: list[np.ndarray] = []
-        good: Parsed = []
-        faults: dict[int, Exception] = {}
-        pending = [parsed] if parsed else []
-        while pending:
-            batch = pending.pop()
-            try:
-                parts.append(self.bundle.predict_mean([unit for _, unit in batch]))
-                good.extend(batch)
-            except Exception as error:  # whatever one row does to a library must not cost the others
-                if len(batch) == 1:
-                    faults[batch[0][0]] = error
-                else:
-                    half = len(batch) // 2
-                    pending += [batch[half:], batch[:half]]
-        if len(faults) > 1 and not good:
-            first = next(iter(faults.values()))
-            raise PolymlError(f"the model fails on every candidate: {_describe(first)}") from first
-        rejected.update({row: ("prediction failed", _describe(fault)) for row, fault in faults.items()})
-        return good, np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
 
     def _judge(self, parsed: Parsed, means: np.ndarray) -> tuple[Parsed, Columns]:
         """Return the rows that meet all constraints, and their columns with the score."""
@@ -131,7 +107,7 @@ class ChunkScreener:
             try:
                 key = unit.key
             except Exception as error:  # as above: one row, never the run
-                rejected[row] = ("canonical key", _describe(error))
+                rejected[row] = ("canonical key", describe(error))
                 counts["valid"] -= 1
                 counts["passing"] -= 1
                 continue
@@ -145,18 +121,14 @@ class ChunkScreener:
 
 
 def _parse(psmiles: Sequence[str], faults: Faults) -> tuple[Parsed, Rejected]:
-    units, errors = parse_all(psmiles)
-    rejected = {row: (error.reason, error.what) for row, error in enumerate(errors) if error is not None}
+    parsed, refused = parse_all(psmiles)
+    rejected = {row: (error.reason, error.what) for row, error in refused.items()}
     rejected.update({row: fault for row, fault in enumerate(faults) if fault[0]})
-    return [(row, unit) for row, unit in enumerate(units) if unit is not None and row not in rejected], rejected
+    return [item for item in parsed if item[0] not in rejected], rejected
 
 
 def _select(parsed: Parsed, columns: Columns, mask: np.ndarray) -> tuple[Parsed, Columns]:
     return [item for item, keep in zip(parsed, mask, strict=True) if keep], {k: v[mask] for k, v in columns.items()}
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 _SHOWN = 500  # characters of a refused text that are worth keeping

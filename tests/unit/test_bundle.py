@@ -10,7 +10,7 @@ import pytest
 from polyml.bundle import Bundle, predict_file
 from polyml.chem import RepeatUnit
 from polyml.data.properties import Property
-from polyml.errors import RepeatUnitError, UserError
+from polyml.errors import PolymlError, RepeatUnitError, UserError
 from polyml.models.catalog import make_model
 
 POLYMERS = ["*CC*", "*OCC*", "*CC(*)c1ccccc1", "*CC(*)C", "*CC(*)Cl", "*[Si](C)(C)O*", "*CC(*)C#N"]
@@ -91,6 +91,22 @@ def test_predict_frame_keeps_every_row(bundle):
     with pytest.raises(RepeatUnitError):
         bundle.predict(["*CC*", "*C"])
     assert bundle.predict_frame([]).empty
+
+
+def test_a_polymer_the_model_cannot_take_costs_one_row(bundle, monkeypatch):
+    predict = type(bundle.model).predict_dist
+    monkeypatch.setattr(type(bundle.model), "predict_dist", lambda self, units: predict(self, fragile(units)))
+    frame = bundle.predict_frame(["*CC(*)C", "*CC(*)Br", "*CC*"])
+    assert frame["error"].tolist() == ["", "ArithmeticError: no bromine", ""]
+    assert frame["Tg"].isna().tolist() == [False, True, False]
+    with pytest.raises(PolymlError, match="fails on every polymer"):
+        bundle.predict_frame(["*CC(*)Br", "*CC(*)CBr"])
+
+
+def fragile(units):
+    if any("Br" in unit.psmiles for unit in units):
+        raise ArithmeticError("no bromine")
+    return units
 
 
 def test_nearest_names_the_training_polymer(bundle):

@@ -206,7 +206,7 @@ def test_a_model_that_always_fails_is_an_error_not_a_list_of_rejects(bundle, lib
         raise RuntimeError("no such layer")
 
     monkeypatch.setattr(type(bundle.model), "predict", broken)
-    with pytest.raises(PolymlError, match=r"fails on every candidate.*no such layer"):
+    with pytest.raises(PolymlError, match=r"fails on every polymer.*no such layer"):
         screen(library, bundle, SPEC, tmp_path / "out")
 
 
@@ -279,8 +279,8 @@ def test_a_damaged_shard_is_named(bundle, library, tmp_path):
 
 def test_the_tracker_gets_the_funnel_and_the_tables(bundle, library, tmp_path):
     class Notes:
-        metrics: dict = {}
-        files: list = []  # noqa: RUF012 - one test, one list
+        def __init__(self):
+            self.metrics, self.files = {}, []
 
         def log_metrics(self, metrics, step=0):
             self.metrics.update(metrics)
