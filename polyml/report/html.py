@@ -54,12 +54,13 @@ def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> 
     numeric = {name for name in columns if pd.api.types.is_numeric_dtype(leaderboard[name])}
     head = "".join(f'<th scope="col" tabindex="0"{_number(name in numeric)}>{_text(name)}</th>' for name in columns)
     rows = []
-    for record in leaderboard.to_dict("records"):
+    for values in leaderboard.to_dict("records"):
+        record = {str(name): value for name, value in values.items()}
         cells = [_cell(record, name, spreads.get(name), name in numeric) for name in columns]
         failed = record.get("status") == "failed"
         if failed:
             place = columns.index("model") if "model" in columns else 0
-            error = f'<details><summary>failed</summary><pre>{_text(record.get("error") or "no reason is known")}</pre>'
+            error = f"<details><summary>failed</summary><pre>{_text(record.get('error') or 'no reason is known')}</pre>"
             cells[place] = cells[place].replace("</td>", f"{error}</details></td>")
         rows.append(f"<tr{' class=failed' if failed else ''}>{''.join(cells)}</tr>")
     table = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

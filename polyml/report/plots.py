@@ -104,13 +104,14 @@ def learning_curves(history: pd.DataFrame, title: str = "") -> Figure:
         raise PolymlError("the history holds no column that ends in 'loss'")
     figure = new_figure(title or "Learning curves", "epoch", "loss")
     by = [name for name in ("repeat", "fold") if name in history.columns]
-    for index, (place, part) in enumerate(history.groupby(by)):
-        label = ", ".join(f"{name} {value}" for name, value in zip(by, place, strict=True))
+    parts = history.groupby(by) if by else [((), history)]
+    for index, (place, part) in enumerate(parts):
+        label = "".join(f", {name} {value}" for name, value in zip(by, place, strict=True))
         for name in names:
             curve = part[["epoch", name]].dropna()
             style = {"color": colour(index), "dash": "dot" if name.startswith("train") else "solid", "width": 1.5}
             figure.add_trace(
-                go.Scatter(x=curve["epoch"], y=curve[name], mode="lines", name=plain(f"{name}, {label}"), line=style)
+                go.Scatter(x=curve["epoch"], y=curve[name], mode="lines", name=plain(f"{name}{label}"), line=style)
             )
     losses = history[names].to_numpy(dtype=float)
     if np.nanmin(losses, initial=np.inf) > 0:

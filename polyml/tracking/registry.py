@@ -42,7 +42,7 @@ def log_bundle(
     bundle : Path
         Folder written by ``Bundle.save``; copied whole, nothing in it is pickled.
     properties : sequence of str
-        Names of the predicted properties: the output columns ``NAME`` and ``NAME_std``.
+        Names of the predicted properties, from which the output columns follow (``Bundle.predict_frame``).
     input_example : sequence of str
         A few pSMILES, shown with the model.
     registered_name : str, optional
@@ -211,8 +211,11 @@ def _signature(properties: Sequence[str]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    outputs = [ColSpec("double", column) for name in properties for column in (name, f"{name}_std")]
-    return ModelSignature(Schema([ColSpec("string", "psmiles")]), Schema([*outputs, ColSpec("string", "error")]))
+    from polyml.bundle import SUFFIXES
+
+    numbers = [*(name + suffix for name in properties for suffix in SUFFIXES), "nearest_similarity"]
+    outputs = Schema([*(ColSpec("double", name) for name in numbers), ColSpec("string", "error")])
+    return ModelSignature(Schema([ColSpec("string", "psmiles")]), outputs)
 
 
 def _requirements() -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -224,27 +225,25 @@ class Tracker:
         """Write scores of one step; None and NaN (not measured) are left out."""
         self._log_metric_rows([(step, metrics)])
 
-    def log_history(
-        self, rows: Iterable[Mapping[str, Any]], prefix: str = "", step: str = "epoch", ignore: Sequence[str] = ()
-    ) -> None:
+    def log_history(self, rows: Iterable[Mapping[str, Any]], prefix: str = "", step: str = "epoch") -> None:
         """Write a training history, one row an epoch, in batches.
 
         Parameters
         ----------
         rows : iterable of mappings
-            ``{"epoch": 3, "train_loss": 0.2, "val_loss": 0.3}``; a row without ``step`` counts from its place.
+            ``{"epoch": 3, "train_loss": 0.2, "val_loss": 0.3}``; a row without ``step`` counts from its place. Rows of
+            an ensemble carry ``member`` and are written as ``member 0/train_loss``. What is no number is left out.
         prefix : str
             Written before each name, ``"fold 1/"`` say.
         step : str
             The entry that holds the step.
-        ignore : sequence of str
-            Entries that are no metrics.
         """
-        skip = {step, *ignore}
         steps: list[tuple[int, Mapping[str, Any]]] = []
         for place, row in enumerate(rows):
-            values = {f"{prefix}{name}": value for name, value in row.items() if name not in skip}
-            steps.append((int(row.get(step, place)), values))
+            where = f"{prefix}member {row['member']}/" if "member" in row else prefix
+            skipped = (step, "member")
+            numbers = {k: v for k, v in row.items() if k not in skipped and isinstance(v, Real)}
+            steps.append((int(row.get(step, place)), {f"{where}{name}": value for name, value in numbers.items()}))
         self._log_metric_rows(steps)
 
     def _log_metric_rows(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> None:

@@ -64,10 +64,10 @@ def test_a_history_is_written_in_batches(store_folder, monkeypatch):
         sizes.append(len(metrics))
         return real(self, run_id, metrics=metrics, params=params, tags=tags, **more)
 
-    history = [{"epoch": e, "fold": 0, "train_loss": 1 / (e + 1), "val_loss": None} for e in range(1500)]
+    history = [{"epoch": e, "phase": "fit", "train_loss": 1 / (e + 1), "val_loss": None} for e in range(1500)]
     with tracker.parent_run("compare") as run_id:
         monkeypatch.setattr(MlflowClient, "log_batch", counting)
-        tracker.log_history(history, prefix="fold 0/", ignore=["fold"])
+        tracker.log_history(history, prefix="fold 0/")
     assert sizes == [1000, 500]
     written = client(tracker).get_metric_history(run_id, "fold 0/train_loss")
     assert [(item.step, item.value) for item in written] == [(row["epoch"], row["train_loss"]) for row in history]
@@ -285,3 +285,15 @@ def test_the_commit_is_that_of_the_current_checkout(store_folder):
 )
 def test_names_become_ones_mlflow_accepts(name, expected):
     assert key(name) == expected
+
+
+def test_the_members_of_an_ensemble_have_curves_of_their_own(store_folder):
+    tracker = Tracker("gas")
+    rows = [{"member": member, "epoch": epoch, "loss": 1.0 + member + epoch} for member in (0, 1) for epoch in (0, 1)]
+    with tracker.parent_run("train") as run_id:
+        tracker.log_history(rows)
+    written = {
+        member: [item.value for item in client(tracker).get_metric_history(run_id, f"member {member}/loss")]
+        for member in (0, 1)
+    }
+    assert written == {0: [1.0, 2.0], 1: [2.0, 3.0]}
