@@ -82,10 +82,10 @@ class FeaturizeSpec(_Section):
 
 
 class ExploreSpec(_Section):
-    """Maps of the data: projections of the features, with k-means clusters."""
+    """Maps of the data: projections of the features with k-means clusters (their number by silhouette if not given)."""
 
     features: str = "ecfp_count"
-    clusters: int = Field(8, ge=2)
+    clusters: int | None = Field(None, ge=2)
     methods: list[str] = Field(default_factory=lambda: ["pca", "tsne"], min_length=1)
 
 

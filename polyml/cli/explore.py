@@ -23,7 +23,7 @@ def explore(
     unit: common.Units = None,
     smiles_column: common.SmilesColumn = None,
     features: Annotated[str, typer.Option("--features", metavar="KEY", help="Featurizer.")] = "ecfp_count",
-    clusters: Annotated[int, typer.Option("--clusters", help="Number of k-means clusters.")] = 8,
+    clusters: Annotated[int | None, typer.Option("--clusters", help="K-means clusters (else by silhouette).")] = None,
     methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Projections: pca, tsne.")] = "pca,tsne",
     seed: common.Seed = 1,
     track: common.Track = True,

@@ -114,18 +114,13 @@ def is_current(folder: Path, input_hash: str) -> bool:
     return (
         record is not None
         and record.get("input_hash") == input_hash
-        and "files" in record
-        and all((folder / name).is_file() for name in record["files"])
+        and all((folder / name).is_file() for name in record.get("files", ()))
     )
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Read a stage's ``stage.json``, which has the entry ``files`` when the stage is complete; None without one."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-    return record if isinstance(record, dict) else None
+    """Read a stage's ``stage.json``; None when the stage is not complete."""
+    return _read_json(folder / RECORD)
 
 
 def _with_needs(recipe: Recipe, table: Mapping[str, Stage], chosen: Sequence[str]) -> set[str]:
@@ -156,32 +151,49 @@ def _describe(recipe: Recipe, stage: Stage, needed: Mapping[str, str]) -> dict[s
 
 
 def _run_whole(recipe: Recipe, stage: Stage, folder: Path, inputs: Inputs, record: dict[str, Any]) -> None:
-    """Run one stage so that its record is complete last, and only beside a complete set of files."""
+    """Run one stage so that its record appears last, and only beside a complete set of files."""
     in_place = stage.continues != "never"
     work = folder if in_place else folder.with_name(f".{folder.name}.partial")
-    old = read_record(work) if in_place else None
-    same = old is not None and old.get("input_hash") == record["input_hash"]
+    started = folder.with_name(f".{folder.name}.started.json")  # beside: the folder is the stage's own
     try:
-        if not (stage.continues == "always" or same):
-            shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        _write_record(work, record)
+        _clear(stage, work, started, record["input_hash"])
+        if in_place:
+            _write_json(started, record)
     except OSError as error:
         fix = "choose another folder: --set output.folder=DIR"
         raise UserError(f"cannot write: {error.strerror or error}", where=str(work), fix=fix) from error
     try:
         stage.run(recipe, work, inputs)
         names = (path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
-        _write_record(work, record | {"files": sorted(name for name in names if name != RECORD)})
+        _write_json(work / RECORD, record | {"files": sorted(names)})
         if not in_place:
             shutil.rmtree(folder, ignore_errors=True)
             work.replace(folder)
+        started.unlink(missing_ok=True)
     finally:
         if not in_place:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    temporary = folder / f".{RECORD}"
-    temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+def _clear(stage: Stage, work: Path, started: Path, input_hash: str) -> None:
+    """Make the folder to work in; keep what an earlier run left in it only when the stage can go on with that."""
+    marks = [mark for mark in (_read_json(started), read_record(work)) if mark]
+    same = bool(marks) and marks[0].get("input_hash") == input_hash
+    if stage.continues == "never" or (stage.continues == "same" and not same):
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / RECORD).unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -177,7 +177,6 @@ def featurize_file(
     import numpy as np
     import pandas as pd
 
-    from polyml.bundle import parse_all
     from polyml.data.readers import read_candidates
     from polyml.features import featurize
     from polyml.features.batch import feature_names
@@ -190,12 +189,11 @@ def featurize_file(
     texts: list[str] = []
     errors: list[str] = []
     for chunk in read_candidates(file, smiles_column):
-        _, faults = parse_all(chunk.psmiles)
         lines += chunk.lines
         texts += chunk.psmiles
         errors += [
-            detail or reason or (fault.what if fault else "")
-            for (reason, detail), fault in zip(chunk.faults, faults, strict=True)
+            detail or reason or _refusal(text)
+            for text, (reason, detail) in zip(chunk.psmiles, chunk.faults, strict=True)
         ]
     good = [row for row, error in enumerate(errors) if not error]
     names = feature_names([key])
@@ -207,6 +205,18 @@ def featurize_file(
     )
     write_frame(frame, output)
     return {"rows": len(texts), "refused": len(texts) - len(good), "columns": len(names)}
+
+
+def _refusal(psmiles: str) -> str:
+    """Return why a text is no repeat unit; empty when it is one."""
+    from polyml.chem import RepeatUnit
+    from polyml.errors import RepeatUnitError
+
+    try:
+        RepeatUnit.parse(psmiles)
+    except RepeatUnitError as error:
+        return error.what
+    return ""
 
 
 def check_array_features(key: str) -> None:
