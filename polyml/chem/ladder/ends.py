@@ -10,6 +10,9 @@ from rdkit import Chem
 from polyml.chem.repeat_unit import attachment
 from polyml.errors import RepeatUnitError
 
+RING_SIZES = (5, 6, 7, 8)
+"""Sizes of the ring that two ends of a ladder close where they meet; the four attachment points of a crosslink close
+another one (four-membered rings are taken only between aromatic atoms)."""
 _MAX_PATHS = 5000
 
 
@@ -19,7 +22,8 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
     Raises
     ------
     RepeatUnitError
-        When there is no one way to pair the four by distance, or an end does not sit on a ring.
+        With reason ``network``: there is no one way to pair the four by distance, an end does not sit on a ring, the
+        ring closed between two units would not be a small one, or all four are saturated carbon atoms.
     """
     stars = tuple(atom.GetIdx() for atom in mol.GetAtoms() if not atom.GetAtomicNum())
     distance = Chem.GetDistanceMatrix(mol)
@@ -27,14 +31,25 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
     splits = [((a, b), (c, d)), ((a, c), (b, d)), ((a, d), (b, c))]
     lengths = [sum(distance[pair] for pair in split) for split in splits]
     closest = [split for split, length in zip(splits, lengths, strict=True) if length == min(lengths)]
-    if len(closest) > 1 or not all(_on_ring(mol, pair) for pair in closest[0]):
+    # Two ends that meet close a ring through the shortest paths between the attachment atoms of either.
+    ring_size = int(min(lengths)) - 2
+    if len(closest) > 1 or not _is_ladder(mol, closest[0], ring_size):
         raise RepeatUnitError(
             "four attachment points that are not the two ends of a ladder (a crosslink of a network)",
             reason="network",
-            fix="a ladder unit has two attachment points at each end, each pair on a ring",
+            fix="a ladder unit has two attachment points at each end, on a ring, and closes a small ring with the next",
         )
     head, tail = closest[0]
     return head, tail
+
+
+def _is_ladder(mol: Chem.Mol, ends: Sequence[tuple[int, int]], ring_size: int) -> bool:
+    atoms = [mol.GetAtomWithIdx(attachment(mol, star)[0]) for end in ends for star in end]
+    if ring_size not in RING_SIZES and not (ring_size == 4 and all(atom.GetIsAromatic() for atom in atoms)):
+        return False
+    if all(atom.GetAtomicNum() == 6 and atom.GetHybridization() == Chem.HybridizationType.SP3 for atom in atoms):
+        return False  # two C=C bonds that polymerised separately
+    return all(_on_ring(mol, end) for end in ends)
 
 
 def _on_ring(mol: Chem.Mol, pair: tuple[int, int]) -> bool:
