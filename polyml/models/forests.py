@@ -16,6 +16,7 @@ class _Forest(TabularModel):
 
     family = "forest"
     gives_std = True
+    min_polymers = 3
     trusted_types = ("sklearn.tree._tree.Tree",)
     search_space: ClassVar[dict[str, Any]] = {
         "n_estimators": {"type": "int", "low": 100, "high": 500},
