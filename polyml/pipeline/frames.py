@@ -18,11 +18,15 @@ _TABLE_PARTS = ("rejects", "warnings", "duplicates")
 
 
 def _write_npz(frame: pd.DataFrame, path: Path) -> None:
-    numbers = frame.select_dtypes("number")
-    texts = {str(name): frame[name].astype(str).to_numpy(dtype=str) for name in frame if name not in numbers}
-    names = np.array([str(name) for name in numbers.columns])
+    """Write the features as one array, and the columns that tell the rows apart as arrays of their own."""
+    rows = [name for name in frame if name == "line" or not pd.api.types.is_numeric_dtype(frame[name])]
+    numbers = frame.drop(columns=rows)
+    arrays: dict[str, Any] = {
+        str(name): frame[name].to_numpy() if name == "line" else frame[name].astype(str).to_numpy(dtype=str)
+        for name in rows
+    }
+    arrays |= {"features": numbers.to_numpy(dtype=np.float32), "names": np.array([str(name) for name in numbers])}
     with path.open("wb") as handle:
-        arrays: dict[str, Any] = {"features": numbers.to_numpy(dtype=np.float32), "names": names, **texts}
         np.savez_compressed(handle, **arrays)
 
 

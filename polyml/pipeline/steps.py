@@ -99,6 +99,10 @@ def train_model(
         raise UserError(
             "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
         )
+    if register:
+        from polyml.tracking.registry import check_registered_name
+
+        check_registered_name(register)  # before the model is trained, not after
     params = dict(model.params)
     if "random_state" in model_class(model.key)._get_param_names():
         params.setdefault("random_state", seed)

@@ -1,0 +1,129 @@
+"""The verbs on a user's own file, from comparison to ranked list, without a recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from polyml.cli.main import app
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture
+def csv(workdir: Path, gas_sample: Callable[..., Path]) -> str:
+    return gas_sample(60).name
+
+
+TARGETS = (
+    "--target",
+    "O2",
+    "--target",
+    "N2",
+    "--log10",
+    "O2",
+    "--log10",
+    "N2",
+    "--unit",
+    "O2=Barrer",
+    "--unit",
+    "N2=Barrer",
+)
+
+
+def test_compare_writes_tables_and_json(csv: str) -> None:
+    options = ("--models", "mean,pca_ridge", "--folds", "2", "--jobs", "1", "--no-track", "--json", "-o", "out")
+    result = run("compare", csv, *TARGETS, *options, "--ratio", "O2/N2")
+    found = json.loads(result.stdout)
+    assert {row["model"] for row in found["leaderboard"]} == {"mean", "pca_ridge"}
+    tidy = pd.read_csv("out/results.csv")
+    assert set(tidy["property"]) == {"O2", "N2", "O2/N2"}
+    assert set(tidy["fold"]) == {0, 1}
+    assert Path("out/leaderboard.csv").is_file()
+    assert not Path("mlruns").exists()
+
+
+def test_train_predict_and_screen(csv: str, workdir: Path) -> None:
+    trained = run("train", csv, *TARGETS, "--model", "pca_ridge", "--no-track", "--json", "-o", "model")
+    assert json.loads(trained.stdout)["model"] == "pca_ridge"
+
+    rows = pd.read_csv(csv)[["psmiles", "O2"]].head(5)
+    rows.loc[5] = ["not a polymer", 1.0]
+    rows.to_csv("new.csv", index=False)
+    run("predict", "model", "new.csv", "-o", "predicted.csv")
+    predicted = pd.read_csv("predicted.csv", keep_default_na=False)
+    assert list(predicted["psmiles"]) == list(rows["psmiles"])
+    assert list(predicted["line"]) == [2, 3, 4, 5, 6, 7]
+    assert list(predicted["error"] != "") == [False] * 5 + [True]
+    assert (predicted["O2"].iloc[:5].astype(float) > 0).all()
+    assert np.allclose(predicted["O2_input"].astype(float), rows["O2"])
+
+    arguments = ("screen", "new.csv", "--model", "model", "--keep-known", "--no-track", "--jobs", "1", "-o", "screened")
+    run(*arguments, "--constraint", "O2 > 0", "--objective", "O2")
+    ranked = pd.read_csv("screened/ranked.csv")
+    assert 1 <= len(ranked) <= 5
+    assert ranked["O2"].is_monotonic_decreasing
+    assert len(pd.read_csv("screened/rejects.csv")) == 1
+
+
+def test_a_bad_expression_says_where_before_anything_is_read(csv: str) -> None:
+    run("train", csv, *TARGETS, "--model", "mean", "--no-track", "--quiet", "-o", "model")
+    arguments = ["screen", csv, "-m", "model", "--no-track", "-o", "out", "--constraint", "O2 >= * 3"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "constraints[0]" in result.output
+    assert "^" in result.output
+    assert not Path("out/ranked.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "npz"])
+def test_featurize_gives_a_row_a_row(workdir: Path, suffix: str) -> None:
+    Path("in.smi").write_text("*OCC*\n*CCO*\nCC\n")
+    output = f"out.{suffix}"
+    run("featurize", "in.smi", "--features", "maccs", "-o", output, "--jobs", "1")
+    if suffix == "npz":
+        found = np.load(output)
+        values, errors = found["features"], found["error"]
+        assert values.shape[0] == 3
+        assert values.shape[1] == len(found["names"])
+        assert list(found["line"]) == [1, 2, 3]
+    else:
+        frame = pd.read_parquet(output) if suffix == "parquet" else pd.read_csv(output, keep_default_na=False)
+        values, errors = frame.drop(columns=["line", "psmiles", "error"]), frame["error"].to_numpy()
+        values = values.replace("", np.nan).to_numpy(dtype=float)
+    assert [bool(error) for error in errors] == [False, False, True]
+    assert np.array_equal(values[0], values[1])
+    assert values[0].sum() > 0
+    assert np.isnan(values[2]).all()
+
+
+def test_explore_draws_maps(csv: str) -> None:
+    run("explore", csv, *TARGETS, "--clusters", "3", "--methods", "pca", "--no-track", "-o", "maps")
+    assert set(pd.read_csv("maps/map.csv")["cluster"]) == {1, 2, 3}
+
+
+def test_data_lists_and_exports(workdir: Path) -> None:
+    listed = json.loads(run("data", "--json").stdout)
+    assert {"gas_permeability", "candidates", "monomers"} <= {row["name"] for row in listed["sets"]}
+    assert "gas_membranes" in listed["recipes"]
+    run("data", "gas_permeability", "-o", "gas.parquet")
+    assert len(pd.read_parquet("gas.parquet")) == 786
+    assert run("data", "monomers").stdout.count("\n") >= 1083
+
+
+def test_models_are_listed_and_described(workdir: Path) -> None:
+    listed = json.loads(run("models", "--json").stdout)
+    assert {"mean", "extra_trees", "gnn"} <= {row["key"] for row in listed}
+    described = json.loads(run("models", "extra_trees", "--json").stdout)
+    assert "n_estimators" in described["params"]
+    assert CliRunner().invoke(app, ["models", "extra_tree"]).exit_code == 2
