@@ -27,8 +27,9 @@ def server_command(store: TrackingStore, host: str, port: int) -> list[str]:
     if store.artifacts is not None:
         command += ["--default-artifact-root", store.artifacts.as_uri()]
         command += ["--artifacts-destination", store.artifacts.as_uri()]
-    # One worker: a person at a browser, and a SQLite file that takes one writer at a time.
-    return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--host", host, "--port", str(port)]
+    # One worker: a person at a browser, and a SQLite file that takes one writer at a time. No line for every request.
+    return [*command, "--workers", "1", "--uvicorn-opts", "--log-level warning"]
 
 
 def server_environment() -> dict[str, str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _SYSTEM_METRICS_SECONDS = 5
+# The MLflow UI then opens with runs and metrics, not with the views for language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass
@@ -343,7 +345,8 @@ class Tracker:
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
-            return str(self._client.create_experiment(self.experiment, artifact_location=self._artifact_location()))
+            place = self._artifact_location()
+            return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_EXPERIMENT_TAGS))
         if found.lifecycle_stage != "active":
             raise UserError(
                 f"the experiment '{self.experiment}' was deleted",

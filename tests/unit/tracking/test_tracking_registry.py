@@ -6,6 +6,7 @@ from polyml.bundle import Bundle
 from polyml.data.properties import Property
 from polyml.errors import UserError
 from polyml.models.catalog import make_model
+from polyml.settings import sqlite_uri
 from polyml.tracking import Tracker, resolve_model
 from polyml.tracking.store import connect, current_store
 
@@ -13,26 +14,32 @@ PSMILES = ("*CC*", "*OCC*", "*CC(C)*", "*CC(c1ccccc1)*")
 VALUES = np.array([[1.0, 0.5], [2.0, 0.25], [4.0, np.nan], [8.0, 1.0]])
 
 
-@pytest.fixture
-def bundle_folder(store_folder):
+@pytest.fixture(scope="module")
+def bundle_folder(tmp_path_factory):
     properties = (Property(name="O2", unit="Barrer", transform="log10"), Property(name="N2", unit="Barrer"))
     model = make_model("mean").fit(list(PSMILES), np.column_stack([np.log10(VALUES[:, 0]), VALUES[:, 1]]))
     bundle = Bundle(
         model=model, properties=properties, keys=PSMILES, psmiles=PSMILES, values=VALUES, data_digest="d", seed=1
     )
-    return bundle.save(store_folder / "bundle")
+    return bundle.save(tmp_path_factory.mktemp("models") / "bundle")
 
 
-@pytest.fixture
-def registered(bundle_folder):
+@pytest.fixture(scope="module")
+def registered_store(bundle_folder, tmp_path_factory):
     """A model that is registered twice: version 1 has lost the alias to version 2."""
-    tracker = Tracker("gas")
+    tracker = Tracker("gas", uri=sqlite_uri(tmp_path_factory.mktemp("registered") / "mlruns" / "mlflow.db"))
     names = []
     for _ in range(2):
         with tracker.parent_run("train") as run_id:
             names.append(tracker.log_bundle(bundle_folder, ["O2", "N2"], PSMILES[:2], registered_name="membranes"))
             tracker.log_metrics({"after": 1.0})  # the run is still open
     return tracker, run_id, names
+
+
+@pytest.fixture
+def registered(registered_store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered_store[0].store.uri)
+    return registered_store
 
 
 def test_a_registered_model_is_found_by_every_name(registered, bundle_folder):
@@ -48,7 +55,7 @@ def test_a_registered_model_is_found_by_every_name(registered, bundle_folder):
     assert client.get_run(run_id).data.metrics["after"] == 1.0
 
 
-def test_the_pyfunc_predicts_row_by_row_and_holds_no_pickle(registered, store_folder):
+def test_the_pyfunc_predicts_row_by_row_and_holds_no_pickle(registered):
     import mlflow
 
     tracker, _, _ = registered
@@ -60,7 +67,9 @@ def test_the_pyfunc_predicts_row_by_row_and_holds_no_pickle(registered, store_fo
     assert [bool(error) for error in found["error"]] == [False, True, False]
     assert [item.name for item in model.metadata.signature.inputs.inputs] == ["psmiles"]
     assert model.input_example["psmiles"].tolist() == list(PSMILES[:2])
-    assert not [path for path in store_folder.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")]
+    assert not [
+        path for path in tracker.store.database.parent.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")
+    ]
 
 
 def test_the_choice_of_a_store_is_put_back(registered, monkeypatch):
@@ -102,10 +111,10 @@ def test_a_run_without_a_model_is_told(store_folder):
         resolve_model(f"runs:/{run_id}")
 
 
-def test_without_a_store_nothing_is_made(store_folder):
+def test_without_a_store_nothing_is_made(empty_folder):
     with pytest.raises(UserError, match="no tracking store"):
         resolve_model("models:/membranes@champion")
-    assert list(store_folder.iterdir()) == []
+    assert list(empty_folder.iterdir()) == []
 
 
 def test_a_folder_of_another_mlflow_model_is_refused(store_folder):
@@ -115,7 +124,7 @@ def test_a_folder_of_another_mlflow_model_is_refused(store_folder):
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a@b", " "])
-def test_a_name_that_could_not_be_found_again_is_refused(bundle_folder, name):
+def test_a_name_that_could_not_be_found_again_is_refused(store_folder, bundle_folder, name):
     tracker = Tracker("gas")
     with tracker.parent_run("train"), pytest.raises(UserError, match="cannot name a registered model"):
         tracker.log_bundle(bundle_folder, ["O2", "N2"], PSMILES[:1], registered_name=name)

@@ -10,12 +10,12 @@ from polyml.tracking import serve_ui
 from polyml.tracking.server import free_port, server_command, server_environment, stop
 
 
-def test_the_server_reads_the_store_of_this_folder_and_listens_on_loopback(store_folder):
+def test_the_server_reads_the_store_of_this_folder_and_listens_on_loopback(empty_folder):
     command = server_command(tracking_store(), "127.0.0.1", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "server"]
     options = dict(zip(command[4::2], command[5::2], strict=True))
-    assert options["--backend-store-uri"] == sqlite_uri(store_folder / "mlruns" / "mlflow.db")
-    assert options["--default-artifact-root"] == (store_folder / "mlruns" / "artifacts").as_uri()
+    assert options["--backend-store-uri"] == sqlite_uri(empty_folder / "mlruns" / "mlflow.db")
+    assert options["--default-artifact-root"] == (empty_folder / "mlruns" / "artifacts").as_uri()
     assert (options["--host"], options["--port"]) == ("127.0.0.1", "5001")
 
 
@@ -38,24 +38,23 @@ def test_a_host_that_is_not_ours_is_a_user_error():
         free_port("192.0.2.1", 5000)  # an address for documentation, never one of ours
 
 
-def test_a_remote_server_is_only_named(store_folder):
+def test_a_remote_server_is_only_named(empty_folder):
     said = []
     serve_ui(uri="http://tracking.example:5000", echo=said.append)
     assert said == ["Runs are tracked on a server that is running already: http://tracking.example:5000"]
 
 
-def test_without_runs_there_is_nothing_to_serve(store_folder):
+def test_without_runs_there_is_nothing_to_serve(empty_folder):
     with pytest.raises(UserError, match="no runs have been tracked"):
         serve_ui()
-    assert list(store_folder.iterdir()) == []
+    assert list(empty_folder.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX")
 def test_stop_ends_a_server_that_ignores_the_request_and_its_workers(tmp_path):
-    worker = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-    )
-    parent = f"import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); subprocess.run([sys.executable, '-c', {worker!r}])"
+    ignore = "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    worker = f"{ignore}; print('up', flush=True); time.sleep(60)"
+    parent = f"{ignore}; subprocess.run([sys.executable, '-c', {worker!r}])"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout.readline() == b"up\n"
     stop(process, seconds=0.2)

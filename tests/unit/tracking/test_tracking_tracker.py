@@ -38,7 +38,7 @@ def test_a_comparison_is_a_parent_with_a_child_per_model(store_folder):
     assert client(tracker).get_experiment(parent.info.experiment_id).name == "gas/permeability"
 
 
-def test_artifacts_lie_beside_the_database_wherever_the_process_moves(store_folder, tmp_path, monkeypatch):
+def test_artifacts_lie_beside_the_database_wherever_the_process_moves(empty_folder, tmp_path, monkeypatch):
     tracker = Tracker("gas")
     with tracker.parent_run("compare") as run_id:
         monkeypatch.chdir(tmp_path)
@@ -47,12 +47,12 @@ def test_artifacts_lie_beside_the_database_wherever_the_process_moves(store_fold
         (tmp_path / "part").mkdir()
         (tmp_path / "part" / "x.txt").write_text("x")
         tracker.log_files([tmp_path / "part", tmp_path / "part" / "x.txt"], "files")
-    artifacts = store_folder / "mlruns" / "artifacts" / "gas" / run_id / "artifacts"
+    artifacts = empty_folder / "mlruns" / "artifacts" / "gas" / run_id / "artifacts"
     assert (artifacts / "tables" / "t.csv").read_bytes() == b"a\n1\n2\n"
     assert (artifacts / "note.txt").read_text() == "hello"
     assert (artifacts / "files" / "part" / "x.txt").exists()
     assert (artifacts / "files" / "x.txt").exists()
-    assert sorted(path.name for path in store_folder.rglob("*") if path.parent == store_folder) == ["mlruns"]
+    assert sorted(path.name for path in empty_folder.rglob("*") if path.parent == empty_folder) == ["mlruns"]
 
 
 def test_a_history_is_written_in_batches(store_folder, monkeypatch):
@@ -173,30 +173,30 @@ def _impatient(statement):
     return text(statement.replace("20000", "100"))  # mlflow would wait 20 s
 
 
-def test_a_file_that_is_no_database_is_a_user_error(store_folder):
-    (store_folder / "mlruns").mkdir()
-    (store_folder / "mlruns" / "mlflow.db").write_bytes(b"this is no database" * 100)
+def test_a_file_that_is_no_database_is_a_user_error(empty_folder):
+    (empty_folder / "mlruns").mkdir()
+    (empty_folder / "mlruns" / "mlflow.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(UserError, match="not an SQLite file"), Tracker("gas").parent_run("compare"):
         pass
 
 
-def test_a_folder_in_the_way_is_a_user_error(store_folder):
-    (store_folder / "mlruns").write_text("a file")
+def test_a_folder_in_the_way_is_a_user_error(empty_folder):
+    (empty_folder / "mlruns").write_text("a file")
     with pytest.raises(UserError, match="mlruns"), Tracker("gas").parent_run("compare"):
         pass
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_a_user_error(store_folder):
-    store_folder.chmod(0o500)
+def test_a_read_only_folder_is_a_user_error(empty_folder):
+    empty_folder.chmod(0o500)
     try:
         with pytest.raises(UserError, match="no permission"), Tracker("gas").parent_run("compare"):
             pass
     finally:
-        store_folder.chmod(0o700)
+        empty_folder.chmod(0o700)
 
 
-def test_a_server_that_does_not_answer_is_a_user_error(store_folder, monkeypatch):
+def test_a_server_that_does_not_answer_is_a_user_error(empty_folder, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = Tracker("gas", uri="http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(UserError, match="does not answer"), tracker.parent_run("compare"):
@@ -221,21 +221,21 @@ def test_the_first_error_is_shown_when_the_store_fails_too(store_folder, monkeyp
         fill_the_disk()
 
 
-def test_writing_without_a_run_is_refused(store_folder):
+def test_writing_without_a_run_is_refused(empty_folder):
     with pytest.raises(PolymlError, match="no run is open"):
         Tracker("gas").log_metrics({"a": 1.0})
-    assert list(store_folder.iterdir()) == []
+    assert list(empty_folder.iterdir()) == []
 
 
-def test_the_null_tracker_takes_every_call_and_writes_nothing(store_folder):
+def test_the_null_tracker_takes_every_call_and_writes_nothing(empty_folder):
     public = {name for name, _ in inspect.getmembers(Tracker, inspect.isfunction) if not name.startswith("_")}
     assert public <= set(vars(NullTracker)), "NullTracker must override every public method"
     tracker = make_tracker("gas", enabled=False)
     with tracker.parent_run("compare", {"a": 1}, run_id="gone"), tracker.child_run("ridge"):
         tracker.log_metrics({"rmse": 0.1})
         tracker.log_figures({}, "plots.html")
-        assert tracker.log_bundle(store_folder, ["O2"], ["*C*"]) == tracker.run_id == ""
-    assert list(store_folder.iterdir()) == []
+        assert tracker.log_bundle(empty_folder, ["O2"], ["*C*"]) == tracker.run_id == ""
+    assert list(empty_folder.iterdir()) == []
 
 
 def test_mlflow_is_imported_only_when_a_run_is_opened():
@@ -262,7 +262,7 @@ def test_git_and_missing_packages_never_fail_a_run(store_folder, monkeypatch):
     provenance.versions.cache_clear()
 
 
-def test_the_commit_is_that_of_the_current_checkout(store_folder):
+def test_the_commit_is_that_of_the_current_checkout(empty_folder):
     from polyml.tracking import provenance
 
     def git(*arguments):
@@ -271,11 +271,11 @@ def test_the_commit_is_that_of_the_current_checkout(store_folder):
         return done.stdout.strip()
 
     git("init", "-q")
-    (store_folder / "a.txt").write_text("1")
+    (empty_folder / "a.txt").write_text("1")
     git("add", "a.txt")
     git("commit", "-qm", "first")
     assert provenance.git_commit() == {"commit": git("rev-parse", "HEAD"), "state": "clean"}
-    (store_folder / "a.txt").write_text("2")
+    (empty_folder / "a.txt").write_text("2")
     assert provenance.git_commit()["state"] == "changed"
 
 
