@@ -150,6 +150,12 @@ def check_text(psmiles: str) -> str:
             reason="too long",
             fix="write the smallest repeat unit",
         )
+    if not text.isascii() or len(text.split()) > 1:
+        raise RepeatUnitError(
+            "characters that no SMILES has (a blank, or one beyond ASCII)",
+            reason="invalid SMILES",
+            fix="one repeat unit a row, without names or comments",
+        )
     if "[" in text:
         text = _BRACKET_STAR.sub("[*]", text)
     count = text.count("*")

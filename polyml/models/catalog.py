@@ -55,6 +55,9 @@ MODELS: tuple[ModelEntry, ...] = _unique(
         ModelEntry(
             "svm", "polyml.models.svm:SupportVectorModel", "support vector machine", "Support vector regression (RBF)"
         ),
+        ModelEntry(
+            "gp", "polyml.models.gaussian_process:GaussianProcess", "Gaussian process", "Gaussian process (RBF kernels)"
+        ),
         ModelEntry("lightgbm", "polyml.models.boosting:LightGBM", "boosting", "Gradient boosting (LightGBM)"),
         ModelEntry("random_forest", "polyml.models.forests:RandomForest", "forest", "Random forest"),
         ModelEntry("extra_trees", "polyml.models.forests:ExtraTrees", "forest", "Extremely randomised trees"),

@@ -1,0 +1,310 @@
+"""Gaussian process regression on fingerprints and descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from polyml.chem import RepeatUnit
+from polyml.errors import UserError
+from polyml.models.base import PolymerModel, Prediction
+from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
+from polyml.models.storage import read_model, write_model
+from polyml.models.tabular import informative_columns
+from polyml.models.targets import TargetBasis
+
+_MIN_POLYMERS = 2  # a column that a single polymer shows tells nothing of others
+_CLIP = 5.0  # standard deviations; beyond, a descriptor of a strange candidate would rule all distances
+_JITTER = 1e-6
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The columns of one featurizer: which are kept, and how they are scaled to comparable distances."""
+
+    columns: np.ndarray
+    shift: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> _Block:
+        columns = informative_columns(x, _MIN_POLYMERS)
+        root = _signed_root(x[:, columns])
+        if (root >= 0).all():  # counts: a common environment is common for all, only rare ones need no boost
+            return cls(columns, np.zeros(len(columns), np.float32), np.ones(len(columns), np.float32))
+        spread = root.std(axis=0)
+        kept = spread > 0
+        columns, root, spread = columns[kept], root[:, kept], spread[kept]
+        return cls(columns, root.mean(axis=0), (1.0 / (spread * np.sqrt(max(len(columns), 1)))).astype(np.float32))
+
+    def transform(self, x: np.ndarray) -> np.ndarray:
+        root = _signed_root(x[:, self.columns])
+        if self.shift.any():
+            limit = _CLIP / np.sqrt(len(self.columns))
+            root = np.clip((root - self.shift) * self.scale, -limit, limit)
+        return root
+
+
+def _signed_root(x: np.ndarray) -> np.ndarray:
+    root: np.ndarray = np.sign(x) * np.sqrt(np.abs(x))
+    return root
+
+
+class GaussianProcess(PolymerModel):
+    """Gaussian process with one Gaussian (RBF) kernel a featurizer, summed.
+
+    Distances are taken between square roots of counts (the Hellinger distance of environment frequencies) and between
+    standardised descriptors. Length scales, amplitudes and noise of each target (or contrast of targets) maximise the
+    marginal likelihood of the training polymers, so nothing is tuned by hand, and the predicted standard deviation,
+    noise included, says how far a new measurement may lie off. Prediction is one matrix product for all targets: with
+    fingerprints alone it is quick enough to screen with.
+
+    Rasmussen and Williams: Gaussian Processes for Machine Learning, MIT Press (2006), algorithm 2.1.
+
+    Parameters
+    ----------
+    features : str or list of str
+        Keys of array featurizers; each gets a kernel of its own.
+    targets : {"decorrelated", "separate"}
+        See :class:`polyml.models.targets.TargetBasis`.
+    max_iterations : int
+        Limit of the optimiser of the marginal likelihood.
+    random_state : int or None
+        Unused: the fit has no chance in it.
+    """
+
+    key = "gp"
+    family = "Gaussian process"
+    title = "Gaussian process (RBF kernels)"
+    citation = "Rasmussen and Williams 2006"
+    gives_std = True
+    toy_params: ClassVar[dict[str, Any]] = {"features": "ecfp_count"}
+    search_space: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        features: str | Sequence[str] = ("ecfp_count", "descriptors"),
+        targets: str = "decorrelated",
+        max_iterations: int = 30,
+        random_state: int | None = 0,
+    ) -> None:
+        self.features = features
+        self.targets = targets
+        self.max_iterations = max_iterations
+        self.random_state = random_state
+
+    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> GaussianProcess:
+        """Fit one process a target on the polymers where it was measured."""
+        items, values, self.single_ = as_training_data(psmiles, y)
+        raw = self._featurize(items)
+        self.blocks_ = [_Block.fit(x) for x in raw]
+        self.points_ = [np.ascontiguousarray(block.transform(x)) for block, x in zip(self.blocks_, raw, strict=True)]
+        squares = [_squared_distances(points, points).astype(np.float64) for points in self.points_]
+        self.widths_ = [float(np.median(square[square > 0])) if (square > 0).any() else 1.0 for square in squares]
+        self.basis_ = TargetBasis.fit(values, self.targets)
+        self.processes_ = [
+            _Process.fit(squares, self.widths_, target, self.max_iterations)
+            for target in self.basis_.to_basis(values).T
+        ]
+        self.n_targets_ = values.shape[1]
+        return self
+
+    def predict(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,)."""
+        parts = [
+            np.column_stack([process.mean(squares, self.widths_) for process in self.processes_])
+            for squares in self._distances(psmiles)
+        ]
+        mean = self.basis_.from_basis(np.concatenate(parts)) if parts else np.empty((0, self.n_targets_))
+        return mean[:, 0] if self.single_ else mean
+
+    def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
+        """Return mean, standard deviation of a new measurement, and 90 % interval, each (n, t)."""
+        means, variances = [], []
+        for squares in self._distances(psmiles):
+            pairs = [process.mean_and_variance(squares, self.widths_) for process in self.processes_]
+            means.append(self.basis_.from_basis(np.column_stack([mean for mean, _ in pairs])))
+            # The modelled quantities are taken as independent: variances add with the squares of the weights.
+            variances.append(np.column_stack([variance for _, variance in pairs]) @ (self.basis_.matrix**2).T)
+        if not means:
+            return Prediction.gaussian(np.empty((0, self.n_targets_)), np.empty((0, self.n_targets_)))
+        return Prediction.gaussian(np.concatenate(means), np.sqrt(np.concatenate(variances)))
+
+    def _distances(self, psmiles: Sequence[str]) -> Any:
+        check_is_trained(self)
+        items = as_psmiles(psmiles)
+        for at in range(0, len(items), _ROWS_AT_ONCE):
+            raw = self._featurize(items[at : at + _ROWS_AT_ONCE])
+            yield [
+                _squared_distances(block.transform(x), points)
+                for block, x, points in zip(self.blocks_, raw, self.points_, strict=True)
+            ]
+
+    def _featurize(self, items: Sequence[str | RepeatUnit]) -> list[np.ndarray]:
+        from polyml.features.batch import featurize
+
+        keys = [self.features] if isinstance(self.features, str) else list(self.features)
+        if not keys:
+            raise UserError("no features", where="model 'gp'", fix="name at least one array featurizer")
+        return [np.asarray(featurize(key, items), dtype=np.float32) for key in keys]
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted model into ``folder``."""
+        check_is_trained(self)
+        state = {
+            "basis": self.basis_.to_dict(),
+            "single": self.single_,
+            "widths": self.widths_,
+            "processes": [{"theta": p.theta.tolist(), "centre": p.centre, "spread": p.spread} for p in self.processes_],
+        }
+        arrays: dict[str, np.ndarray] = {}
+        for i, (block, points) in enumerate(zip(self.blocks_, self.points_, strict=True)):
+            arrays |= {f"columns_{i}": block.columns, f"shift_{i}": block.shift, f"scale_{i}": block.scale}
+            arrays[f"points_{i}"] = points
+        for i, process in enumerate(self.processes_):
+            arrays |= {f"rows_{i}": process.rows, f"weights_{i}": process.weights, f"factor_{i}": process.factor}
+        write_model(Path(folder), self, state, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> GaussianProcess:
+        """Read what :meth:`save` wrote; predictions are the same numbers."""
+        stored = read_model(Path(folder), cls.key)
+        model, arrays = cls(**stored.params), stored.arrays
+        model.basis_ = TargetBasis.from_dict(stored.state["basis"])
+        model.single_, model.widths_ = stored.state["single"], stored.state["widths"]
+        model.n_targets_ = len(model.basis_.parent)
+        model.blocks_ = [
+            _Block(arrays[f"columns_{i}"], arrays[f"shift_{i}"], arrays[f"scale_{i}"])
+            for i in range(len(model.widths_))
+        ]
+        model.points_ = [arrays[f"points_{i}"] for i in range(len(model.widths_))]
+        model.processes_ = [
+            _Process(
+                rows=arrays[f"rows_{i}"],
+                theta=np.array(spec["theta"]),
+                weights=arrays[f"weights_{i}"],
+                factor=arrays[f"factor_{i}"],
+                centre=spec["centre"],
+                spread=spec["spread"],
+            )
+            for i, spec in enumerate(stored.state["processes"])
+        ]
+        return model
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return squared Euclidean distances between rows, (n, m), by one matrix product."""
+    square = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2.0 * (a @ b.T)
+    return np.maximum(square, 0.0, out=square)
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A fitted process for one target.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (m,)
+        Training polymers where the target was measured.
+    theta : ndarray, shape (2 x blocks + 1,)
+        Logarithms of (squared length scale in units of the block's median squared distance, amplitude) for each
+        block, then of the noise variance, for the target scaled to mean 0 and variance 1.
+    weights : ndarray, shape (m,)
+        The inverse of the kernel matrix times the scaled target.
+    factor : ndarray, shape (m, m)
+        Lower Cholesky factor of the kernel matrix.
+    centre, spread : float
+        Mean and standard deviation of the target.
+    """
+
+    rows: np.ndarray
+    theta: np.ndarray
+    weights: np.ndarray
+    factor: np.ndarray
+    centre: float
+    spread: float
+
+    @classmethod
+    def fit(cls, squares: list[np.ndarray], widths: list[float], target: np.ndarray, max_iterations: int) -> _Process:
+        from scipy.linalg import cholesky, solve_triangular
+        from scipy.optimize import minimize
+
+        rows = np.flatnonzero(~np.isnan(target))
+        centre, spread = float(target[rows].mean()), float(target[rows].std()) or 1.0
+        z = (target[rows] - centre) / spread
+        own = [square[np.ix_(rows, rows)] for square in squares]
+        start = np.array([0.0, -np.log(len(own))] * len(own) + [np.log(0.2)])
+        bounds = [(-4.0, 5.0), (-7.0, 4.0)] * len(own) + [(-6.0, 1.0)]
+        found = minimize(
+            _negative_log_likelihood, start, (own, widths, z), "L-BFGS-B", True, bounds=bounds,
+            options={"maxiter": max_iterations},
+        )  # fmt: skip
+        kernel = _kernel(found.x, own, widths)
+        kernel[np.diag_indices_from(kernel)] += np.exp(found.x[-1]) + _JITTER
+        factor = cholesky(kernel, lower=True)
+        weights = solve_triangular(factor.T, solve_triangular(factor, z, lower=True), lower=False)
+        # The layout in memory decides the last digit of a product: keep the one that a saved array comes back with.
+        return cls(rows, found.x, weights, np.ascontiguousarray(factor), centre, spread)
+
+    def mean(self, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+        """Return the predicted mean from squared distances to all training polymers, (n, training polymers) a block."""
+        mean: np.ndarray = self._cross(squares, widths) @ self.weights.astype(np.float32)
+        return mean.astype(np.float64) * self.spread + self.centre
+
+    def mean_and_variance(self, squares: list[np.ndarray], widths: list[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the predicted mean and the variance of a new measurement."""
+        from scipy.linalg import solve_triangular
+
+        cross = self._cross(squares, widths).astype(np.float64)
+        explained = solve_triangular(self.factor, cross.T, lower=True)
+        prior = np.exp(self.theta[1:-1:2]).sum() + np.exp(self.theta[-1])
+        variance = np.maximum(prior - (explained**2).sum(axis=0), np.exp(self.theta[-1]))
+        return self.mean(squares, widths), variance * self.spread**2
+
+    def _cross(self, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+        complete = len(self.rows) == squares[0].shape[1]
+        return _kernel(self.theta.astype(np.float32), [s if complete else s[:, self.rows] for s in squares], widths)
+
+
+def _kernel(theta: np.ndarray, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+    total: Any = 0.0
+    for i, (square, width) in enumerate(zip(squares, widths, strict=True)):
+        total = total + np.exp(theta[2 * i + 1]) * np.exp(
+            square * (-0.5 / (width * np.exp(theta[2 * i]))).astype(square.dtype)
+        )
+    kernel: np.ndarray = total
+    return kernel
+
+
+def _negative_log_likelihood(
+    theta: np.ndarray, squares: list[np.ndarray], widths: list[float], z: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return the negative log marginal likelihood (without its constant) and its gradient."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    scaled = [
+        s * (0.5 / (width * np.exp(theta[2 * i]))) for i, (s, width) in enumerate(zip(squares, widths, strict=True))
+    ]
+    parts = [np.exp(theta[2 * i + 1]) * np.exp(-s) for i, s in enumerate(scaled)]
+    kernel = np.sum(parts, axis=0)
+    noise = np.exp(theta[-1])
+    kernel[np.diag_indices_from(kernel)] += noise + _JITTER
+    try:
+        factor = cho_factor(kernel, lower=True)
+    except LinAlgError:
+        return 1e10, np.zeros_like(theta)
+    weights = cho_solve(factor, z)
+    value = 0.5 * z @ weights + np.log(np.diag(factor[0])).sum()
+    # d value = 1/2 tr((K^-1 - w w') dK)
+    slope = cho_solve(factor, np.eye(len(z))) - np.outer(weights, weights)
+    gradient = np.empty_like(theta)
+    for i, (part, s) in enumerate(zip(parts, scaled, strict=True)):
+        gradient[2 * i] = 0.5 * (slope * part * s).sum()
+        gradient[2 * i + 1] = 0.5 * (slope * part).sum()
+    gradient[-1] = 0.5 * noise * np.trace(slope)
+    return float(value), gradient
