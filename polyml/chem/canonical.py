@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -40,12 +41,15 @@ class Backbone:
         For each cut the segment that follows it, as seen in and against the direction of the path: invariant of its
         first atom, number of path atoms, and a sum over all its atoms (side groups included) that weighs each atom's
         invariant by the distance from the segment's first atom.
+    sizes : tuple of int
+        Number of atoms of each of these segments.
     """
 
     path: tuple[int, ...]
     cuts: tuple[int, ...]
-    forward: tuple[Token, ...]
-    reverse: tuple[Token, ...]
+    forward: tuple[Token, ...] = ((0, 0, 0.0),)
+    reverse: tuple[Token, ...] = ((0, 0, 0.0),)
+    sizes: tuple[int, ...] = (0,)
 
     @classmethod
     def of(cls, unit: RepeatUnit) -> Backbone:
@@ -53,16 +57,18 @@ class Backbone:
         mol = unit.mol
         path = tuple(Chem.GetShortestPath(mol, unit.stars[0], unit.stars[1]))[1:-1]
         last = len(path) - 1
-        orders = {}
-        for i in range(last):
-            bond = mol.GetBondBetweenAtoms(path[i], path[i + 1])
-            if not bond.IsInRing() and not (unit.has_stereo and bond.GetStereo() in STEREO_BONDS):
-                orders[i] = bond.GetBondTypeAsDouble()
-        orders[last] = mol.GetAtomWithIdx(unit.stars[0]).GetBonds()[0].GetBondTypeAsDouble()
+        share_ring = mol.GetRingInfo().AreAtomsInSameRing
+        matrix = Chem.GetAdjacencyMatrix(mol, useBO=True)
+        orders = {i: matrix[a, b] for i, (a, b) in enumerate(pairwise(path)) if not share_ring(a, b)}
+        if unit.has_stereo:
+            for i in list(orders):
+                if mol.GetBondBetweenAtoms(path[i], path[i + 1]).GetStereo() in STEREO_BONDS:
+                    del orders[i]
+        orders[last] = matrix[path[0], unit.stars[0]]
         lowest = min(orders.values())
         cuts = tuple(i for i, order in orders.items() if order == lowest)
         if len(cuts) == 1 or cuts[-1] != last:  # nothing to choose, or a unit that is moved to another frame first
-            return cls(path, cuts, ((0, 0, 0.0),), ((0, 0, 0.0),))
+            return cls(path, cuts)
         return cls(path, cuts, *_segments(unit, path, cuts))
 
     def bond(self, cut: int) -> tuple[int, int]:
@@ -76,9 +82,25 @@ class Backbone:
             return [0]
         forward, reverse = self.forward * 2, self.reverse[::-1] * 2
         words = [(forward[i : i + count], i) for i in range(count)]
-        words += [(reverse[i : i + count], (count - i) % count) for i in range(count)]
-        smallest = min(word for word, _ in words)
-        return sorted({position for word, position in words if word == smallest})
+        mirrored = [(reverse[i : i + count], (count - i) % count) for i in range(count)]
+        smallest = min(min(words), min(mirrored))[0]
+        ahead = [position for word, position in words if word == smallest]
+        back = [position for word, position in mirrored if word == smallest]
+        if len(ahead) == len(back) == 1 and self._is_mirror(ahead[0], back[0]):
+            return [max(ahead[0], back[0])]  # one and the same text; the last cut is the unit as it was written
+        return sorted({*ahead, *back})
+
+    def _is_mirror(self, ahead: int, back: int) -> bool:
+        """Return whether the chain read forward from one cut is certainly the chain read backward from the other.
+
+        So it is when each segment meets either itself and starts and ends in one atom, or another single atom.
+        """
+        count = len(self.cuts)
+        for k in range(count):
+            i, j = (ahead + k) % count, (back - 1 - k) % count
+            if not (self.forward[i][1] == 1 if i == j else self.sizes[i] == self.sizes[j] == 1):
+                return False
+        return True
 
     def periods(self) -> list[int]:
         """Return the numbers of segments after which the cyclic word repeats, smaller than the whole."""
@@ -86,26 +108,26 @@ class Backbone:
         return [p for p in range(1, len(word)) if len(word) % p == 0 and word == word[p:] + word[:p]]
 
 
-def _segments(unit: RepeatUnit, path: Sequence[int], cuts: Sequence[int]) -> tuple[tuple[Token, ...], ...]:
+def _segments(
+    unit: RepeatUnit, path: Sequence[int], cuts: Sequence[int]
+) -> tuple[tuple[Token, ...], tuple[Token, ...], tuple[int, ...]]:
     """Describe the segments between successive cuts, the last cut being the bond across the period."""
     invariants = rdMolDescriptors.GetConnectivityInvariants(unit.mol)
     rows = Chem.GetDistanceMatrix(unit.mol)[list(path)]
-    ends = np.array(cuts)
-    starts = np.array((0, *(cut + 1 for cut in cuts[:-1])))
+    count, starts = len(cuts), (0, *(cut + 1 for cut in cuts[:-1]))
     # An atom's nearest path atom lies in its own segment: every way out leads over the path.
-    segment = ends.searchsorted(rows.argmin(axis=0))
+    segment = np.array(cuts).searchsorted(rows.argmin(axis=0))
     values = np.array(invariants, dtype=float)
     values[list(unit.stars)] = 0.0
-    atoms = np.arange(len(values))
     # Whole numbers below 2**53, so the sums are exact and do not depend on the order of atoms.
-    sums = [
-        np.bincount(segment, values * (2 * rows[end[segment], atoms] + 1) % 2147483647.0, len(cuts)).tolist()
-        for end in (starts, ends)
-    ]
-    forward = [(invariants[path[i]], j - i, total) for i, j, total in zip(starts.tolist(), cuts, sums[0], strict=True)]
-    reverse = [(invariants[path[j]], j - i, total) for i, j, total in zip(starts.tolist(), cuts, sums[1], strict=True)]
+    distances = rows[np.array((starts, cuts))[:, segment], np.arange(len(values))]
+    weighed = values * (2 * distances + 1) % 2147483647.0
+    from_start, from_end = (np.bincount(segment, row, count).tolist() for row in weighed)
+    sizes = np.bincount(segment, values > 0, count).astype(int).tolist()
+    forward = [(invariants[path[i]], j - i, x) for i, j, x in zip(starts, cuts, from_start, strict=True)]
+    reverse = [(invariants[path[j]], j - i, x) for i, j, x in zip(starts, cuts, from_end, strict=True)]
     # The segment behind the bond across the period comes first along the path and last in the order of cuts.
-    return (*forward[1:], forward[0]), (*reverse[1:], reverse[0])
+    return (*forward[1:], forward[0]), (*reverse[1:], reverse[0]), (*sizes[1:], sizes[0])
 
 
 def canonical_psmiles(unit: RepeatUnit) -> str:

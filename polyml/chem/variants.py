@@ -38,8 +38,7 @@ def frames(unit: RepeatUnit) -> list[str]:
         raise UserError("frames are listed for linear units only", where=unit.psmiles)
     backbone = Backbone.of(unit)
     make = stereo_frame if unit.has_stereo else frame
-    texts = [_plain(Chem.MolToSmiles(make(unit, backbone, cut))) for cut in backbone.cuts]
-    return texts
+    return [_plain(Chem.MolToSmiles(make(unit, backbone, cut))) for cut in backbone.cuts]
 
 
 def reversed_spelling(unit: RepeatUnit) -> str:

@@ -26,13 +26,12 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
         ring closed between two units would not be a small one, or all four are saturated carbon atoms.
     """
     stars = tuple(atom.GetIdx() for atom in mol.GetAtoms() if not atom.GetAtomicNum())
-    distance = Chem.GetDistanceMatrix(mol)
     a, b, c, d = stars
     splits = [((a, b), (c, d)), ((a, c), (b, d)), ((a, d), (b, c))]
-    lengths = [sum(distance[pair] for pair in split) for split in splits]
+    lengths = [sum(len(Chem.GetShortestPath(mol, *pair)) - 1 for pair in split) for split in splits]
     closest = [split for split, length in zip(splits, lengths, strict=True) if length == min(lengths)]
     # Two ends that meet close a ring through the shortest paths between the attachment atoms of either.
-    ring_size = int(min(lengths)) - 2
+    ring_size = min(lengths) - 2
     if len(closest) > 1 or not _is_ladder(mol, closest[0], ring_size):
         raise RepeatUnitError(
             "four attachment points that are not the two ends of a ladder (a crosslink of a network)",
@@ -44,8 +43,10 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _is_ladder(mol: Chem.Mol, ends: Sequence[tuple[int, int]], ring_size: int) -> bool:
+    if ring_size not in RING_SIZES and ring_size != 4:
+        return False
     atoms = [mol.GetAtomWithIdx(attachment(mol, star)[0]) for end in ends for star in end]
-    if ring_size not in RING_SIZES and not (ring_size == 4 and all(atom.GetIsAromatic() for atom in atoms)):
+    if ring_size == 4 and not all(atom.GetIsAromatic() for atom in atoms):
         return False
     if all(atom.GetAtomicNum() == 6 and atom.GetHybridization() == Chem.HybridizationType.SP3 for atom in atoms):
         return False  # two C=C bonds that polymerised separately
