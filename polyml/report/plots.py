@@ -52,7 +52,7 @@ def parity(predictions: pd.DataFrame, title: str = "", scale: str = "") -> Figur
     # The same scale on both axes, or the distance to the line would deceive.
     figure.update_xaxes(range=[low, high])
     figure.update_yaxes(range=[low, high], scaleanchor="x", scaleratio=1)
-    return figure.update_layout(height=640, width=760)
+    return figure.update_layout(height=640, width=880)
 
 
 def residuals(predictions: pd.DataFrame, title: str = "", scale: str = "") -> Figure:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from polyml.report.theme import INK, SEQUENTIAL, colour, hover_texts, new_figure, plain
@@ -49,7 +48,9 @@ def robeson(
     """
     import plotly.graph_objects as go
 
-    gas = pair.split("/")[0]
+    gas, other = pair.split("/")
+    # Both gases known, and with a logarithm.
+    data, candidates = (frame[(frame[gas] > 0) & (frame[other] > 0)] for frame in (data, candidates))
     figure = new_figure(f"{pair} separation", f"{gas} permeability [Barrer]", f"{pair} selectivity")
     drawn = candidates.iloc[:max_points]
     number = f"{len(drawn):,}" if len(drawn) == len(candidates) else f"first {len(drawn):,} of {len(candidates):,}"
@@ -83,11 +84,9 @@ def _points(pair: str, frame: pd.DataFrame, name: str, hover: Sequence[str], mar
         values = frame[column]
         shown = values.map(lambda value: f"{value:.3g}") if pd.api.types.is_float_dtype(values) else values
         labels = [f"{label}<br>{plain(column)}: {text}" for label, text in zip(labels, hover_texts(shown), strict=True)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        selectivity = permeability / frame[second].to_numpy(dtype=float)
     return go.Scatter(
         x=permeability,
-        y=selectivity,
+        y=permeability / frame[second].to_numpy(dtype=float),
         mode="markers",
         name=name,
         marker=marker,

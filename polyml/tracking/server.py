@@ -16,7 +16,7 @@ from types import FrameType
 
 from polyml.errors import UserError
 from polyml.settings import TrackingStore, tracking_store
-from polyml.tracking.store import prepare_environment
+from polyml.tracking.store import connect, prepare_environment, store_errors
 
 _START_SECONDS = 90  # the first start of mlflow on a cold disk is slow
 
@@ -60,6 +60,17 @@ def free_port(host: str, wanted: int) -> int:
     raise AssertionError("the loop above returns or raises")  # pragma: no cover
 
 
+def start_page(store: TrackingStore) -> str:
+    """Return the path of the UI's page with the runs of the experiment that was last added to."""
+    client = connect(store)
+    with store_errors(store):
+        experiments = [item.experiment_id for item in client.search_experiments(max_results=1000)]
+        runs = client.search_runs(experiments, max_results=1, order_by=["attributes.start_time DESC"])
+    place = f"/{runs[0].info.experiment_id}/runs" if runs else ""
+    # Without the last part the UI opens its view for language models, which shows no runs.
+    return f"/#/experiments{place}?workflowType=machine_learning"
+
+
 def serve_ui(
     host: str = "127.0.0.1",
     port: int = 5000,
@@ -98,10 +109,11 @@ def serve_ui(
     chosen = free_port(host, port)
     if chosen != port:
         echo(f"Port {port} is busy; using {chosen}.")
+    page = start_page(store)
     process = _start(server_command(store, host, chosen))
     with _Terminated():
         try:
-            address = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
+            address = f"http://{f'[{host}]' if ':' in host else host}:{chosen}{page}"
             _wait_until_ready(process, host, chosen)
             echo(f"MLflow UI: {address}  (store: {store.uri})\nCtrl-C ends it.")
             if open_browser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -137,8 +138,10 @@ def _screenshot(driver, name: str) -> None:
         driver.save_screenshot(str(Path(folder) / f"{name.replace(' ', '_')}.png"))
 
 
-def test_the_experiment_and_its_runs_are_shown(driver, address, comparison):
-    _open(driver, f"{address}/#/experiments/{comparison[1]}/runs")
+def test_the_address_that_is_told_shows_the_experiment_and_its_runs(driver, address, comparison):
+    [told] = re.findall(r"MLflow UI: (\S+)", (comparison[0] / "server.log").read_text())
+    assert told.startswith(address)
+    _open(driver, told)
     _wait_for_text(driver, "gas_membranes", "compare gases", "compare again")
 
 

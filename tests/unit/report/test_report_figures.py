@@ -93,7 +93,7 @@ def test_the_best_model_stands_on_top(maximize, best):
 
 
 def test_the_robeson_plot_holds_data_candidates_and_bounds():
-    data = pd.DataFrame({"psmiles": ["*CC*"], "O2": [100.0], "N2": [20.0]})
+    data = pd.DataFrame({"psmiles": ["*CC*", "*C*"], "O2": [100.0, 1e-9], "N2": [20.0, np.nan]})
     candidates = pd.DataFrame(
         {
             "psmiles": ["*OCC*", EVIL],
