@@ -175,13 +175,18 @@ def load_encoder(encoder: GraphEncoder, folder: Path) -> None:
 
 def cached_encoder(n_unlabelled: int, spec: PretrainSpec, hardware: Hardware) -> Path:
     """Return the folder of an encoder pretrained on embedded candidates, training it when it is not in the cache."""
+    from filelock import FileLock
+
     from polyml.settings import cache_folder
 
     psmiles = sample_candidates(n_unlabelled, spec.seed)
     recipe = json.dumps([polymer_digest(psmiles), asdict(spec), __version__], sort_keys=True)
     folder = cache_folder() / "encoders" / hashlib.sha256(recipe.encode()).hexdigest()[:24]
-    if not (folder / _CARD).is_file():
-        pretrain_graph_encoder(psmiles, folder, spec, hardware)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Folds run in several processes: the first one trains, the others wait for its encoder.
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / _CARD).is_file():
+            pretrain_graph_encoder(psmiles, folder, spec, hardware)
     return folder
 
 
