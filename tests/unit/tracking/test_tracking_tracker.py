@@ -297,3 +297,10 @@ def test_the_members_of_an_ensemble_have_curves_of_their_own(store_folder):
         for member in (0, 1)
     }
     assert written == {0: [1.0, 2.0], 1: [2.0, 3.0]}
+
+
+def test_nothing_is_printed_on_standard_output(store_folder, capfd):
+    tracker = Tracker("gas")
+    with tracker.parent_run("compare"), tracker.child_run("ridge"):
+        tracker.log_metrics({"rmse": 1.0})
+    assert capfd.readouterr().out == ""
