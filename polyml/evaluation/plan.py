@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
 
 PROTOCOLS: Mapping[str, str] = {
-    "honest": "folds grouped by polymer, the same for every model; test folds are never seen by training or selection",
+    "honest": "grouped by polymer; test folds never seen by training, scaling or selection",
 }
 """How scores are made, in words, by name."""
 

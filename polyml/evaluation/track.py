@@ -118,9 +118,10 @@ class ComparisonTracking:
         from polyml.report.plots import leaderboard_bars
 
         board = results.leaderboard()
-        notes = f"{protocol_text(results)}. {results.options['data']['polymers']} polymers; {scale_text(results)}."
+        options = results.options
+        notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}."
         self.tracker.log_table(board, "leaderboard.csv")
-        self.tracker.log_text(leaderboard_page(board, results.options["name"], notes), "leaderboard.html")
+        self.tracker.log_text(leaderboard_page(board, options["name"], notes), "leaderboard.html")
         self.tracker.log_files([self.folder / name for name in FILES], "tables")
         if len(results.failures) == len(results.entries):
             return
