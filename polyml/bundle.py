@@ -10,13 +10,12 @@ of its interval are transformed, and its standard deviation stays in the modelle
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,19 +30,18 @@ from polyml.bundle_format import (
 )
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.properties import Property
-from polyml.errors import PolymlError, RepeatUnitError, UserError
+from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
+from polyml.row_faults import in_batches, parse_all
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polyml.data.readers import CandidateChunk
-
 _PACKAGES = ("polyml-chem", "numpy", "rdkit", "scikit-learn", "torch", "lightgbm")
 _SIMILARITY_FEATURES = "ecfp"
 _BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
-Parsed = list[tuple[int, RepeatUnit]]  # position in the input, and the unit
-T = TypeVar("T")
+SUFFIXES = ("", "_std", "_lower", "_upper")
+"""Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
 
 
 @dataclass
@@ -237,167 +235,6 @@ class Bundle:
 
         values = {f"value:{name}": self.values[:, i] for i, name in enumerate(self.names)}
         return pd.DataFrame({"key": list(self.keys), "psmiles": list(self.psmiles), **values})
-
-
-SUFFIXES = ("", "_std", "_lower", "_upper")
-
-
-def predict_file(
-    bundle: Bundle,
-    source: str | Path,
-    out: str | Path,
-    *,
-    smiles_column: str | None = None,
-    chunk_size: int = 2000,
-) -> dict[str, int]:
-    """Predict every row of a file, in constant memory.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    source : str or Path
-        CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
-    out : str or Path
-        CSV or Parquet file, by the end of its name; it appears when it is whole. Every input row is in it, in order:
-        its line in the input, the columns of :meth:`Bundle.predict_frame`, then the other columns of the input.
-    smiles_column : str, optional
-        Column of the repeat units when its name does not tell.
-
-    Returns
-    -------
-    dict
-        Rows ``predicted`` and ``refused``.
-    """
-    from polyml.data.files import whole_file
-    from polyml.data.readers import count_rows, read_candidates
-    from polyml.progress import progress_bar
-
-    if Path(out).suffix.lower() not in _WRITERS:
-        raise UserError("unknown kind of output file", where=str(out), fix=f"let it end in {' or '.join(_WRITERS)}")
-    chunks = read_candidates(source, smiles_column, chunk_size=chunk_size)
-    total = count_rows(source) if str(source) != "-" else None
-    counts = {"predicted": 0, "refused": 0}
-    with (
-        whole_file(out) as temporary,
-        _WRITERS[Path(out).suffix.lower()](temporary) as write,
-        progress_bar("predicting", total) as bar,
-    ):
-        for chunk in chunks:
-            frame = _predict_chunk(bundle, chunk)
-            write(frame)
-            refused = int((frame["error"] != "").sum())
-            counts["refused"] += refused
-            counts["predicted"] += len(frame) - refused
-            bar.advance(bar.task_ids[0], len(chunk))
-    return counts
-
-
-def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
-    from polyml.data.readers import cell_text
-
-    frame = bundle.predict_frame(chunk.psmiles)
-    predicted = [name for name in frame if name not in ("psmiles", "error")]
-    for row, (reason, detail) in enumerate(chunk.faults):
-        if reason:  # the line itself is broken, whatever its SMILES may say
-            frame.loc[row, predicted] = np.nan
-            frame.loc[row, "error"] = f"{reason}: {detail}"
-    frame.insert(0, "line", chunk.lines)
-    for name, cells in chunk.columns.items():
-        while name in frame:
-            name += "_input"
-        frame[name] = [cell_text(cell) for cell in cells]
-    return frame
-
-
-@contextmanager
-def _csv_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
-
-
-@contextmanager
-def _parquet_writer(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with ExitStack() as stack:
-        writers: list[pq.ParquetWriter] = []
-
-        def write(frame: pd.DataFrame) -> None:
-            table = pa.Table.from_pandas(frame, preserve_index=False)
-            if not writers:
-                writers.append(stack.enter_context(pq.ParquetWriter(path, table.schema)))
-            writers[0].write_table(table)
-
-        yield write
-
-
-_WRITERS = {".csv": _csv_writer, ".parquet": _parquet_writer}
-
-
-def parse_all(psmiles: Sequence[str]) -> tuple[Parsed, dict[int, RepeatUnitError]]:
-    """Parse every text.
-
-    Returns
-    -------
-    parsed : list of (int, RepeatUnit)
-        Position and unit of what could be read.
-    refused : dict of int to RepeatUnitError
-        Why the text at a position was refused.
-    """
-    parsed: Parsed = []
-    refused: dict[int, RepeatUnitError] = {}
-    parse = RepeatUnit.parse
-    for row, text in enumerate(psmiles):
-        try:
-            parsed.append((row, parse(text)))
-        except RepeatUnitError as error:
-            refused[row] = error
-        except Exception as error:  # RDKit can fail in its own ways; one text must never cost the others
-            refused[row] = RepeatUnitError(describe(error), reason="failed")
-    return parsed, refused
-
-
-def in_batches(call: Callable[[list[RepeatUnit]], T], parsed: Parsed) -> tuple[Parsed, list[T], dict[int, PolymlError]]:
-    """Call on all units at once; where that fails, halve the batch until the units at fault stand alone.
-
-    Returns
-    -------
-    good : list of (int, RepeatUnit)
-        Those that went well, in order.
-    results : list
-        What ``call`` returned for them, batch by batch.
-    faults : dict of int to PolymlError
-        Why it failed for the others, by position.
-
-    Raises
-    ------
-    PolymlError
-        When it fails for each of several units: then the fault is not theirs.
-    """
-    good: Parsed = []
-    results: list[T] = []
-    faults: dict[int, PolymlError] = {}
-    pending = [parsed] if parsed else []
-    while pending:
-        batch = pending.pop()
-        try:
-            results.append(call([unit for _, unit in batch]))
-            good.extend(batch)
-        except Exception as error:  # whatever one unit does to a library must not cost the others
-            if len(batch) == 1:
-                faults[batch[0][0]] = PolymlError(describe(error))
-            else:
-                half = len(batch) // 2
-                pending += [batch[half:], batch[:half]]
-    if len(faults) > 1 and not good:
-        raise PolymlError(f"the model fails on every polymer: {next(iter(faults.values()))}")
-    return good, results, faults
-
-
-def describe(error: Exception) -> str:
-    """Return an error of a library as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def package_versions() -> dict[str, str]:

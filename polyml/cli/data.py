@@ -34,7 +34,7 @@ def data(
         common.stdout_lines(lambda: _print_csv(source))
         return
     from polyml.data.files import whole_file
-    from polyml.pipeline.frames import write_frame
+    from polyml.data.writers import write_frame
 
     if output.suffix == source.suffix:
         with whole_file(output) as temporary:

@@ -32,7 +32,7 @@ class CandidateChunk:
         The other columns, one value a row.
     faults : list of (str, str)
         Reason and detail of each row that cannot be read at all (bytes that are not UTF-8, a wrong number of fields);
-        two empty strings for a good row. The structures themselves are not looked at here.
+        two empty strings for a good row; see :meth:`fault_texts`. The structures themselves are not looked at here.
     """
 
     first_row: int
@@ -43,6 +43,11 @@ class CandidateChunk:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def fault_texts(self) -> dict[int, str]:
+        """Say what is wrong with each row that cannot be read, by its position."""
+        faults = ((row, reason, detail) for row, (reason, detail) in enumerate(self.faults) if reason)
+        return {row: f"{reason}: {detail}" if detail else reason for row, reason, detail in faults}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -113,7 +118,7 @@ def cell_text(value: object) -> str:
 
 
 def read_candidates(
-    path: str | Path, smiles_column: str | None = None, *, chunk_size: int = 5000
+    path: str | Path, smiles_column: str | None = None, *, chunk_size: int = 5000, keep_blank: bool = False
 ) -> Iterator[CandidateChunk]:
     """Stream the rows of a candidate file in chunks, in order, in constant memory.
 
@@ -125,6 +130,8 @@ def read_candidates(
         Where the repeat units stand; found by name when not given.
     chunk_size : int
         Rows in a chunk; the last one may be shorter.
+    keep_blank : bool
+        Give blank lines too, as rows with a fault.
 
     Yields
     ------
@@ -135,7 +142,7 @@ def read_candidates(
     UserError
         The file cannot be opened or holds no SMILES column (at once), no rows, or a quote that never ends.
     """
-    source = open_rows(data_path(path), smiles_column=smiles_column)
+    source = open_rows(data_path(path), smiles_column=smiles_column, keep_blank=keep_blank)
     column = find_smiles_column(source.columns, smiles_column, where=source.where)
     return _chunks(source.rows, source.columns, column, source.where, chunk_size)
 

@@ -11,7 +11,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -35,6 +35,8 @@ SMILES_NAMES = (
 )
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _BOM = b"\xef\xbb\xbf"
+BLANK = "blank line"
+"""Reason of a row that is a line without anything in it."""
 Close = Callable[[], object]
 
 
@@ -56,7 +58,7 @@ class Source:
     rows: Iterator[Row]
 
 
-def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
+def open_rows(path: str | Path, *, smiles_column: str | None = None, keep_blank: bool = False) -> Source:
     """Open a file and read its header.
 
     Parameters
@@ -66,12 +68,21 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
         else as one pSMILES a line.
     smiles_column : str, optional
         Helps to recognise that header.
+    keep_blank : bool
+        Pass blank lines on as rows of empty cells with the reason ``BLANK``; without it they are not rows.
 
     Raises
     ------
     UserError
         The file is missing, empty, of an unknown format, or its header is broken.
     """
+    source = _open(path, smiles_column)
+    if keep_blank:
+        return source
+    return replace(source, rows=(row for row in source.rows if row.reason != BLANK))
+
+
+def _open(path: str | Path, smiles_column: str | None) -> Source:
     if str(path) == "-":
         return _open_text(sys.stdin.buffer, "standard input", "guess", smiles_column, close=lambda: None)
     path = Path(path)
@@ -174,7 +185,10 @@ def _open_smi(stream: Iterator[str], lines: _Lines, close: Close) -> Source:
             number = lines.number
             fault = lines.fault(number, number)
             words = text.split(maxsplit=1)
-            if not words or (number == 1 and plain_name(words[0]) in SMILES_NAMES):
+            if number == 1 and words and plain_name(words[0]) in SMILES_NAMES:
+                continue
+            if not words:
+                yield Row(number, ("", ""), BLANK)
                 continue
             cells = (words[0], words[1].strip() if len(words) > 1 else "")
             yield Row(number, cells, "not UTF-8" if fault else "", fault)
@@ -214,7 +228,8 @@ def _csv_rows(reader: Any, lines: _Lines, width: int) -> Iterator[Row]:
             yield _broken_row(error, start, lines, width)
             continue
         if not cells or (len(cells) < width and not "".join(cells).strip()):
-            continue  # a blank line is not a row
+            yield Row(start, ("",) * width, BLANK)
+            continue
         fault = lines.fault(start, lines.number)
         if fault:
             yield Row(start, tuple(_fit(cells, width)), "not UTF-8", fault)

@@ -11,8 +11,11 @@ from polyml.errors import UserError
 from polyml.screening.spec import ScreenSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from polyml.bundle import Bundle
     from polyml.data.properties import Property
+    from polyml.data.readers import CandidateChunk
     from polyml.data.splits import SplitSpec
     from polyml.data.table import PolymerTable
     from polyml.evaluation.results import Results
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 QUICK_MODELS = ("mean", "pca_ridge", "svm", "lightgbm", "extra_trees")
 """What ``polyml compare`` takes when no models are named: one of each quick family."""
 
-_PREDICT_ROWS = 2000
+_FEATURIZE_ROWS = 20_000  # at a time: enough to keep all processes busy
 
 
 def read(file: str, properties: Sequence[Property], *, smiles_column: str | None = None) -> PolymerTable:
@@ -139,88 +142,57 @@ def load_bundle(model: str) -> Bundle:
 
 
 def predict_file(model: str, file: str, output: Path, *, smiles_column: str | None = None) -> dict[str, int]:
-    """Predict every row of a file, in chunks and in order.
+    """Predict every row of a file with the model of a name; see :func:`polyml.prediction.predict_file`."""
+    from polyml.data.writers import check_suffix
+    from polyml.prediction import predict_file as predict
 
-    The input's other columns are kept; one that has the name of a prediction gets ``_input`` behind it.
-
-    Returns
-    -------
-    dict of str to int
-        ``predicted`` and ``refused`` rows.
-    """
-    from polyml.data.files import whole_file
-    from polyml.data.readers import read_candidates
-    from polyml.pipeline.frames import check_suffix
-    from polyml.progress import progress_bar
-
-    check_suffix(output, (".csv",))
-    chunks = read_candidates(file, smiles_column, chunk_size=_PREDICT_ROWS)
-    bundle = load_bundle(model)
-    counts = {"predicted": 0, "refused": 0}
-    with whole_file(output) as temporary, progress_bar("predicting") as bar:
-        for number, chunk in enumerate(chunks):
-            found = bundle.predict_frame(chunk.psmiles)
-            for row, (reason, detail) in enumerate(chunk.faults):
-                if reason:
-                    found.loc[row, "error"] = detail or reason
-            rest = chunk.frame.drop(columns="psmiles")
-            rest = rest.rename(columns={name: f"{name}_input" for name in rest if name in found})
-            joined = rest[["line"]].join(found).join(rest.drop(columns="line"))
-            joined.to_csv(temporary, mode="a" if number else "w", header=not number, index=False)
-            refused = int((found["error"] != "").sum())
-            counts["refused"] += refused
-            counts["predicted"] += len(found) - refused
-            bar.advance(bar.task_ids[0], len(found))
-    return counts
+    check_suffix(output)  # before a model is fetched from a server
+    return predict(load_bundle(model), file, output, smiles_column=smiles_column)
 
 
 def featurize_file(
     file: str, key: str, output: Path, *, smiles_column: str | None = None, jobs: int | None = None
 ) -> dict[str, int]:
-    """Write the features of every row of a file, one row a row: line, psmiles, the features, error."""
+    """Write the features of every row of a file, one row a row: line, psmiles, error, the features.
+
+    CSV and Parquet are written chunk by chunk, in constant memory.
+    """
+    from polyml.data.readers import read_candidates
+    from polyml.data.writers import frame_writer
+    from polyml.features.batch import feature_names
+    from polyml.settings import default_jobs
+
+    check_array_features(key)
+    names = feature_names([key])
+    counts = {"rows": 0, "refused": 0, "columns": len(names)}
+    chunks = read_candidates(file, smiles_column, chunk_size=_FEATURIZE_ROWS, keep_blank=True)
+    with frame_writer(output, (".parquet", ".csv", ".npz")) as write:
+        for chunk in chunks:
+            frame = _featurize_chunk(chunk, key, names, jobs or default_jobs())
+            write(frame)
+            counts["rows"] += len(frame)
+            counts["refused"] += int((frame["error"] != "").sum())
+    return counts
+
+
+def _featurize_chunk(chunk: CandidateChunk, key: str, names: Sequence[str], jobs: int) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from polyml.data.readers import read_candidates
     from polyml.features import featurize
-    from polyml.features.batch import feature_names
-    from polyml.pipeline.frames import check_suffix, write_frame
-    from polyml.settings import default_jobs
+    from polyml.row_faults import in_batches, parse_all
 
-    check_suffix(output, (".parquet", ".csv", ".npz"))
-    check_array_features(key)
-    lines: list[int] = []
-    texts: list[str] = []
-    errors: list[str] = []
-    for chunk in read_candidates(file, smiles_column):
-        lines += chunk.lines
-        texts += chunk.psmiles
-        errors += [
-            detail or reason or _refusal(text)
-            for text, (reason, detail) in zip(chunk.psmiles, chunk.faults, strict=True)
-        ]
-    good = [row for row, error in enumerate(errors) if not error]
-    names = feature_names([key])
-    values = np.full((len(texts), len(names)), np.nan, dtype=np.float32)
+    parsed, refused = parse_all(chunk.psmiles)
+    errors = {row: error.what for row, error in refused.items()}
+    errors |= chunk.fault_texts()
+    parsed = [item for item in parsed if item[0] not in errors]
+    good, blocks, faults = in_batches(lambda units: featurize(key, [u.psmiles for u in units], jobs=jobs), parsed)
+    errors |= {row: str(fault) for row, fault in faults.items()}
+    values = np.full((len(chunk), len(names)), np.nan, dtype=np.float32)
     if good:
-        values[good] = featurize(key, [texts[row] for row in good], jobs=jobs or default_jobs())
-    frame = pd.concat(
-        [pd.DataFrame({"line": lines, "psmiles": texts, "error": errors}), pd.DataFrame(values, columns=names)], axis=1
-    )
-    write_frame(frame, output)
-    return {"rows": len(texts), "refused": len(texts) - len(good), "columns": len(names)}
-
-
-def _refusal(psmiles: str) -> str:
-    """Return why a text is no repeat unit; empty when it is one."""
-    from polyml.chem import RepeatUnit
-    from polyml.errors import RepeatUnitError
-
-    try:
-        RepeatUnit.parse(psmiles)
-    except RepeatUnitError as error:
-        return error.what
-    return ""
+        values[[row for row, _ in good]] = np.concatenate(blocks)
+    head = {"line": chunk.lines, "psmiles": chunk.psmiles, "error": [errors.get(i, "") for i in range(len(chunk))]}
+    return pd.concat([pd.DataFrame(head), pd.DataFrame(values, columns=list(names))], axis=1)
 
 
 def check_array_features(key: str) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from polyml.bundle import Bundle, Parsed, describe, in_batches, parse_all
+from polyml.bundle import Bundle
+from polyml.row_faults import Parsed, describe, in_batches, parse_all
 from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenPlan, ScreenSpec, plan_screen
 
 Faults = Sequence[tuple[str, str]]

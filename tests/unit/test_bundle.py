@@ -7,33 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyml.bundle import Bundle, predict_file
+from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
-from polyml.data.properties import Property
 from polyml.errors import PolymlError, RepeatUnitError, UserError
-from polyml.models.catalog import make_model
 
 POLYMERS = ["*CC*", "*OCC*", "*CC(*)c1ccccc1", "*CC(*)C", "*CC(*)Cl", "*[Si](C)(C)O*", "*CC(*)C#N"]
-PROPERTIES = (Property(name="O2", unit="Barrer", transform="log10"), Property(name="Tg", unit="K"))
-
-
-def make_bundle(model="pca_ridge"):
-    y = np.column_stack([np.linspace(-1, 2, len(POLYMERS)), np.linspace(200, 400, len(POLYMERS))])
-    y[1, 0] = np.nan
-    return Bundle(
-        model=make_model(model).fit(POLYMERS, y),
-        properties=PROPERTIES,
-        keys=tuple(RepeatUnit.parse(text).key for text in POLYMERS),
-        psmiles=tuple(POLYMERS),
-        values=np.column_stack([item.from_model(y[:, i]) for i, item in enumerate(PROPERTIES)]),
-        data_digest="abc",
-        seed=7,
-        scores={"rmse": 0.5, "folds": 5},
-    )
 
 
 @pytest.fixture(scope="module")
-def bundle():
+def bundle(make_bundle):
     return make_bundle()
 
 
@@ -69,7 +51,7 @@ def test_predictions_are_in_user_units(bundle):
     assert bundle.predict([]).mean.shape == (0, 2)
 
 
-def test_an_ensemble_brackets_its_median():
+def test_an_ensemble_brackets_its_median(make_bundle):
     found = make_bundle("extra_trees").predict(["*CC(*)CC"])
     assert (found.std > 0).all()
     assert (found.lower < found.mean).all()
@@ -116,7 +98,7 @@ def test_nearest_names_the_training_polymer(bundle):
     assert [bundle.psmiles[i] for i in index] == ["*CC(*)c1ccccc1"] * 2
 
 
-def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(saved):
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(make_bundle, saved):
     other = make_bundle("mean")
     other.save(saved)
     assert Bundle.load(saved).model.key == "mean"
@@ -185,46 +167,9 @@ def test_what_is_no_bundle_is_said_to_be_none(tmp_path, saved):
         Bundle.load(saved)
 
 
-def test_the_digest_follows_what_is_predicted(bundle, saved, tmp_path):
+def test_the_digest_follows_what_is_predicted(make_bundle, bundle, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "copy")
     assert Bundle.load(tmp_path / "copy").digest == bundle.digest != ""
     other = make_bundle("mean")
     other.save(tmp_path / "other")
     assert other.digest != bundle.digest
-
-
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-@pytest.mark.parametrize("chunk_size", [2, 100])
-def test_predict_file_writes_every_row_in_order(bundle, tmp_path, ending, chunk_size):
-    rows = ["*CC(*)C", "junk", "*CC*", "*C", "*CC(*)CC"]
-    source = tmp_path / "in.csv"
-    source.write_text("name,smiles,O2\n" + "".join(f"n{i},{text},{i}\n" for i, text in enumerate(rows)))
-    counts = predict_file(bundle, source, tmp_path / f"out.{ending}", chunk_size=chunk_size)
-    read = {"csv": lambda path: pd.read_csv(path, keep_default_na=True), "parquet": pd.read_parquet}[ending]
-    frame = read(tmp_path / f"out.{ending}")
-    assert counts == {"predicted": 3, "refused": 2}
-    assert frame["line"].tolist() == [2, 3, 4, 5, 6]
-    assert frame["psmiles"].tolist() == rows
-    assert frame["name"].tolist() == [f"n{i}" for i in range(5)]
-    assert frame["O2_input"].astype(int).tolist() == list(range(5))
-    expected = bundle.predict_frame(rows)
-    np.testing.assert_allclose(frame["O2"], expected["O2"], rtol=1e-5)
-    assert frame["error"].fillna("").tolist() == expected["error"].tolist()
-
-
-def test_predict_file_says_what_is_wrong_and_leaves_nothing(bundle, tmp_path):
-    (tmp_path / "in.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="no column of SMILES"):
-        predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.csv")
-    with pytest.raises(UserError, match="kind of output file"):
-        predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.xlsx")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
-
-
-def test_a_broken_line_is_a_row_with_an_error(bundle, tmp_path):
-    (tmp_path / "in.csv").write_bytes(b"smiles,name\n*CC*,a\n*CC(*)C,\xff\n*CC*,a,b,c\n")
-    counts = predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.csv")
-    frame = pd.read_csv(tmp_path / "out.csv")
-    assert counts == {"predicted": 1, "refused": 2}
-    assert frame["error"].str.startswith(("not UTF-8", "field count")).tolist() == [False, True, True]
-    assert frame["Tg"].isna().tolist() == [False, True, True]

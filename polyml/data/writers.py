@@ -1,0 +1,105 @@
+"""Write tables to files, in one go or a part at a time, and always whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyml.data.files import whole_file
+from polyml.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Write = Callable[["pd.DataFrame"], None]
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        writers: list[pq.ParquetWriter] = []
+
+        def write(frame: pd.DataFrame) -> None:
+            # Every part has the columns' types of the first one, even where all its cells are missing.
+            schema = writers[0].schema if writers else None
+            table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+            if not writers:
+                writers.append(stack.enter_context(pq.ParquetWriter(path, table.schema)))
+            writers[0].write_table(table)
+
+        yield write
+
+
+@contextmanager
+def _npz(path: Path) -> Iterator[Write]:
+    """Collect the parts: the numbers become one array, the columns that tell the rows apart arrays of their own."""
+    import numpy as np
+    import pandas as pd
+
+    parts: list[pd.DataFrame] = []
+    yield parts.append
+    first = parts[0]
+    rows = [name for name in first if name == "line" or not pd.api.types.is_numeric_dtype(first[name])]
+    arrays: dict[str, Any] = {}
+    for name in rows:
+        cells = np.concatenate([part[name].to_numpy() for part in parts])
+        arrays[str(name)] = cells if name == "line" else cells.astype(str)
+    names = [str(name) for name in first.columns if name not in rows]
+    arrays["features"] = np.concatenate([part.drop(columns=rows).to_numpy(dtype=np.float32) for part in parts])
+    with path.open("wb") as handle:
+        np.savez_compressed(handle, **arrays, names=np.array(names))
+
+
+_WRITERS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
+TABLES = (".csv", ".parquet")
+
+
+def check_suffix(path: str | Path, known: Sequence[str] = TABLES) -> None:
+    """Check that a table can be written to a file of this name.
+
+    Raises
+    ------
+    UserError
+        The name ends in something else.
+    """
+    if Path(path).suffix.lower() not in known:
+        fix = f"let its name end in {' or '.join(known)}"
+        raise UserError("unknown kind of output file", where=str(path), fix=fix)
+
+
+@contextmanager
+def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Write]:
+    """Give a function that appends the rows of a table to a file, which appears when the block ends well.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, Parquet or npz, by the end of its name. CSV and Parquet are written as they come; npz is collected.
+    known : sequence of str
+        Endings to accept.
+
+    Raises
+    ------
+    UserError
+        The name ends in something else, or the file cannot be written.
+    """
+    check_suffix(path, known)
+    with whole_file(path) as temporary, _WRITERS[Path(path).suffix.lower()](temporary) as write:
+        yield write
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a whole table as CSV or Parquet, by the end of its name."""
+    with frame_writer(path) as write:
+        write(frame)

@@ -1,0 +1,72 @@
+"""Predict every row of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polyml.bundle import Bundle
+from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
+from polyml.data.writers import check_suffix, frame_writer
+from polyml.progress import progress_bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict_file(
+    bundle: Bundle,
+    source: str | Path,
+    out: str | Path,
+    *,
+    smiles_column: str | None = None,
+    chunk_size: int = 2000,
+) -> dict[str, int]:
+    """Predict every row of a file, in constant memory.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    source : str or Path
+        CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
+    out : str or Path
+        CSV or Parquet file, by the end of its name; it appears when it is whole. Every input row is in it, in order, a
+        blank line too: its line in the input, the columns of :meth:`Bundle.predict_frame`, then the other columns of
+        the input; one that has the name of a prediction gets ``_input`` behind it.
+    smiles_column : str, optional
+        Column of the repeat units when its name does not tell.
+
+    Returns
+    -------
+    dict
+        Rows ``predicted`` and ``refused``.
+    """
+    check_suffix(out)
+    chunks = read_candidates(source, smiles_column, chunk_size=chunk_size, keep_blank=True)
+    total = count_rows(source) if str(source) != "-" else None
+    counts = {"predicted": 0, "refused": 0}
+    with frame_writer(out) as write, progress_bar("predicting", total) as bar:
+        for chunk in chunks:
+            frame = _predict_chunk(bundle, chunk)
+            write(frame)
+            refused = int((frame["error"] != "").sum())
+            counts["refused"] += refused
+            counts["predicted"] += len(frame) - refused
+            bar.advance(bar.task_ids[0], len(chunk))
+    return counts
+
+
+def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
+    frame = bundle.predict_frame(chunk.psmiles)
+    predicted = [name for name in frame if name not in ("psmiles", "error")]
+    for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
+        frame.loc[row, predicted] = np.nan
+        frame.loc[row, "error"] = fault
+    frame.insert(0, "line", chunk.lines)
+    for name, cells in chunk.columns.items():
+        while name in frame:
+            name += "_input"
+        frame[name] = [cell_text(cell) for cell in cells]
+    return frame
