@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,8 +18,6 @@ from polyml.errors import UserError
 from polyml.progress import is_quiet, set_quiet
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from polyml.config import TrackingSpec
     from polyml.data.properties import Property
     from polyml.data.table import PolymerTable
@@ -73,9 +72,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, allow_nan=False))
 
 
-def print_table(frame: pd.DataFrame, title: str | None = None) -> None:
-    """Print a small table on standard output."""
-    print_rows([dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)], title)
+def show(renderable: RenderableType, *, piped_width: int = 100) -> None:
+    """Print for people, on standard output; piped output gets a width of its own, as no terminal sets one."""
+    console = Console(highlight=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console = Console(highlight=False, width=piped_width)
+    console.print(renderable)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
@@ -86,10 +88,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> N
         table.add_column(str(column), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    console = Console(highlight=False)
-    # Piped output is read by programs and pagers: no folding at the 80 columns of a terminal that is not there.
-    console = console if console.is_terminal else Console(highlight=False, width=200)
-    console.print(table)
+    show(table, piped_width=200)
 
 
 _CELL = 60  # characters of a cell; the files hold the whole text
@@ -100,11 +99,6 @@ def _cell(value: Any) -> str:
         return "" if value != value else f"{value:.4g}"
     text = "" if value is None else str(value)
     return escape(text if len(text) <= _CELL else text[: _CELL - 1] + "…")
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Turn a table into plain data for :func:`print_json`, with None for what is missing."""
-    return json.loads(frame.to_json(orient="records", double_precision=15))
 
 
 def make_properties(
@@ -154,6 +148,12 @@ def note_table(table: PolymerTable) -> None:
         note(f"[yellow]{len(table.rejects)} rows or values not used:[/] {escape(counts)}")
 
 
+def funnel(summary: Mapping[str, Any]) -> str:
+    """Say what became of the candidates of a screen."""
+    text = "{read:,} candidates, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked"
+    return text.format(**summary)
+
+
 def split_names(text: str | None) -> list[str] | None:
     """Split ``a,b,c``."""
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -173,8 +173,6 @@ def stdout_lines(write: Callable[[], None]) -> None:
         write()
         sys.stdout.flush()
     except BrokenPipeError:
-        import os
-
         # The interpreter flushes standard output again at exit; give it a place where that succeeds.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

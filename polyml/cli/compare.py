@@ -47,8 +47,9 @@ def compare(
     """
     from polyml.config import ModelSpec, check_section
     from polyml.data.splits import SplitSpec
+    from polyml.evaluation.text import as_json as comparison_json
+    from polyml.evaluation.text import render_leaderboard
     from polyml.pipeline import steps
-    from polyml.pipeline.frames import summarize_leaderboard
 
     properties = common.make_properties(file, target, log10, unit)
     keys = common.split_names(models) or list(steps.QUICK_MODELS)
@@ -61,9 +62,8 @@ def compare(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
         tracking=common.make_tracking(track, experiment, file),
     )  # fmt: skip
-    board = results.leaderboard()
     if as_json:
-        common.print_json({"folder": str(output), "leaderboard": common.records(board)})
+        common.print_json({"folder": str(output), **comparison_json(results)})
         return
-    common.print_table(summarize_leaderboard(board), title="Leaderboard")
+    common.show(render_leaderboard(results))
     common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polyml.cli import common
+
+if TYPE_CHECKING:
+    from polyml.config import Recipe
 
 EXAMPLES = common.examples(
     "polyml run gas_membranes",
@@ -44,22 +48,41 @@ def run(
         loaded, stage or (), force=force, report=lambda name, message: common.note(f"[bold]{name}[/]: {message}")
     )
     if as_json:
-        common.print_json({"recipe": loaded.name, "stages": {name: str(path) for name, path in done.items()}})
+        common.print_json(_as_json(loaded, done))
         return
-    _show(done)
-    if loaded.tracking.enabled:
-        common.note("the runs are in MLflow: polyml ui")
+    _show(loaded, done)
 
 
-def _show(done: dict[str, Path]) -> None:
-    """Print what people look at first: the leaderboard and the first candidates."""
-    import pandas as pd
+def _as_json(recipe: Recipe, done: dict[str, Path]) -> dict[str, Any]:
+    from polyml.evaluation.text import Summary
+    from polyml.evaluation.text import as_json as comparison_json
 
-    from polyml.pipeline.frames import summarize_leaderboard, summarize_ranked
+    found: dict[str, Any] = {"recipe": recipe.name, "stages": {name: str(path) for name, path in done.items()}}
+    if "compare" in done:
+        found["comparison"] = comparison_json(Summary.read(done["compare"]))
+    if "screen" in done:
+        found["screen"] = _screen_summary(done["screen"])
+    return found
+
+
+def _screen_summary(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def _show(recipe: Recipe, done: dict[str, Path]) -> None:
+    """Print what people look at first: the leaderboard, the first candidates, and where the rest is."""
+    from polyml.cli.tables import read_ranked
+    from polyml.evaluation.text import Summary, render_leaderboard
 
     if "compare" in done:
-        path = done["compare"] / "leaderboard.csv"
-        common.print_table(summarize_leaderboard(pd.read_csv(path)), title=f"Leaderboard ({path})")
-    if "screen" in done:
-        path = done["screen"] / "ranked.csv"
-        common.print_table(summarize_ranked(pd.read_csv(path, nrows=10)), title=f"Top candidates ({path})")
+        common.show(render_leaderboard(Summary.read(done["compare"])))
+    if "screen" in done and recipe.screen is not None:
+        ranked = done["screen"] / "ranked.csv"
+        summary = _screen_summary(done["screen"])
+        if summary["ranked"]:
+            units = {item.name: item.unit for item in recipe.data.targets}
+            common.show("")
+            common.show(read_ranked(ranked, recipe.screen, units=units))
+        common.note(f"{common.funnel(summary)}: {ranked}")
+    if recipe.tracking.enabled:
+        common.note("to see the runs, pictures and models: polyml ui")

@@ -74,12 +74,8 @@ def screen(
     if as_json:
         common.print_json({"folder": str(output), **summary})
         return
-    import pandas as pd
+    from polyml.cli.tables import read_ranked
 
-    from polyml.pipeline.frames import summarize_ranked
-
-    common.print_table(summarize_ranked(pd.read_csv(output / "ranked.csv", nrows=10)), title="Top candidates")
-    funnel = "{read:,} read, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked".format(
-        **summary
-    )
-    common.note(f"{funnel}: {output / 'ranked.csv'}")
+    if summary["ranked"]:
+        common.show(read_ranked(output / "ranked.csv", spec))
+    common.note(f"{common.funnel(summary)}: {output / 'ranked.csv'}")

@@ -46,8 +46,8 @@ class Summary:
     def read(cls, folder: str | Path) -> Summary:
         """Summarise the folder of a finished comparison."""
         folder = Path(folder)
-        board = pd.read_csv(folder / "leaderboard.csv", dtype={"rank": "Int64", "model": str, "error": str})
-        board["error"] = board["error"].fillna("")
+        board = pd.read_csv(folder / "leaderboard.csv").astype({"rank": "Int64", "model": str})
+        board["error"] = board["error"].astype(object).fillna("")
         options = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
         return cls(board, pd.read_csv(folder / "paired_tests.csv"), options)
 
@@ -97,7 +97,9 @@ def verdict(summary: Summary) -> str:
     if len(models) < 2:
         return f"{models[0]} is the only model with scores." if models else "No model has scores."
     rows = _tests_of(summary, models[0])
-    equal, behind, untested = [], [], []
+    equal: list[str] = []
+    behind: list[str] = []
+    untested: list[str] = []
     for _, row in rows.iterrows():
         other = str(row["model_b"] if row["model_a"] == models[0] else row["model_a"])
         if math.isnan(row["p_holm"]):
@@ -131,7 +133,7 @@ def _listed(items: Sequence[str]) -> str:
 
 def _p_value(p: float) -> str:
     # No zero before the point: p cannot exceed one.
-    return "p < .001" if p < 0.001 else "p = " + f"{p:.{2 if p >= 0.01 else 3}f}".removeprefix("0")
+    return "p < .001" if p < 0.001 else "p = " + f"{p:.{2 if p >= 0.1 else 3}f}".removeprefix("0")
 
 
 @dataclass(frozen=True)

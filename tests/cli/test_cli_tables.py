@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from polyml.cli.tables import RankedList, judged_columns, shorten
+from polyml.screening.spec import ScreenSpec
+
+UNIT = "*c1c(C)cc(-c2cc(C)c(N3C(=O)c4cc(Br)c5c6c(cc(Br)c(c46)C3=O)C(=O)N(*)C5=O)c3ccccc23)c2ccccc12"
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rank": [1, 2], "score": [0.2, 0.1], "line": [7, 3], "psmiles": [UNIT, "*CC*"], "canonical": [UNIT, "*C*"],
+            "O2": [1234.0, 12.0], "O2_std": [0.1, 0.1], "N2": [300.0, 3.0], "O2/N2": [4.1, 4.0],
+            "robeson O2/N2": [0.2, -0.1], "similarity": [0.5, np.nan], "nearest_training": ["*CO*", "*CO*"],
+            "monomer_1": ["O=C1OC(=O)c2c(Br)cc3c4c(c(Br)cc1c24)C(=O)OC3=O", "C=C"],
+            "monomer_2": ["Cc1cc(-c2cc(C)c(N)c3ccccc23)c2ccccc2c1N", np.nan],
+            "polymer_class": ["polyimide", "polyolefin"],
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_ranked_list_fits_and_shows_what_was_asked_for(width: int) -> None:
+    buffer = io.StringIO()
+    Console(file=buffer, width=width).print(RankedList(frame(), ["O2", "O2/N2", "robeson O2/N2"], {"O2": "Barrer"}))
+    text = buffer.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("1,234", "Barrer", "4.10", "-0.10", "polyimide", "from C=C", " + ", "*c1c(C)cc", "2ccccc12", "0.50"):
+        assert word in text
+    assert "nan" not in text
+
+
+def test_columns_follow_the_questions_of_the_spec() -> None:
+    names = list(frame().columns)
+    assert judged_columns(names, ScreenSpec(objectives=["minimize N2"])) == ["N2"]
+    assert judged_columns(names, ScreenSpec(constraints=["O2 > 5 * N2"])) == ["O2", "N2", "robeson O2/N2"]
+    assert judged_columns(names, ScreenSpec()) == ["robeson O2/N2"]
+    assert judged_columns(names, ScreenSpec(constraints=["O2_std < 0.3"], objectives=["O2 / N2"])) == ["O2/N2"]
+
+
+@pytest.mark.parametrize("width", [3, 4, 9, 50])
+def test_a_long_text_keeps_its_ends(width: int) -> None:
+    short = shorten(UNIT, width)
+    assert len(short) == width
+    assert short[0] == UNIT[0]
+    assert short[-1] == UNIT[-1]
+    assert shorten("*CC*", 4) == "*CC*"
