@@ -30,7 +30,7 @@ from polyml.evaluation.threads import available_cores, limited_threads
 from polyml.progress import progress_bar
 from polyml.screening.outputs import robeson_figures, write_outputs
 from polyml.screening.shards import ShardStore, source_fingerprint
-from polyml.screening.spec import Objective, ScreenPlan, ScreenSpec, plan_screen
+from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkResult, ChunkScreener, screen_in_worker, start_worker
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class ScreenSummary:
     ----------
     read, valid, rejected : int
         Candidates in the file; those that are repeat units the model can read; the others, all in ``rejects.csv``.
+    shortlisted : int
+        Valid candidates that the quick model passed on (all of them without one).
     passing : int
-        Valid candidates that meet every constraint.
+        Shortlisted candidates that meet every constraint.
     known, duplicate : int
         Passing candidates left out as polymers of the training set, or as another spelling of a better row, among
         those that came up while the ranked list was filled from the best score down.
@@ -66,6 +68,7 @@ class ScreenSummary:
     read: int
     valid: int
     rejected: int
+    shortlisted: int
     passing: int
     known: int
     duplicate: int
@@ -85,6 +88,7 @@ def screen(
     spec: ScreenSpec,
     folder: str | Path,
     *,
+    quick: Bundle | str | Path | None = None,
     jobs: int | None = 1,
     resume: bool = False,
     tracker: Any = None,
@@ -102,6 +106,9 @@ def screen(
         What to derive, demand and rank by.
     folder : str or Path
         Where ``ranked.csv``, ``rejects.csv``, ``summary.json``, the Robeson plots and the finished chunks go.
+    quick : Bundle, str or Path, optional
+        A quicker model of the same properties. What fails ``spec.prefilter`` by its predictions is discarded without
+        asking the model proper, which then ranks the rest.
     jobs : int, optional
         Processes; None takes one a core, 1 works in this process. More than one needs the usual
         ``if __name__ == "__main__":`` in a script.
@@ -120,16 +127,22 @@ def screen(
         On Ctrl-C; the message says how to resume.
     """
     started = time.perf_counter()
+    if spec.prefilter and quick is None:
+        raise UserError("a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out")
     folder, jobs = Path(folder), jobs or available_cores()
-    with _bundle_on_disk(bundle) as (loaded, bundle_folder):
-        plan = plan_screen(spec, loaded.properties, gives_std=loaded.model.gives_std)
+    with ExitStack() as stack:
+        loaded, bundle_folder = stack.enter_context(_bundle_on_disk(bundle))
+        first, quick_folder = stack.enter_context(_bundle_on_disk(quick)) if quick is not None else (None, None)
+        models = _Models(ChunkScreener(loaded, spec, first), bundle_folder, quick_folder)
+        plan = models.screener.plan
         store = ShardStore(folder)
         chunks = read_candidates(source, smiles_column, chunk_size=spec.chunk_size)
-        store.open(_manifest(source, loaded, spec, smiles_column, resume=resume), resume=resume)
+        manifest = _manifest(source, loaded, first, spec, smiles_column, resume=resume)
+        store.open(manifest, resume=resume)
         worked = _Progress()
         try:
             with progress_bar("screening", count_rows(source) if str(source) != "-" else None) as bar:
-                for number, chunk, result in _results(chunks, store, loaded, plan, bundle_folder, jobs):
+                for number, chunk, result in _results(chunks, store, models, jobs):
                     if result is not None:
                         store.write(number, _frame(chunk, result), result.counts, result.rejects)
                     worked.add(number, len(chunk), is_new=result is not None)
@@ -179,14 +192,30 @@ def _bundle_on_disk(bundle: Bundle | str | Path) -> Iterator[tuple[Bundle, Path]
         yield bundle, folder
 
 
+@dataclass(frozen=True)
+class _Models:
+    """A screener for this process, and the folders from which others load the same models."""
+
+    screener: ChunkScreener
+    folder: Path
+    quick_folder: Path | None
+
+
 def _manifest(
-    source: str | Path, bundle: Bundle, spec: ScreenSpec, smiles_column: str | None, *, resume: bool
+    source: str | Path,
+    bundle: Bundle,
+    quick: Bundle | None,
+    spec: ScreenSpec,
+    smiles_column: str | None,
+    *,
+    resume: bool,
 ) -> dict[str, Any]:
     if resume and str(source) == "-":
         raise UserError("standard input cannot be read a second time", where="--resume", fix="screen a file")
     return {
         "input": {**source_fingerprint(data_path(source)), "smiles_column": smiles_column},
         "model": bundle.digest,
+        "quick model": quick.digest if quick else None,
         "spec": spec.model_dump(mode="json"),
         "version of polyml or RDKit": {k: v for k, v in package_versions().items() if k in ("polyml-chem", "rdkit")},
     }
@@ -195,30 +224,28 @@ def _manifest(
 _Result = tuple[int, CandidateChunk, ChunkResult | None]
 
 
-def _results(
-    chunks: Iterator[CandidateChunk], store: ShardStore, bundle: Bundle, plan: ScreenPlan, folder: Path, jobs: int
-) -> Iterator[_Result]:
+def _results(chunks: Iterator[CandidateChunk], store: ShardStore, models: _Models, jobs: int) -> Iterator[_Result]:
     """Yield every chunk with its result, in order; None where a finished shard is on disk."""
     if jobs == 1:
-        screener = ChunkScreener(bundle, plan)
         with limited_threads(1):
             for number, chunk in enumerate(chunks):
                 done = store.is_done(number)
-                yield number, chunk, None if done else screener.screen(chunk.lines, chunk.psmiles, chunk.faults)
+                yield number, chunk, None if done else models.screener.screen(chunk.lines, chunk.psmiles, chunk.faults)
         return
-    with closing(_pooled(chunks, store, plan, folder, jobs)) as results:
+    with closing(_pooled(chunks, store, models, jobs)) as results:
         yield from results
 
 
 def _pooled(
-    chunks: Iterator[CandidateChunk], store: ShardStore, plan: ScreenPlan, folder: Path, jobs: int
+    chunks: Iterator[CandidateChunk], store: ShardStore, models: _Models, jobs: int
 ) -> Generator[_Result, None, None]:
     import multiprocessing
 
     # Not forked: a forked child of a process with running OpenMP threads can hang.
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=(folder, plan.spec))
+        given = (models.folder, models.quick_folder, models.screener.plan.spec)
+        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=given)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         numbered = enumerate(chunks)
 

@@ -55,6 +55,9 @@ class ScreenSpec(BaseModel):
         New columns by name, each an expression; one may use those above it.
     constraints : list of str
         Comparisons that a candidate must all meet.
+    prefilter : list of str
+        Comparisons on the predictions of a quick model: only candidates that meet them all are predicted by the model
+        proper. Only with a quick model.
     objectives : list of Objective
         What to rank by; a bare expression is maximized, ``minimize X`` is short for the other direction. The score is
         the weighted sum, larger is better.
@@ -76,6 +79,7 @@ class ScreenSpec(BaseModel):
 
     derive: dict[str, str] = Field(default_factory=dict)
     constraints: list[str] = Field(default_factory=list)
+    prefilter: list[str] = Field(default_factory=list)
     objectives: list[Objective] = Field(default_factory=list)
     top: int = Field(default=1000, ge=1)
     skip_known: bool = True
@@ -153,6 +157,29 @@ class ScreenPlan:
             sign = 1.0 if objective.direction == "maximize" else -1.0
             total = total + sign * objective.weight * expression.evaluate(columns)
         return np.where(np.isfinite(total), total, np.nan)
+
+
+def plan_prefilter(spec: ScreenSpec, quick: Sequence[Property], properties: Sequence[Property]) -> ScreenPlan:
+    """Check the prefilter against the quick model's properties; the result only judges, by :meth:`ScreenPlan.passes`.
+
+    Raises
+    ------
+    UserError
+        For no comparison, a bad one, one that asks for more than mean predictions, or a quick model that predicts other
+        properties than the model proper.
+    """
+    if not spec.prefilter:
+        raise UserError(
+            "a quick model is given and no prefilter",
+            where="prefilter",
+            fix='add one, such as robeson("O2/N2") >= -0.3',
+        )
+    if [(item.name, item.unit) for item in quick] != [(item.name, item.unit) for item in properties]:
+        raise UserError("the quick model predicts other properties", where="prefilter", fix="train both on one table")
+    names = tuple(item.name for item in quick)
+    constraints = _parse_all(spec.prefilter, names, "prefilter", is_condition=True)
+    _check_units(constraints, quick)
+    return ScreenPlan(spec, names, {}, constraints, (), frozenset())
 
 
 def available_pairs(names: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from polyml.bundle import Bundle
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
-from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenPlan, ScreenSpec, plan_screen
+from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenSpec, plan_prefilter, plan_screen
 
 Faults = Sequence[tuple[str, str]]
 Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message
@@ -30,7 +30,8 @@ class ChunkResult:
     Attributes
     ----------
     counts : dict of str to int
-        ``read``, ``valid``, ``passing`` (the constraints), ``known`` (left out as training polymers) and ``duplicate``.
+        ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
+        constraints), ``known`` (left out as training polymers) and ``duplicate``.
     rows : list of int
         Positions in the chunk of the kept candidates, best first; no more than the ranked list is long.
     keys : list of str
@@ -49,19 +50,27 @@ class ChunkResult:
 
 
 class ChunkScreener:
-    """Screens chunks with one model and one plan."""
+    """Screens chunks with one model and one plan, behind a quick model if there is one."""
 
-    def __init__(self, bundle: Bundle, plan: ScreenPlan) -> None:
-        self.bundle, self.plan = bundle, plan
+    def __init__(self, bundle: Bundle, spec: ScreenSpec, quick: Bundle | None = None) -> None:
+        self.bundle, self.quick = bundle, quick
+        self.plan = plan_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
+        self.first = plan_prefilter(spec, quick.properties, bundle.properties) if quick else None
         self.known = frozenset(bundle.keys)
 
     def screen(self, lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
         """Predict, judge and thin out one chunk."""
         parsed, rejected = _parse(psmiles, faults)
-        parsed, parts, faults_of_model = in_batches(self.bundle.predict_mean, parsed)
-        rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults_of_model.items()})
-        means = np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
-        counts = {"read": len(psmiles), "valid": len(parsed), "passing": 0, "known": 0, "duplicate": 0}
+        counts = {"read": len(psmiles), "valid": 0, "shortlisted": 0, "passing": 0, "known": 0, "duplicate": 0}
+        hopeless = 0
+        if self.quick is not None and self.first is not None:
+            parsed, means = self._predict(self.quick, parsed, rejected)
+            shortlist, _ = _select(
+                parsed, {}, self.first.passes(dict(zip(self.plan.names, means.T, strict=True)), costly=False)
+            )
+            hopeless, parsed = len(parsed) - len(shortlist), shortlist
+        parsed, means = self._predict(self.bundle, parsed, rejected)
+        counts["shortlisted"], counts["valid"] = len(parsed), len(parsed) + hopeless
         passing, columns = self._judge(parsed, means)
         counts["passing"] = len(passing)
         keep, keys = self._thin_out(passing, columns["score"], counts, rejected)
@@ -72,6 +81,12 @@ class ChunkScreener:
             columns={name: values[keep] for name, values in columns.items()},
             rejects=_reject_lines(lines, psmiles, rejected),
         )
+
+    def _predict(self, bundle: Bundle, parsed: Parsed, rejected: Rejected) -> tuple[Parsed, np.ndarray]:
+        """Return the rows a model could predict and their means; a row that fails is rejected, alone."""
+        parsed, parts, faults = in_batches(bundle.predict_mean, parsed)
+        rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults.items()})
+        return parsed, np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
 
     def _judge(self, parsed: Parsed, means: np.ndarray) -> tuple[Parsed, Columns]:
         """Return the rows that meet all constraints, and their columns with the score."""
@@ -109,8 +124,8 @@ class ChunkScreener:
                 key = unit.key
             except Exception as error:  # as above: one row, never the run
                 rejected[row] = ("canonical key", describe(error))
-                counts["valid"] -= 1
-                counts["passing"] -= 1
+                for name in ("valid", "shortlisted", "passing"):
+                    counts[name] -= 1
                 continue
             if self.plan.spec.skip_known and key in self.known:
                 counts["known"] += 1
@@ -149,17 +164,16 @@ _worker: dict[str, ChunkScreener] = {}
 _threads = ExitStack()
 
 
-def start_worker(folder: Path, spec: ScreenSpec) -> None:
-    """Load the model into this process and keep its libraries to one thread."""
+def start_worker(folder: Path, quick_folder: Path | None, spec: ScreenSpec) -> None:
+    """Load the models into this process and keep its libraries to one thread."""
     import signal
 
     from polyml.evaluation.threads import limited_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    bundle = Bundle.load(folder)
+    bundle, quick = Bundle.load(folder), Bundle.load(quick_folder) if quick_folder else None
     _threads.enter_context(limited_threads(1))
-    plan = plan_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
-    _worker["screener"] = ChunkScreener(bundle, plan)
+    _worker["screener"] = ChunkScreener(bundle, spec, quick)
 
 
 def screen_in_worker(lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
