@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -146,9 +147,30 @@ def canonical_psmiles(unit: RepeatUnit) -> str:
         if smaller is not None:
             return canonical_psmiles(smaller)
     if unit.has_stereo:
-        strings = [text for i in best for text in _stereo_smiles(stereo_frame(unit, backbone, backbone.cuts[i]))]
-        return _LABELLED_STAR.sub("*", min(strings))
+        return _settled(_stereo_text(unit, backbone, best))
     return min(Chem.MolToSmiles(frame(unit, backbone, backbone.cuts[i])) for i in best)
+
+
+def _stereo_text(unit: RepeatUnit, backbone: Backbone, best: Sequence[int]) -> str:
+    strings = [text for i in best for text in _stereo_smiles(stereo_frame(unit, backbone, backbone.cuts[i]))]
+    return _LABELLED_STAR.sub("*", min(strings))
+
+
+@lru_cache(maxsize=256)
+def _settled(text: str) -> str:
+    """Read a text with configurations anew until it stays the same; of a cycle take the smallest text.
+
+    RDKit has several canonical SMILES for some symmetric cages.
+    """
+    seen: list[str] = []
+    while text not in seen:
+        seen.append(text)
+        unit = RepeatUnit.parse(text)
+        if not unit.has_stereo:
+            return unit.key
+        backbone = Backbone.of(unit)
+        text = _stereo_text(unit, backbone, backbone.best_cuts())
+    return min(seen[seen.index(text) :])
 
 
 def multiplicity(unit: RepeatUnit) -> int:

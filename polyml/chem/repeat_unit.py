@@ -15,7 +15,7 @@ from rdkit import Chem, rdBase
 
 from polyml.errors import RepeatUnitError
 
-MAX_CHARACTERS = 4000
+MAX_CHARACTERS = 2000
 """Longest pSMILES that is read; the largest repeat units in the literature have a few hundred characters."""
 
 _STAR = Chem.MolFromSmarts("[#0]")

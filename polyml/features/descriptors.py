@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
@@ -26,7 +27,8 @@ _REACH = 8  # bonds; the largest pattern below spans six
 # Functional groups and bond patterns of polymer chemistry; the match is counted at its first atom.
 _PATTERNS = {
     "h_bond_donors": "[$([N;!H0;v3]),$([N;!H0;+1;v4]),$([O,S;H1;+0]),$([n;H1;+0])]",
-    "h_bond_acceptors": "[$([O,S;H1;v2]),$([O,S;H0;v2]),$([O,S;-]),$([N;v3;!$(N-*=!@[O,N,P,S])]),$([nH0,o,s;+0])]",
+    "h_bond_acceptors": "[$([O,S;H1;v2]),$([O,S;H0;v2]),$([O,S;-]),$([N;v3;!$(N-*=!@[O,N,P,S])]),"
+    "$([n;H0;X2;+0]),$([o,s;+0])]",
     "rotatable_bonds": "[!$(*#*)&!D1]-,:;!@[!$(*#*)&!D1]",
     "esters": "[CX3;!R](=O)[OX2H0][#6]",
     "lactones": "[CX3;R](=O)[OX2;R]",
@@ -127,12 +129,12 @@ def _sums(unit: RepeatUnit, chain: Oligomer) -> Iterator[tuple[str, int]]:
     yield "main_chain", _SCALE * _main_chain_atoms(unit)
 
 
-def _millionths(values: np.ndarray) -> np.ndarray:
+def _millionths(values: ArrayLike) -> np.ndarray:
     return np.rint(np.asarray(values) * _SCALE).astype(np.int64)
 
 
 def _contributions(chain: Oligomer) -> Iterator[tuple[str, int]]:
-    crippen = np.array(rdMolDescriptors._CalcCrippenContribs(chain.mol))[chain.middle]
+    crippen = _crippen(chain.mol)[chain.middle]
     polar = np.array(rdMolDescriptors._CalcTPSAContribs(chain.mol, includeSandP=True))[chain.middle]
     # A float sum over neighbours in any order: round before binning and summing.
     labute = _millionths(np.array(list(rdMolDescriptors._CalcLabuteASAContribs(chain.mol)[0]))[chain.middle])
@@ -147,6 +149,17 @@ def _contributions(chain: Oligomer) -> Iterator[tuple[str, int]]:
         bins = np.searchsorted(edges, crippen[:, column], side="right")
         for i in range(len(edges) + 1):
             yield f"{name}_{i}", int(labute[bins == i].sum())
+
+
+def _crippen(mol: Chem.Mol) -> np.ndarray:
+    """Return each heavy atom's contributions to log P and molar refractivity, those of its hydrogens included."""
+    full = Chem.AddHs(mol)
+    terms = _millionths(rdMolDescriptors._CalcCrippenContribs(full))
+    count = mol.GetNumAtoms()
+    # Hydrogens are numbered behind the heavy atoms, each with one neighbour; whole numbers, so any order sums alike.
+    carriers = [full.GetAtomWithIdx(i).GetNeighbors()[0].GetIdx() for i in range(count, full.GetNumAtoms())]
+    np.add.at(terms, carriers, terms[count:])
+    return terms[:count] / _SCALE
 
 
 def _composition(chain: Oligomer) -> Iterator[tuple[str, int]]:

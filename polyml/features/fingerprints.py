@@ -58,6 +58,8 @@ class ECFPCounts(Featurizer):
         """Return counts, shape (n, size), float32."""
         if self.per not in PER:
             raise UserError(f"per={self.per!r} is unknown", where=f"features '{self.key}'", fix=f"use one of {PER}")
+        _check_whole(self.key, "radius", self.radius, 0, 8)
+        _check_whole(self.key, "size", self.size, 1, 2**20)
         rows = np.empty((len(units), self.size), dtype=np.float32)
         for start in range(0, len(units), _BLOCK):
             block = units[start : start + _BLOCK]
@@ -88,6 +90,11 @@ class ECFPBits(ECFPCounts):
     def featurize_units(self, units: Sequence[RepeatUnit]) -> np.ndarray:
         """Return bits, shape (n, size), float32."""
         return (super().featurize_units(units) > 0).astype(np.float32)
+
+
+def _check_whole(key: str, name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{name}={value!r}", where=f"features '{key}'", fix=f"a whole number from {low} to {high}")
 
 
 def folded_counts(units: Sequence[RepeatUnit], radius: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +131,7 @@ class _FromMiddleAtoms(Featurizer):
 
     def featurize_unit(self, unit: RepeatUnit) -> np.ndarray:
         """Return counts per heavy atom, shape (size,)."""
+        _check_whole(self.key, "size", self.size, 1, 2**20)
         chain = oligomer(unit, self.reach)
         generator = self._generator()
         total = np.zeros(self.size)

@@ -128,7 +128,9 @@ def screen(
     """
     started = time.perf_counter()
     if spec.prefilter and quick is None:
-        raise UserError("a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out")
+        raise UserError(
+            "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
+        )
     folder, jobs = Path(folder), jobs or available_cores()
     with ExitStack() as stack:
         loaded, bundle_folder = stack.enter_context(_bundle_on_disk(bundle))

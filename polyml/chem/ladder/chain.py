@@ -139,28 +139,55 @@ def _always_single(bond: Chem.Bond, kekule: Chem.Bond) -> bool:
     )
 
 
-def canonical_chain(unit: RepeatUnit) -> tuple[str, RepeatUnit] | None:
+Candidate = tuple[str, RepeatUnit]
+
+
+def canonical_chain(unit: RepeatUnit) -> Candidate | None:
     """Return the smallest labelled text over all frames of a chain, reduced to its primitive unit, and that unit."""
     smaller = _primitive(unit)
     if smaller is not None:
         return canonical_chain(smaller)
+    found, mirrored = _smallest_text(unit)
+    if found is not None and mirrored is not None:
+        # A chain whose rails are mirror images repeats by a translation and by a translation that swaps them.
+        other, _ = _smallest_text(mirrored, either_pairing=True)
+        found = min(found, other or found, key=lambda candidate: candidate[0])
+    return found
+
+
+def _smallest_text(unit: RepeatUnit, *, either_pairing: bool = False) -> tuple[Candidate | None, RepeatUnit | None]:
+    """Return the smallest labelled text of a chain with its unit, and a mirror-symmetric unit joined the other way."""
     chain = Chain.of(unit)
     best: tuple[str, Chem.Mol, list[int], list[int]] | None = None
+    mirrored = None
     for frame in chain.frames(2):
         window = chain.window(frame)
         if window is None:
             continue
         mol, heads, tails = window
         clean = sanitised(mol, (*heads, *tails))
-        if clean is None or tuple(tails) not in readings_as(clean, heads, tails):
+        orders = readings_as(clean, heads, tails) if clean is not None else []
+        if clean is None or not (tuple(tails) in orders or (either_pairing and orders)):
             continue
-        text = labelled_text(clean, heads, tails)
+        text, symmetric = labelled_text(clean, heads, tails), _swaps_rails(clean, heads, tails)
         if best is None or text < best[0]:
             best = (text, clean, heads, tails)
+        if symmetric and mirrored is None:
+            mirrored = ladder_unit(clean, heads, tails[::-1])
     if best is None:
-        return None
+        return None, None
     text, mol, heads, tails = best
-    return text, ladder_unit(mol, heads, tails)
+    return (text, ladder_unit(mol, heads, tails)), mirrored
+
+
+def _swaps_rails(mol: Chem.Mol, heads: Sequence[int], tails: Sequence[int]) -> bool:
+    """Return whether a unit is its own image when its two rails change places."""
+    texts = set()
+    for a, b in ((0, 1), (1, 0)):
+        copy = Chem.Mol(mol)
+        label(copy, {heads[a]: 1, heads[b]: 2, tails[a]: 3, tails[b]: 4})
+        texts.add(Chem.MolToSmiles(copy))
+    return len(texts) == 1
 
 
 def sanitised(mol: Chem.Mol, stars: Sequence[int]) -> Chem.Mol | None:
