@@ -107,10 +107,14 @@ class CompareSpec(_Section):
 
 
 class TrainSpec(_Section):
-    """The model that is fitted on all data; ``best`` takes the first of the leaderboard."""
+    """The model that is fitted on all data; ``best`` takes the first of the leaderboard.
+
+    ``quick`` is a second, quicker model that discards hopeless candidates by the prefilter of the screen.
+    """
 
     model: str = "best"
     params: dict[str, Any] = Field(default_factory=dict)
+    quick: ModelSpec | None = None
     register_as: str | None = Field(None, alias="register")
 
 

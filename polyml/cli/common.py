@@ -151,6 +151,8 @@ def note_table(table: PolymerTable) -> None:
 def funnel(summary: Mapping[str, Any]) -> str:
     """Say what became of the candidates of a screen."""
     text = "{read:,} candidates, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked"
+    if summary["shortlisted"] < summary["read"] - summary["rejected"]:
+        text = text.replace("refused,", "refused, {shortlisted:,} passed the quick model,")
     return text.format(**summary)
 
 

@@ -29,6 +29,13 @@ def screen(
     derive: Annotated[
         list[str] | None, typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.")
     ] = None,
+    quick: Annotated[
+        str | None, typer.Option("--quick", metavar="MODEL", help="Quick model that discards by --prefilter first.")
+    ] = None,
+    prefilter: Annotated[
+        list[str] | None,
+        typer.Option("--prefilter", metavar="EXPR", help="Condition on the quick model's predictions; repeat."),
+    ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Rows of ranked.csv.")] = 1000,
     keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
     resume: Annotated[
@@ -55,6 +62,7 @@ def screen(
         ScreenSpec,
         derive=dict(common.split_pair(text, "--derive") for text in derive or ()),
         constraints=constraint or [],
+        prefilter=prefilter or [],
         objectives=objective or [],
         top=top,
         skip_known=not keep_known,
@@ -65,6 +73,7 @@ def screen(
         model,
         spec,
         output,
+        quick=quick,
         resume=resume,
         name=output.name,
         tracking=common.make_tracking(track, experiment, file),

@@ -32,6 +32,12 @@ def _check(recipe: Recipe) -> None:
     steps.check_models(recipe.compare.models)
     if recipe.train.model != "best":
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)])
+    if recipe.train.quick is not None:
+        steps.check_models([recipe.train.quick])
+    if recipe.screen is not None and bool(recipe.screen.prefilter) != (recipe.train.quick is not None):
+        raise UserError(
+            "screen.prefilter and train.quick go together", where=recipe.name, fix="give both, or neither of them"
+        )
     for key in (*recipe.featurize.features, recipe.explore.features):
         steps.check_array_features(key)
 
@@ -112,6 +118,9 @@ def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         tracking=_tracking(recipe),
         scores=scores,
     )
+    if recipe.train.quick is not None:
+        table, tracking = _table(recipe, inputs), _tracking(recipe)
+        steps.train_model(table, recipe.train.quick, folder / "quick", seed=recipe.seed, tracking=tracking)
 
 
 def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] | None]:
@@ -136,6 +145,7 @@ def _screen(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         inputs["train"] / "model",
         recipe.screen,
         folder,
+        quick=inputs["train"] / "quick" if recipe.train.quick is not None else None,
         resume=True,
         name=recipe.name,
         tracking=_tracking(recipe),

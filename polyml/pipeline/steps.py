@@ -234,6 +234,7 @@ def screen_candidates(
     spec: ScreenSpec,
     folder: Path,
     *,
+    quick: str | Path | None = None,
     resume: bool,
     name: str,
     tracking: TrackingSpec,
@@ -251,10 +252,21 @@ def screen_candidates(
         default = ScreenSpec.default(bundle.properties)
         spec = spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
     tracker = open_tracker(tracking, name)
+    first = load_bundle(str(quick)) if quick is not None else None
     params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
+    if first is not None:
+        params |= {"quick": str(quick), "quick_bundle": first.digest}
     with tracker.parent_run(f"screen {Path(source).stem}", params, {"polyml.stage": "screen"}):
         summary = screen(
-            source, bundle, spec, folder, jobs=jobs, resume=resume, tracker=tracker, smiles_column=smiles_column
+            source,
+            bundle,
+            spec,
+            folder,
+            quick=first,
+            jobs=jobs,
+            resume=resume,
+            tracker=tracker,
+            smiles_column=smiles_column,
         )
     return summary.to_dict()
 
