@@ -30,9 +30,12 @@ def shrunk(workdir: Path, gas_sample: Callable[..., Path]) -> list[str]:
         "compare.ratios": "[[O2, N2]]",
         "compare.jobs": "1",
         "train.model": "best",
+        "train.quick": "{key: pca_ridge, params: {features: [ecfp_count]}}",
         "screen.candidates": str(workdir / "candidates.parquet"),
         "screen.derive": "{O2/N2: O2 / N2}",
+        "screen.prefilter": "[O2 >= 0.01]",
         "screen.constraints": "[O2 >= 0.1]",
+        "screen.objectives": '[robeson("O2/N2")]',
         "screen.top": "20",
     }
     return [item for key, value in settings.items() for item in ("--set", f"{key}={value}")]

@@ -53,6 +53,12 @@ def bundle():
     return make_bundle()
 
 
+@pytest.fixture(scope="session")
+def bundle_of():
+    """Return the function that trains the same small model with another catalog key."""
+    return make_bundle
+
+
 @pytest.fixture
 def library(tmp_path):
     """Write candidates with everything a real library brings: new, known, repeated and refused polymers."""

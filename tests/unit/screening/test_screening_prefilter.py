@@ -1,0 +1,81 @@
+"""Screening in two steps: what the quick model discards never reaches the ranked list, all else does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polyml.errors import UserError
+from polyml.screening.screen import ScreenSpec, screen
+
+OBJECTIVES = ["log10(O2)"]
+
+
+@pytest.fixture(scope="module")
+def quick(bundle_of):
+    return bundle_of("kmeans")
+
+
+def spec(**options):
+    return ScreenSpec(objectives=OBJECTIVES, top=100, chunk_size=7, skip_known=False, **options)
+
+
+def test_only_what_the_quick_model_passes_on_is_ranked(bundle, quick, library, tmp_path):
+    everything = screen(library, bundle, spec(), tmp_path / "all")
+    full = pd.read_csv(tmp_path / "all" / "ranked.csv")
+    by_quick = quick.predict(full["psmiles"].tolist()).mean[:, 0]
+    limit = float(np.median(by_quick))
+    summary = screen(library, bundle, spec(prefilter=[f"O2 >= {limit!r}"]), tmp_path / "two", quick=quick)
+    ranked = pd.read_csv(tmp_path / "two" / "ranked.csv")
+    expected = full[by_quick >= limit]
+    assert 0 < len(expected) < len(full)
+    assert ranked["canonical"].tolist() == expected["canonical"].tolist()
+    np.testing.assert_array_equal(ranked["O2"], expected["O2"])  # the accurate model's numbers, not the quick one's
+    assert summary.valid == everything.valid
+    assert summary.passing <= summary.shortlisted < summary.valid
+    assert everything.shortlisted == everything.valid
+
+
+def test_processes_and_resume_give_the_same_bytes(bundle, quick, library, tmp_path):
+    two_steps = spec(prefilter=["O2 >= 2"])
+    screen(library, bundle, two_steps, tmp_path / "one", quick=quick)
+    screen(library, bundle, two_steps, tmp_path / "two", quick=quick, jobs=2)
+    before = (tmp_path / "one" / "ranked.csv").read_bytes()
+    assert (tmp_path / "two" / "ranked.csv").read_bytes() == before
+    next((tmp_path / "one" / "shards").glob("000001.parquet")).unlink()
+    summary = screen(library, bundle, two_steps, tmp_path / "one", quick=quick, resume=True)
+    assert summary.resumed > 0
+    assert (tmp_path / "one" / "ranked.csv").read_bytes() == before
+
+
+def test_another_quick_model_cannot_resume(bundle, bundle_of, quick, library, tmp_path):
+    screen(library, bundle, spec(prefilter=["O2 >= 2"]), tmp_path / "out", quick=quick)
+    with pytest.raises(UserError, match="quick model"):
+        screen(library, bundle, spec(prefilter=["O2 >= 2"]), tmp_path / "out", quick=bundle_of("mean"), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "with_quick", "message"),
+    [
+        ({"prefilter": ["O2 >= 1"]}, False, "needs a quick model"),
+        ({}, True, "no prefilter"),
+        ({"prefilter": ["O2"]}, True, "not a comparison"),
+        ({"prefilter": ["O3 >= 1"]}, True, "O3"),
+        ({"prefilter": ["O2_lower >= 1"]}, True, "O2_lower"),
+    ],
+)
+def test_a_bad_prefilter_is_refused_before_anything_is_read(
+    bundle, quick, library, tmp_path, options, with_quick, message
+):
+    with pytest.raises(UserError, match=message):
+        screen(library, bundle, spec(**options), tmp_path / "out", quick=quick if with_quick else None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_models_must_predict_the_same(bundle, quick, library, tmp_path):
+    from dataclasses import replace
+
+    other = replace(quick, properties=quick.properties[:2], values=quick.values[:, :2])
+    with pytest.raises(UserError, match="other properties"):
+        screen(library, bundle, spec(prefilter=["O2 >= 1"]), tmp_path / "out", quick=other)
