@@ -206,17 +206,29 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tree = parse_value(text, str(path))
     if not isinstance(tree, dict):
         raise UserError("a recipe is a list of keys such as 'name:' and 'data:'", where=str(path))
+    places = {place: f"{path}, line {line}" for place, line in _key_lines(text).items()}
     for override in overrides:
-        _override(tree, override)
-    return parse_recipe(tree, where=str(path), lines=_key_lines(text))
+        places[_override(tree, override)] = f"--set {override}"
+    return parse_recipe(tree, where=str(path), places=places)
 
 
-def parse_recipe(tree: Mapping[str, Any], *, where: str = "recipe", lines: Mapping[tuple, int] | None = None) -> Recipe:
-    """Check a recipe given as plain data; see :func:`load_recipe`."""
+def parse_recipe(
+    tree: Mapping[str, Any], *, where: str = "recipe", places: Mapping[tuple, str] | None = None
+) -> Recipe:
+    """Check a recipe given as plain data; see :func:`load_recipe`.
+
+    Parameters
+    ----------
+    tree : mapping
+    where : str
+        What to call it in messages.
+    places : mapping, optional
+        Where each key stands, by its path.
+    """
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise _explain(error, where, lines or {}) from None
+        raise _explain(error, where, places or {}) from None
 
 
 _OPTIONS = {"kind": "split", "constraints": "constraint", "objectives": "objective"}  # named otherwise as options
@@ -237,7 +249,8 @@ def check_section(section: type[Section], **values: Any) -> Section:
         name = str(fault["loc"][0]) if fault["loc"] else ""
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
         message = fault["msg"].removeprefix("Value error, ")
-        raise UserError(f"{message} (got {fault.get('input')!r})", where=option) from None
+        got = f" (got {fault.get('input')!r})" if name else ""
+        raise UserError(f"{message}{got}", where=option) from None
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -273,14 +286,18 @@ def _key_lines(text: str) -> dict[tuple, int]:
     return lines
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    """Set one ``a.b.c=value`` in the plain data of a recipe; a number in the path picks an item of a list."""
+def _override(tree: dict[str, Any], override: str) -> tuple[str | int, ...]:
+    """Set one ``a.b.c=value`` in the plain data of a recipe, and return the path of its key.
+
+    A number in the path picks an item of a list.
+    """
     key, equals, text = override.partition("=")
     where = f"--set {override}"
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise UserError("expected key=value", where=where, fix="for example --set split.folds=3")
     node: Any = tree
+    place: tuple[str | int, ...] = ()
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         if isinstance(node, list):
@@ -295,20 +312,21 @@ def _override(tree: dict[str, Any], override: str) -> None:
                 node[part] = {}
         else:
             raise UserError(f"'{'.'.join(parts[:depth])}' has no keys below it", where=where)
+        place += (index,)
         if last:
             node[index] = parse_value(text, where)
         else:
             node = node[index]
+    return place
 
 
-def _explain(error: ValidationError, where: str, lines: Mapping[tuple, int]) -> UserError:
+def _explain(error: ValidationError, where: str, places: Mapping[tuple, str]) -> UserError:
     """Turn the first fault that pydantic found into a message for the recipe's writer."""
     faults = error.errors(include_url=False)
     fault = next((item for item in faults if item["type"] == "extra_forbidden"), faults[0])
     place = tuple(fault["loc"])
     dotted = ".".join(str(part) for part in place) or "the recipe"
-    line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
-    at = f"{where}, line {line}" if line else where
+    at = next((places[place[:end]] for end in range(len(place), 0, -1) if place[:end] in places), where)
     if fault["type"] == "extra_forbidden":
         known = sorted(_fields_at(Recipe, place[:-1]))
         full = unknown_name("recipe key", dotted, known, where=at)

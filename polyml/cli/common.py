@@ -47,6 +47,7 @@ SmilesColumn = Annotated[
     str | None, typer.Option("--smiles-column", metavar="COL", help="Column with the repeat units (else detected).")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes (else one a core).")]
 Experiment = Annotated[
     str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
 ]
@@ -153,7 +154,7 @@ def funnel(summary: Mapping[str, Any]) -> str:
     text = "{read:,} candidates, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked"
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         text = text.replace("refused,", "refused, {shortlisted:,} passed the quick model,")
-    return text.format(**summary)
+    return text.format(**summary) + ("" if summary["ranked"] else " (loosen the constraints)")
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -31,9 +31,9 @@ def compare(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
-    repeats: Annotated[int, typer.Option("--repeats", help="Repeats of a repeated_kfold.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")] = 1,
     seed: common.Seed = 1,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Processes (else one a core).")] = None,
+    jobs: common.Jobs = None,
     track: common.Track = True,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
@@ -51,6 +51,8 @@ def compare(
     from polyml.evaluation.text import render_leaderboard
     from polyml.pipeline import steps
 
+    if repeats > 1 and split == "kfold":
+        split = "repeated_kfold"
     properties = common.make_properties(file, target, log10, unit)
     keys = common.split_names(models) or list(steps.QUICK_MODELS)
     chosen = [ModelSpec(key=key) for key in common.unique(keys)]

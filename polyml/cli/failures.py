@@ -15,6 +15,7 @@ _DISK = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
+    errno.EFBIG: "the file is larger than the system allows",
     errno.EPERM: "operation not permitted",
 }
 

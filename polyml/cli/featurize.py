@@ -25,7 +25,7 @@ def featurize(
         str, typer.Option("--features", metavar="KEY", help="Featurizer of the catalog.")
     ] = "ecfp_count",
     smiles_column: common.SmilesColumn = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Processes (else one a core).")] = None,
+    jobs: common.Jobs = None,
     list_: Annotated[bool, typer.Option("--list", help="List the featurizers and stop.")] = False,
     quiet: common.Quiet = False,
 ) -> None:

@@ -42,7 +42,7 @@ def screen(
         bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
     ] = False,
     chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Candidates read at a time.")] = 5000,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Processes (else one a core).")] = None,
+    jobs: common.Jobs = None,
     smiles_column: common.SmilesColumn = None,
     track: common.Track = True,
     experiment: common.Experiment = None,

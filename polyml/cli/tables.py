@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ROBESON = "robeson "  # how the columns with the distance to an upper bound begin
 _SIMILARITY = "similarity"
 _NEAREST = "nearest_training"
+_PAIR = ("best\npair", "perm.\nBarrer", "selec-\ntivity")  # for each candidate: the pair it is best for
 _SPREAD = ("_std", "_lower", "_upper")
 _NARROW, _WIDE = 24, 80  # characters of a repeat unit, at least and at most
 _CELL = 20  # characters of what else came with a candidate
@@ -47,13 +48,16 @@ class RankedList:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the table, with long texts shortened in the middle so that it fits."""
-        frame = self.frame
+        frame = self.frame.assign(**self._best_pair())
         monomers, others = self._given()
-        numbers = [*self.judged, _SIMILARITY]
+        numbers = [*self.judged, *(name for name in _PAIR if name in frame), _SIMILARITY]
         cells = {"rank": [str(rank) for rank in frame["rank"]]}
         cells |= {name: [_number(value) for value in frame[name]] for name in numbers}
         cells |= {name: [shorten(_text(value), _CELL) for value in frame[name]] for name in others}
         room = options.max_width - _PADDING - sum(_width(self._title(name), cells[name]) for name in cells)
+        while room < _NARROW and others:
+            dropped = others.pop()
+            room += _width(self._title(dropped), cells[dropped])
         room = min(max(room, _NARROW), _WIDE)
         cells["psmiles"] = [shorten(text, room) for text in frame["psmiles"]]
         made_from = [[_text(row[name]) for name in monomers if _text(row[name])] for _, row in frame.iterrows()]
@@ -67,7 +71,7 @@ class RankedList:
                 texts["psmiles"].append("\n" + _monomers(parts, room), style="dim")
             table.add_row(*texts.values())
         yield table
-        if any(name.startswith(_ROBESON) for name in self.judged):
+        if any("bound" in self._title(name) for name in self.judged):
             yield Text("bound: decades above (below if negative) Robeson's upper bound of 2008", style="dim")
         yield Text("similarity: to the nearest polymer of the training set, 1 is the same", style="dim")
 
@@ -78,12 +82,26 @@ class RankedList:
         monomers = [name for name in given if name.startswith("monomer")]
         return monomers, [name for name in given if name not in monomers][-_OTHERS:]
 
+    def _best_pair(self) -> dict[str, list[Any]]:
+        """Find the gas pair each candidate is best for, when it was judged by none in particular."""
+        frame = self.frame
+        bounds = [name for name in frame if str(name).startswith(_ROBESON)]
+        if len(bounds) < 2 or any(name in self.judged for name in bounds):
+            return {}
+        pairs = [str(name).removeprefix(_ROBESON) for name in frame[bounds].idxmax(axis=1)]
+        gases = [pair.split("/") for pair in pairs]
+        fast, slow = ([row[gas[i]] for gas, (_, row) in zip(gases, frame.iterrows(), strict=True)] for i in (0, 1))
+        ratio = [a / b for a, b in zip(fast, slow, strict=True)]
+        return dict(zip(_PAIR, (pairs, fast, ratio), strict=True))
+
     def _title(self, name: str) -> str:
         if name.startswith(_ROBESON):
             return f"bound\n{name.removeprefix(_ROBESON)}"
+        if name in _PAIR:
+            return name
         unit = self.units.get(name, "")
         words = {"psmiles": "pSMILES", "polymer_class": "class", _SIMILARITY: "simi-\nlarity"}.get(name, name)
-        return f"{words}\n{unit}" if unit else words
+        return f"{words}\n{unit}" if unit else words.replace(" ", "\n", 1)
 
 
 def read_ranked(path: Path, spec: ScreenSpec, *, units: Mapping[str, str] | None = None, rows: int = 10) -> RankedList:

@@ -12,7 +12,7 @@ EXAMPLES = common.examples("polyml ui", "polyml ui --port 5001 --no-browser")
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine.")] = 5000,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
 ) -> None:
     """Open the MLflow UI on 127.0.0.1 with the store of this folder, or of MLFLOW_TRACKING_URI."""

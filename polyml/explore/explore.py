@@ -120,7 +120,6 @@ def _write(folder: Path, frame: pd.DataFrame, summary: pd.DataFrame, figures: di
     from polyml.data.files import whole_file
     from polyml.report.html import figures_page
 
-    folder.mkdir(parents=True, exist_ok=True)
     for file, table in (("map.csv", frame), ("clusters.csv", summary)):
         with whole_file(folder / file) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")

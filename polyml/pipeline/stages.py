@@ -40,6 +40,10 @@ def _check(recipe: Recipe) -> None:
         )
     for key in (*recipe.featurize.features, recipe.explore.features):
         steps.check_array_features(key)
+    steps.check_ratios(recipe.compare.ratios, recipe.data.targets)
+    if recipe.screen is not None:
+        _candidates(recipe)
+        steps.check_screen(recipe.screen, recipe.data.targets)
 
 
 def _source(recipe: Recipe) -> list[Path]:

@@ -248,9 +248,7 @@ def screen_candidates(
     from polyml.screening.screen import screen
 
     bundle = load_bundle(str(model))
-    if not spec.objectives:
-        default = ScreenSpec.default(bundle.properties)
-        spec = spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
+    spec = with_objectives(spec, bundle.properties)
     tracker = open_tracker(tracking, name)
     first = load_bundle(str(quick)) if quick is not None else None
     params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
@@ -269,6 +267,30 @@ def screen_candidates(
             smiles_column=smiles_column,
         )
     return summary.to_dict()
+
+
+def with_objectives(spec: ScreenSpec, properties: Sequence[Property]) -> ScreenSpec:
+    """Return the spec itself, or with the default objectives where it has none."""
+    if spec.objectives:
+        return spec
+    default = ScreenSpec.default(properties)
+    return spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
+
+
+def check_screen(spec: ScreenSpec, properties: Sequence[Property]) -> None:
+    """Check the expressions of a screen before anything is trained."""
+    from polyml.screening.spec import plan_prefilter, plan_screen
+
+    plan_screen(with_objectives(spec, properties), properties)
+    if spec.prefilter:
+        plan_prefilter(spec, properties, properties)
+
+
+def check_ratios(ratios: Iterable[Sequence[str]], properties: Sequence[Property]) -> None:
+    """Check the ratios of a comparison before anything is read."""
+    from polyml.evaluation.metrics import make_ratios
+
+    make_ratios(ratios, {item.name: item.transform for item in properties})
 
 
 def describe_model(key: str) -> dict[str, Any]:

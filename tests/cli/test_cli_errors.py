@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,54 @@ class TestExplain:
         failure = explain(UserError("[1*]CC[2*] is odd"))
         assert failure is not None
         assert r"\[1*]" in failure.lines[0] or "[1*]" in failure.lines[0]
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("screen.constraints=[O3 > 1]", ["constraints[0]", "O3", "did you mean"]),
+        ("compare.ratios=[[O2, Xe]]", ["ratio O2/Xe", "Xe"]),
+        ("screen.candidates=nowhere.csv", ["nowhere.csv"]),
+        ("train.params.feature=ecfp", ["did you mean 'features'"]),
+        ("featurize.features=[nope]", ["nope", "ecfp_count"]),
+        ("screen.prefilter=[]", ["go together"]),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_anything_runs(override: str, words: list[str]) -> None:
+    check(run("run", "gas_membranes", "--set", override, "--set", "tracking.enabled=false"), *words)
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize(
+    "option",
+    [("--folds", "1"), ("--seed", "-1"), ("--repeats", "0"), ("--jobs", "0"), ("--split", "random"), ("--unit", "K")],
+)
+def test_values_of_options_that_do_not_fit(option: tuple[str, str]) -> None:
+    check(compare(GOOD, *option), option[0])
+    assert not Path("out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs limits of POSIX")
+@pytest.mark.parametrize("name", ["gas.csv", "gas.parquet"])
+def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    code = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"import sys\nsys.argv = ['polyml', 'data', 'gas_permeability', '-o', {str(tmp_path / name)!r}]\n"
+        "from polyml.cli.main import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_python_m_polyml_and_no_arguments_print_the_help() -> None:
+    for arguments in ([], ["--help"]):
+        done = subprocess.run([sys.executable, "-m", "polyml", *arguments], capture_output=True, text=True, check=False)
+        assert "canonicalize" in done.stdout
+        assert "Traceback" not in done.stderr

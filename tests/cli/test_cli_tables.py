@@ -52,3 +52,13 @@ def test_a_long_text_keeps_its_ends(width: int) -> None:
     assert short[0] == UNIT[0]
     assert short[-1] == UNIT[-1]
     assert shorten("*CC*", 4) == "*CC*"
+
+
+def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> None:
+    table = frame().assign(H2=[90.0, 80.0]).rename(columns={"score": "best bound"})
+    table.insert(9, "robeson H2/N2", [-0.3, 0.6])
+    buffer = io.StringIO()
+    Console(file=buffer, width=100).print(RankedList(table, ["best bound"]))
+    rows = [line for line in buffer.getvalue().splitlines() if line.split()[:1] in (["1"], ["2"])]
+    assert [word for word in ("O2/N2", "1,234", "4.11") if word in rows[0]] == ["O2/N2", "1,234", "4.11"]
+    assert [word for word in ("H2/N2", "80.0", "26.7") if word in rows[1]] == ["H2/N2", "80.0", "26.7"]

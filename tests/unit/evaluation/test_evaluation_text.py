@@ -99,7 +99,8 @@ def test_the_verdict_follows_the_tests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "text"), [(0.2149, "p = .21"), (1.0, "p = 1.00"), (0.0496, "p = .050"), (0.004, "p = .004"), (1e-9, "p < .001")]
+    ("p", "text"),
+    [(0.2149, "p = .21"), (1.0, "p = 1.00"), (0.0496, "p = .050"), (0.004, "p = .004"), (1e-9, "p < .001")],
 )
 def test_p_values_are_written_as_papers_do(p: float, text: str) -> None:
     assert _p_value(p) == text

@@ -121,3 +121,11 @@ def test_a_recipe_cannot_be_changed() -> None:
     assert isinstance(recipe, Recipe)
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 2  # type: ignore[misc]
+
+
+def test_a_wrong_override_is_told_as_such(recipe_file: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(recipe_file, ["split.folds=3", "split.fold=4"])
+    assert str(caught.value).startswith("--set split.fold=4: unknown recipe key 'split.fold'")
+    with pytest.raises(UserError, match=r"^--set compare\.models\.1\.params=3: compare\.models\.1\.params"):
+        load_recipe(recipe_file, ["compare.models.1.params=3"])
