@@ -1,1 +1,1 @@
-"""TODO."""
+"""Screen libraries of candidates: expressions, upper bounds, the stream of chunks, the ranked list."""
