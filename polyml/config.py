@@ -7,18 +7,17 @@ the nearest right one and its line. Paths in a recipe are relative to the folder
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polyml.data.catalog import properties_for, recipe_path
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError, unknown_name
+from polyml.recipe_yaml import key_lines, parse_value, set_value
 from polyml.screening.spec import ScreenSpec
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -166,23 +165,6 @@ class Recipe(_Section):
         return Path(self.output.folder) / self.name
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``1e-3`` as a number (YAML 1.1 as PyYAML reads it wants ``1.0e-3``) and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe from a file, or by the name of one that comes with polyml.
 
@@ -206,9 +188,9 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tree = parse_value(text, str(path))
     if not isinstance(tree, dict):
         raise UserError("a recipe is a list of keys such as 'name:' and 'data:'", where=str(path))
-    places = {place: f"{path}, line {line}" for place, line in _key_lines(text).items()}
+    places = {place: f"{path}, line {line}" for place, line in key_lines(text).items()}
     for override in overrides:
-        places[_override(tree, override)] = f"--set {override}"
+        places[set_value(tree, override)] = f"--set {override}"
     return parse_recipe(tree, where=str(path), places=places)
 
 
@@ -251,73 +233,6 @@ def check_section(section: type[Section], **values: Any) -> Section:
         message = fault["msg"].removeprefix("Value error, ")
         got = f" (got {fault.get('input')!r})" if name else ""
         raise UserError(f"{message}{got}", where=option) from None
-
-
-def parse_value(text: str, where: str) -> Any:
-    """Read YAML text into plain data: numbers, booleans, text, lists."""
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"not valid YAML: {error.problem or error.context}", where=f"{where}{line}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=where) from None
-    finally:
-        loader.dispose()
-
-
-def _key_lines(text: str) -> dict[tuple, int]:
-    """Map each key's path to its line (from 1)."""
-    lines: dict[tuple, int] = {}
-
-    def walk(node: yaml.Node | None, place: tuple) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                lines[(*place, key.value)] = key.start_mark.line + 1
-                walk(value, (*place, key.value))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                lines[(*place, index)] = value.start_mark.line + 1
-                walk(value, (*place, index))
-
-    walk(yaml.compose(text, Loader=_Loader), ())
-    return lines
-
-
-def _override(tree: dict[str, Any], override: str) -> tuple[str | int, ...]:
-    """Set one ``a.b.c=value`` in the plain data of a recipe, and return the path of its key.
-
-    A number in the path picks an item of a list.
-    """
-    key, equals, text = override.partition("=")
-    where = f"--set {override}"
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise UserError("expected key=value", where=where, fix="for example --set split.folds=3")
-    node: Any = tree
-    place: tuple[str | int, ...] = ()
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
-                raise UserError(
-                    f"'{part}' is not an item of a list of {len(node)}", where=where, fix="items count from 0"
-                )
-            index: Any = int(part)
-        elif isinstance(node, dict):
-            index = part
-            if not last and node.get(part) is None:
-                node[part] = {}
-        else:
-            raise UserError(f"'{'.'.join(parts[:depth])}' has no keys below it", where=where)
-        place += (index,)
-        if last:
-            node[index] = parse_value(text, where)
-        else:
-            node = node[index]
-    return place
 
 
 def _explain(error: ValidationError, where: str, places: Mapping[tuple, str]) -> UserError:

@@ -134,7 +134,7 @@ def split_pair(text: str, where: str) -> tuple[str, str]:
 
 def make_params(options: Sequence[str] | None) -> dict[str, Any]:
     """Read ``--param key=value`` with values in YAML: numbers, true, [1, 2], text."""
-    from polyml.config import parse_value
+    from polyml.recipe_yaml import parse_value
 
     pairs = (split_pair(text, "--param") for text in options or ())
     return {key: parse_value(value, f"--param {key}") for key, value in pairs}

@@ -52,9 +52,9 @@ def train(
     tracking = common.make_tracking(track, experiment, file)
     uri = steps.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
     if as_json:
-        common.print_json({"folder": str(folder), "model": spec.key, "registered": uri, "polymers": len(table)})
+        common.print_json({"folder": str(folder), "model": spec.key, "uri": uri, "polymers": len(table)})
         return
     common.note(f"trained {spec.key} on {len(table)} polymers: {folder}")
     if uri:
-        common.note(f"registered as {uri}")
-    common.note(f"next: polyml predict {uri or folder} FILE -o predictions.csv")
+        common.note(f"in MLflow: {uri}")
+    common.note(f"next: polyml predict {uri if register else folder} FILE -o predictions.csv")

@@ -108,7 +108,7 @@ def verdict(summary: Summary) -> str:
             (behind if row["p_holm"] < _LEVEL else equal).append(f"{other} ({_p_value(row['p_holm'])})")
     parts = []
     if equal:
-        parts.append(f"{models[0]} and {_listed(equal)} do not differ significantly")
+        parts.append(f"{models[0]} does not differ significantly from {_listed(equal)}")
     if behind:
         parts.append(f"{models[0]} is significantly better than {_listed(behind)}")
     if untested:

@@ -95,7 +95,7 @@ def test_the_verdict_follows_the_tests() -> None:
     text = verdict(Summary.of(make_results(gap=0.3)))
     assert text.startswith("forest is significantly better than mean [x] (p < .001).")
     text = verdict(Summary.of(make_results(gap=0.005)))
-    assert re.match(r"(.+) and (.+) \(p = \.\d+\) do not differ significantly\.", text)
+    assert re.match(r"(.+) does not differ significantly from (.+) \(p = \.\d+\)\.", text)
 
 
 @pytest.mark.parametrize(
