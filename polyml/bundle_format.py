@@ -67,7 +67,8 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if old.exists() and not folder.exists():
             old.replace(folder)
-        raise UserError(f"cannot write the bundle: {error.strerror or error}", where=str(folder)) from error
+        fix = "free some space, or choose another folder with -o"
+        raise UserError(f"cannot write the bundle: {error.strerror or error}", where=str(folder), fix=fix) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
