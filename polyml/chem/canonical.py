@@ -117,14 +117,17 @@ def _segments(
     rows = Chem.GetDistanceMatrix(unit.mol)[list(path)]
     count, starts = len(cuts), (0, *(cut + 1 for cut in cuts[:-1]))
     # An atom's nearest path atom lies in its own segment: every way out leads over the path.
-    segment = np.array(cuts).searchsorted(rows.argmin(axis=0))
+    segment = np.searchsorted(cuts, rows.argmin(axis=0))
     values = np.array(invariants, dtype=float)
     values[list(unit.stars)] = 0.0
     # Whole numbers below 2**53, so the sums are exact and do not depend on the order of atoms.
     distances = rows[np.array((starts, cuts))[:, segment], np.arange(len(values))]
-    weighed = values * (2 * distances + 1) % 2147483647.0
-    from_start, from_end = (np.bincount(segment, row, count).tolist() for row in weighed)
-    sizes = np.bincount(segment, values > 0, count).astype(int).tolist()
+    distances += 0.5
+    distances *= values
+    from_start, from_end = (np.bincount(segment, row, count).tolist() for row in distances)
+    sizes = np.bincount(segment).tolist()
+    sizes[0] -= 1  # the stars stand in the first and in the last segment of the path
+    sizes[-1] -= 1
     forward = [(invariants[path[i]], j - i, x) for i, j, x in zip(starts, cuts, from_start, strict=True)]
     reverse = [(invariants[path[j]], j - i, x) for i, j, x in zip(starts, cuts, from_end, strict=True)]
     # The segment behind the bond across the period comes first along the path and last in the order of cuts.
