@@ -24,7 +24,7 @@ from polyml.chem.repeat_unit import STEREO_BONDS, RepeatUnit
 HEAD, TAIL = 1, 2  # isotope labels that tell the two ends of a cut unit apart
 _LABELLED_STAR = re.compile(r"\[[12]\*\]")
 
-Token = tuple[int, int, float]
+Token = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,22 @@ class Backbone:
         of the next unit.
     cuts : tuple of int
         ``i`` stands for the bond from ``path[i]`` to its successor; the last index is the bond across the period.
-    forward, reverse : tuple of (int, int, float)
+    forward, reverse : tuple of (int, int, int)
         For each cut the segment that follows it, as seen in and against the direction of the path: invariant of its
-        first atom, number of path atoms, and a sum over all its atoms (side groups included) that weighs each atom's
-        invariant by the distance from the segment's first atom.
+        first atom, number of bonds along the path, and a sum of the invariants of all its atoms, side groups included,
+        those of a side group weighed by their depth.
     sizes : tuple of int
         Number of atoms of each of these segments.
+    has_stereo : bool
+        Whether configurations count, which the tokens do not show.
     """
 
     path: tuple[int, ...]
     cuts: tuple[int, ...]
-    forward: tuple[Token, ...] = ((0, 0, 0.0),)
-    reverse: tuple[Token, ...] = ((0, 0, 0.0),)
+    forward: tuple[Token, ...] = ((0, 0, 0),)
+    reverse: tuple[Token, ...] = ((0, 0, 0),)
     sizes: tuple[int, ...] = (0,)
+    has_stereo: bool = False
 
     @classmethod
     def of(cls, unit: RepeatUnit) -> Backbone:
@@ -70,7 +73,7 @@ class Backbone:
         cuts = tuple(i for i, order in orders.items() if order == lowest)
         if len(cuts) == 1 or cuts[-1] != last:  # nothing to choose, or a unit that is moved to another frame first
             return cls(path, cuts)
-        return cls(path, cuts, *_segments(unit, path, cuts))
+        return cls(path, cuts, *_segments(unit, path, cuts, matrix), unit.has_stereo)
 
     def bond(self, cut: int) -> tuple[int, int]:
         """Return the two atoms of a cut, in the direction of the path."""
@@ -87,7 +90,7 @@ class Backbone:
         smallest = min(min(words), min(mirrored))[0]
         ahead = [position for word, position in words if word == smallest]
         back = [position for word, position in mirrored if word == smallest]
-        if len(ahead) == len(back) == 1 and self._is_mirror(ahead[0], back[0]):
+        if not self.has_stereo and len(ahead) == len(back) == 1 and self._is_mirror(ahead[0], back[0]):
             return [max(ahead[0], back[0])]  # one and the same text; the last cut is the unit as it was written
         return sorted({*ahead, *back})
 
@@ -99,7 +102,7 @@ class Backbone:
         count = len(self.cuts)
         for k in range(count):
             i, j = (ahead + k) % count, (back - 1 - k) % count
-            if not (self.forward[i][1] == 1 if i == j else self.sizes[i] == self.sizes[j] == 1):
+            if not (self.forward[i][1] == 0 if i == j else self.sizes[i] == self.sizes[j] == 1):
                 return False
         return True
 
@@ -110,26 +113,36 @@ class Backbone:
 
 
 def _segments(
-    unit: RepeatUnit, path: Sequence[int], cuts: Sequence[int]
+    unit: RepeatUnit, path: Sequence[int], cuts: Sequence[int], orders: np.ndarray
 ) -> tuple[tuple[Token, ...], tuple[Token, ...], tuple[int, ...]]:
     """Describe the segments between successive cuts, the last cut being the bond across the period."""
     invariants = rdMolDescriptors.GetConnectivityInvariants(unit.mol)
-    rows = Chem.GetDistanceMatrix(unit.mol)[list(path)]
-    count, starts = len(cuts), (0, *(cut + 1 for cut in cuts[:-1]))
-    # An atom's nearest path atom lies in its own segment: every way out leads over the path.
-    segment = np.searchsorted(cuts, rows.argmin(axis=0))
-    values = np.array(invariants, dtype=float)
-    values[list(unit.stars)] = 0.0
-    # Whole numbers below 2**53, so the sums are exact and do not depend on the order of atoms.
-    distances = rows[np.array((starts, cuts))[:, segment], np.arange(len(values))]
-    distances += 0.5
-    distances *= values
-    from_start, from_end = (np.bincount(segment, row, count).tolist() for row in distances)
-    sizes = np.bincount(segment).tolist()
-    sizes[0] -= 1  # the stars stand in the first and in the last segment of the path
-    sizes[-1] -= 1
-    forward = [(invariants[path[i]], j - i, x) for i, j, x in zip(starts, cuts, from_start, strict=True)]
-    reverse = [(invariants[path[j]], j - i, x) for i, j, x in zip(starts, cuts, from_end, strict=True)]
+    starts = (0, *(cut + 1 for cut in cuts[:-1]))
+    neighbours: list[list[int]] = [[] for _ in invariants]
+    for i, j in zip(*(ends.tolist() for ends in orders.nonzero()), strict=True):
+        neighbours[i].append(j)
+    seen = {*path, *unit.stars}
+    sums, sizes = [], []
+    for start, end in zip(starts, cuts, strict=True):
+        # Side groups, and rings that the path runs through, hang on the path atoms of their own segment. Depth tells
+        # where in a side group an atom is; through a ring the path has a choice of sides, so there it tells nothing.
+        layer, deeper = list(path[start : end + 1]), 2 if start == end else 0
+        weight, total, size = 1, 0, 0
+        while layer:
+            total += weight * sum(invariants[i] for i in layer)
+            size += len(layer)
+            weight += deeper
+            following = []
+            for i in layer:
+                for j in neighbours[i]:
+                    if j not in seen:
+                        seen.add(j)
+                        following.append(j)
+            layer = following
+        sums.append(total)
+        sizes.append(size)
+    forward = [(invariants[path[i]], j - i, x) for i, j, x in zip(starts, cuts, sums, strict=True)]
+    reverse = [(invariants[path[j]], j - i, x) for i, j, x in zip(starts, cuts, sums, strict=True)]
     # The segment behind the bond across the period comes first along the path and last in the order of cuts.
     return (*forward[1:], forward[0]), (*reverse[1:], reverse[0]), (*sizes[1:], sizes[0])
 
