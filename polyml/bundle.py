@@ -103,7 +103,9 @@ class Bundle:
         folder = Path(folder)
         if folder.exists() and not may_replace(folder):
             raise UserError(
-                "the folder is not empty and holds no bundle", where=str(folder), fix="name another folder, or empty it"
+                "the folder is not empty and holds no trained model",
+                where=str(folder),
+                fix="name another folder, or empty it",
             )
         with replaced_folder(folder) as new:
             (new / "model").mkdir()

@@ -68,7 +68,9 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         if old.exists() and not folder.exists():
             old.replace(folder)
         fix = "free some space, or choose another folder with -o"
-        raise UserError(f"cannot write the bundle: {error.strerror or error}", where=str(folder), fix=fix) from error
+        raise UserError(
+            f"cannot write the trained model: {error.strerror or error}", where=str(folder), fix=fix
+        ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -81,15 +83,15 @@ def read_content(folder: Path) -> BundleFile:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         fix = "make one with: polyml train ... -o FOLDER"
-        raise UserError("there is no bundle here (no bundle.json)", where=str(folder), fix=fix) from None
+        raise UserError("there is no trained model here (no bundle.json)", where=str(folder), fix=fix) from None
     except (OSError, ValueError) as error:
         raise UserError(f"bundle.json cannot be read: {error}", where=str(folder)) from error
     if not isinstance(raw, dict) or raw.get("format") != "polyml-bundle":
-        raise UserError("bundle.json does not describe a polyml bundle", where=str(folder))
+        raise UserError("bundle.json does not describe a model of polyml", where=str(folder))
     number = raw.get("format_version")
     if isinstance(number, int) and number > FORMAT_VERSION:
         raise UserError(
-            f"the bundle has format {number}, and this version of polyml reads up to {FORMAT_VERSION}",
+            f"the trained model has format {number}, and this version of polyml reads up to {FORMAT_VERSION}",
             where=str(folder),
             fix="install a newer polyml: pip install --upgrade polyml-chem",
         )
@@ -115,9 +117,11 @@ def verify_files(folder: Path, content: BundleFile) -> None:
     for name, expected in content.files.items():
         path = (folder / name).resolve()
         if not path.is_relative_to(root):
-            raise UserError(f"bundle.json names a file outside the bundle: {name}", where=str(folder))
+            raise UserError(f"bundle.json names a file outside its folder: {name}", where=str(folder))
         if not path.is_file():
-            raise UserError(f"the bundle lacks its file {name}", where=str(folder), fix="copy the whole folder again")
+            raise UserError(
+                f"the trained model lacks its file {name}", where=str(folder), fix="copy the whole folder again"
+            )
         if sha256_file(path) != expected:
             raise UserError(
                 f"{name} is not the file that was saved (its checksum differs)",

@@ -18,6 +18,11 @@ from polyml.errors import RepeatUnitError
 MAX_CHARACTERS = 2000
 """Longest pSMILES that is read; the largest repeat units in the literature have a few hundred characters."""
 
+PEROXIDE = (
+    "two oxygen atoms meet where the unit is repeated, which makes a peroxide; is one attachment point misplaced?"
+)
+"""Note on a unit that is more often a slip of the drawing than a polyperoxide."""
+
 _STAR = Chem.MolFromSmarts("[#0]")
 _BRACKET_STAR = re.compile(r"\[\d*\*(?::\d+)?\]|\[R\d*\]")
 _ANY_STAR = re.compile(r"\[\d*\*(?::\d+)?\]|\*")
@@ -97,7 +102,8 @@ class RepeatUnit:
             )
         if first in stars:
             raise RepeatUnitError("no atom between the attachment points", reason="no atoms")
-        return cls(psmiles=psmiles, mol=mol, stars=stars, partners=(second, first), has_stereo=stereo)
+        notes = (PEROXIDE,) if _is_oxygen(mol, first) and _is_oxygen(mol, second) and first != second else ()
+        return cls(psmiles=psmiles, mol=mol, stars=stars, partners=(second, first), has_stereo=stereo, notes=notes)
 
     @property
     def is_ladder(self) -> bool:
@@ -231,6 +237,10 @@ def attachment(mol: Chem.Mol, star: int) -> tuple[int, float]:
             "an attachment point has a bond that is not single, double or triple", reason="bond orders"
         )
     return bond.GetOtherAtomIdx(star), order
+
+
+def _is_oxygen(mol: Chem.Mol, atom: int) -> bool:
+    return bool(mol.GetAtomWithIdx(atom).GetAtomicNum() == 8)
 
 
 def _wrong_count(count: int) -> RepeatUnitError:

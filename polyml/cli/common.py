@@ -147,6 +147,9 @@ def note_table(table: PolymerTable) -> None:
     if len(table.rejects):
         counts = ", ".join(f"{reason} ({n})" for reason, n in table.reject_counts.items())
         note(f"[yellow]{len(table.rejects)} rows or values not used:[/] {escape(counts)}")
+    for reason, rows in table.warnings.groupby("reason", sort=False):
+        first = rows.iloc[0]
+        note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{reason}; line {first.line}: {first.detail}')}")
 
 
 def funnel(summary: Mapping[str, Any]) -> str:

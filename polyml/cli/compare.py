@@ -60,6 +60,7 @@ def compare(
     spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
     table = steps.read(file, properties, smiles_column=smiles_column)
     common.note_table(table)
+    replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
         tracking=common.make_tracking(track, experiment, file),
@@ -68,4 +69,7 @@ def compare(
         common.print_json({"folder": str(output), **comparison_json(results)})
         return
     common.show(render_leaderboard(results))
+    if replaces:
+        kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
+        common.note(f"the comparison that was in {output} is replaced; {kept}")
     common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))

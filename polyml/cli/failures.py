@@ -39,6 +39,9 @@ def explain(error: BaseException) -> Failure | None:
         return Failure((f"[bold red]error:[/] {escape(str(error))}",), 1)
     if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError) or _is_usage(error):
         return None
+    if type(error).__name__ == "InvalidParameterError":  # scikit-learn's; it is not imported for this
+        fix = "  → polyml models KEY lists the parameters of a model with their defaults"
+        return Failure((f"[bold red]error:[/] {escape(str(error))}", fix), 2)
     if isinstance(error, OSError) and error.errno in _DISK:
         place = f"{error.filename}: " if error.filename else ""
         what = escape(f"{place}{_DISK[error.errno]}")

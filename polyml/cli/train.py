@@ -50,11 +50,14 @@ def train(
     common.note_table(table)
     folder = output or Path(f"{Path(file).stem}_{model}")
     tracking = common.make_tracking(track, experiment, file)
+    replaces = (folder / "bundle.json").is_file()
     uri = steps.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
     if as_json:
         common.print_json({"folder": str(folder), "model": spec.key, "uri": uri, "polymers": len(table)})
         return
-    common.note(f"trained {spec.key} on {len(table)} polymers: {folder}")
-    if uri:
-        common.note(f"in MLflow: {uri}")
+    common.note(f"trained {spec.key} on {len(table)} polymers: {folder}" + (" (replaced)" if replaces else ""))
+    if register:
+        common.note(f"registered as {uri}, which models:/{register}@champion now names")
+    elif uri:
+        common.note(f"logged as {uri}")
     common.note(f"next: polyml predict {uri if register else folder} FILE -o predictions.csv")

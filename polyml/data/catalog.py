@@ -130,6 +130,9 @@ def data_path(source: str | Path) -> Path:
         return embedded_path(str(source))
     if path.is_dir():
         raise UserError("this is a folder, not a data file", where=str(source), fix="give the path of a file in it")
+    if "*" in str(source):
+        fix = f"give a file; a single repeat unit goes in by standard input: echo '{source}' | polyml VERB ... - ..."
+        raise UserError("this is a repeat unit or a pattern, not a file", where=str(source), fix=fix)
     if path.suffix or len(path.parts) > 1:
         fix = f"give the path of a file, or one of the embedded sets: {', '.join(EMBEDDED)}"
         raise UserError("there is no such file", where=str(source), fix=fix)

@@ -119,10 +119,18 @@ class PolymerTable:
             measured = column[~np.isnan(column)]
             if len(measured) < minimum:
                 what = f"the target '{name}' has {len(measured)} usable values, at least {minimum} are needed"
-                raise UserError(what, where=self.source or None, fix="measure more polymers, or leave this target out")
+                raise UserError(what, where=self.source or None, fix=self._why_unusable(name))
             if np.ptp(measured) == 0:
                 what = f"the target '{name}' is constant: all {len(measured)} values are {measured[0]:g}"
                 raise UserError(what, where=self.source or None, fix="leave this target out: there is nothing to learn")
+
+    def _why_unusable(self, name: str) -> str:
+        """Say which values of a property were refused, as far as any were."""
+        refused = self.rejects[self.rejects["column"] == name]
+        if refused.empty:
+            return "measure more polymers, or leave this target out"
+        first = refused.iloc[0]
+        return f"{len(refused)} of its cells were refused; the first, line {first['line']}: {first['detail']}"
 
 
 class _Notes:

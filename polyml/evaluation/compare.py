@@ -64,7 +64,7 @@ def compare(
     split : SplitSpec
     folder : Path
         Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, rejects.csv,
-        duplicates.csv, compare.json, and the finished folds under ``folds/``.
+        warnings.csv, duplicates.csv, compare.json, and the finished folds under ``folds/``.
     tracker : Tracker, optional
         One parent run for the comparison, a child run a model; None tracks nothing.
     jobs : int, optional
@@ -242,6 +242,7 @@ def _assemble(plan: Plan, outcomes: dict[str, ModelOutcome], table: PolymerTable
         predictions=pd.concat([o.predictions for o in scored], ignore_index=True) if scored else pd.DataFrame(),
         splits=split_frame(plan.folds, table.frame),
         rejects=table.rejects,
+        warnings=table.warnings,
         duplicates=table.duplicates,
         entries=plan.entries,
         failures={o.entry.label: o.failure for o in ordered if o.failure is not None},

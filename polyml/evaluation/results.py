@@ -61,8 +61,8 @@ class Results:
     predictions : DataFrame
         Out-of-fold predictions in the modelled scale: model, repeat, fold, key, psmiles, property, y_true, y_pred,
         std, lower, upper; ratios are rows of their own.
-    splits, rejects, duplicates : DataFrame
-        Which polymer is in which test part; what was left out or merged when the table was read.
+    splits, rejects, warnings, duplicates : DataFrame
+        Which polymer is in which test part; what was left out, doubted or merged when the table was read.
     entries : tuple of Entry
         The models in the order they were given.
     failures : dict
@@ -84,6 +84,7 @@ class Results:
     predictions: pd.DataFrame
     splits: pd.DataFrame
     rejects: pd.DataFrame
+    warnings: pd.DataFrame
     duplicates: pd.DataFrame
     entries: tuple[Entry, ...]
     failures: dict[str, Failure]
@@ -171,6 +172,7 @@ class Results:
             "paired_tests.csv": self.paired_tests(),
             "splits.csv": self.splits,
             "rejects.csv": self.rejects,
+            "warnings.csv": self.warnings,
             "duplicates.csv": self.duplicates,
         }
         for name, table in tables.items():

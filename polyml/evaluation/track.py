@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
     from polyml.tracking import Tracker
 
-FILES = ("compare.json", "results.csv", "paired_tests.csv", "splits.csv", "rejects.csv", "duplicates.csv")
+FILES = (
+    "compare.json",
+    "results.csv",
+    "paired_tests.csv",
+    "splits.csv",
+    "rejects.csv",
+    "warnings.csv",
+    "duplicates.csv",
+)
 """Files of the folder that are kept with the parent run, besides the leaderboard."""
 
 

@@ -245,12 +245,15 @@ def screen_candidates(
 
     Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
     """
+    from polyml.data.catalog import data_path
     from polyml.screening.screen import screen
 
+    data_path(source)  # before a model is loaded and a run is opened
     bundle = load_bundle(str(model))
     spec = with_objectives(spec, bundle.properties)
-    tracker = open_tracker(tracking, name)
     first = load_bundle(str(quick)) if quick is not None else None
+    check_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
+    tracker = open_tracker(tracking, name)
     params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
     if first is not None:
         params |= {"quick": str(quick), "quick_bundle": first.digest}
@@ -277,11 +280,11 @@ def with_objectives(spec: ScreenSpec, properties: Sequence[Property]) -> ScreenS
     return spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
 
 
-def check_screen(spec: ScreenSpec, properties: Sequence[Property]) -> None:
-    """Check the expressions of a screen before anything is trained."""
+def check_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> None:
+    """Check the expressions of a screen before anything is trained or read."""
     from polyml.screening.spec import plan_prefilter, plan_screen
 
-    plan_screen(with_objectives(spec, properties), properties)
+    plan_screen(with_objectives(spec, properties), properties, gives_std=gives_std)
     if spec.prefilter:
         plan_prefilter(spec, properties, properties)
 

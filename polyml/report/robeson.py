@@ -54,9 +54,11 @@ def robeson(
     figure = new_figure(f"{pair} separation", f"{gas} permeability [Barrer]", f"{pair} selectivity")
     drawn = candidates.iloc[:max_points]
     number = f"{len(drawn):,}" if len(drawn) == len(candidates) else f"first {len(drawn):,} of {len(candidates):,}"
-    figure.add_trace(_points(pair, drawn, f"candidates, predicted ({number})", hover, _colours(drawn, colour_by)))
-    known = {"color": "white", "size": 7, "line": {"color": INK, "width": 1.2}}
+    known = {"color": "white", "size": 7, "opacity": 0.6, "line": {"color": INK, "width": 1.2}}
     figure.add_trace(_points(pair, data, f"measured ({len(data):,})", (), known))
+    figure.add_trace(
+        _points(pair, drawn, f"ranked candidates, predicted ({number})", hover, _colours(drawn, colour_by))
+    )
     for index, (name, (permeability, selectivity)) in enumerate(bounds.items()):
         line = {"color": colour(5 + index), "width": 2.5, "dash": "solid" if index == 0 else "dash"}
         figure.add_trace(go.Scatter(x=permeability, y=selectivity, mode="lines", name=plain(name), line=line))

@@ -218,7 +218,7 @@ def _manifest(
         "input": {**source_fingerprint(data_path(source)), "smiles_column": smiles_column},
         "model": bundle.digest,
         "quick model": quick.digest if quick else None,
-        "spec": spec.model_dump(mode="json"),
+        **spec.model_dump(mode="json"),
         "version of polyml or RDKit": {k: v for k, v in package_versions().items() if k in ("polyml-chem", "rdkit")},
     }
 

@@ -208,13 +208,13 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
     for name, text in spec.derive.items():
         if name in known or name in FUNCTION_NAMES:
             raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
-        derived[name] = parse_expression(text, known, where=f"derive.{name}")
-        _demand(derived[name], is_condition=False, where=f"derive.{name}")
+        derived[name] = parse_expression(text, known, where=f"derive {name}")
+        _demand(derived[name], is_condition=False, where=f"derive {name}")
         known.append(name)
         if derived[name].names & costly:
             costly.add(name)
-    constraints = _parse_all(spec.constraints, known, "constraints", is_condition=True)
-    objectives = _parse_all([item.expression for item in spec.objectives], known, "objectives", is_condition=False)
+    constraints = _parse_all(spec.constraints, known, "constraint", is_condition=True)
+    objectives = _parse_all([item.expression for item in spec.objectives], known, "objective", is_condition=False)
     used = [*derived.values(), *constraints, *objectives]
     if not gives_std and any(item.names & spread for item in used):
         raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
@@ -225,7 +225,7 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
 def _parse_all(texts: Sequence[str], known: Sequence[str], what: str, *, is_condition: bool) -> tuple[Expression, ...]:
     found = []
     for number, text in enumerate(texts):
-        where = f"{what}[{number}]"
+        where = f"{what} {number + 1}"
         found.append(parse_expression(text, known, where=where))
         _demand(found[-1], is_condition=is_condition, where=where)
     return tuple(found)

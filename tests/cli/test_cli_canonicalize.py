@@ -51,3 +51,11 @@ def test_missing_file() -> None:
     assert done.returncode == 2
     assert "nowhere.smi" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_table_is_read_line_by_line_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "units.csv"
+    path.write_text("psmiles,Tg\n*CC*,195\n")
+    done = subprocess.run([*COMMAND, str(path)], capture_output=True, check=True, text=True)
+    assert len(done.stdout.splitlines()) == 3
+    assert "one pSMILES a line" in done.stderr

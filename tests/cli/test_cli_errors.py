@@ -95,6 +95,21 @@ class TestBadFiles:
         arguments = ("train", "in.csv", "-t", "Tg", "-m", "extra_trees", "--param", "n_estimator=3", "-o", "out")
         check(run(*arguments), "did you mean 'n_estimators'")
 
+    def test_impossible_value_of_a_parameter(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        arguments = ("train", "in.csv", "-t", "Tg", "-m", "svm", "--param", "C=abc", "--no-track", "-o", "out")
+        check(run(*arguments), "'C'", "polyml models")
+        assert not Path("out").exists()
+
+    def test_numbers_with_their_unit_in_the_cell(self) -> None:
+        check(compare("psmiles,Tg\n*CC*,195 K\n*CCO*,206 K\n*CC(C)*,260\n"), "1 usable", "line 2", "'195 K'")
+
+    def test_a_repeat_unit_for_a_file(self) -> None:
+        check(run("predict", "model", "*CC(*)C(=O)OC", "-o", "out.csv"), "model")
+        Path("in.csv").write_text(GOOD)
+        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "-o", "model")
+        check(run("predict", "model", "*CC(*)C(=O)OC", "-o", "out.csv"), "standard input")
+
     def test_option_for_no_target(self) -> None:
         check(compare(GOOD, "--log10", "Tb"), "--log10", "Tb")
 
@@ -176,7 +191,7 @@ class TestExplain:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("screen.constraints=[O3 > 1]", ["constraints[0]", "O3", "did you mean"]),
+        ("screen.constraints=[O3 > 1]", ["constraint 1", "O3", "did you mean"]),
         ("compare.ratios=[[O2, Xe]]", ["ratio O2/Xe", "Xe"]),
         ("screen.candidates=nowhere.csv", ["nowhere.csv"]),
         ("train.params.feature=ecfp", ["did you mean 'features'"]),

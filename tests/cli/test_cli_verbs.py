@@ -81,7 +81,7 @@ def test_a_bad_expression_says_where_before_anything_is_read(csv: str) -> None:
     arguments = ["screen", csv, "-m", "model", "--no-track", "-o", "out", "--constraint", "O2 >= * 3"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "constraints[0]" in result.output
+    assert "constraint 1" in result.output
     assert "^" in result.output
     assert not Path("out/ranked.csv").exists()
 
@@ -127,3 +127,16 @@ def test_models_are_listed_and_described(workdir: Path) -> None:
     described = json.loads(run("models", "extra_trees", "--json").stdout)
     assert "n_estimators" in described["params"]
     assert CliRunner().invoke(app, ["models", "extra_tree"]).exit_code == 2
+
+
+def test_what_is_replaced_and_what_is_doubtful_is_said(workdir: Path) -> None:
+    Path("in.csv").write_text("psmiles,Tg\n*OCCO*,200\n*CC*,195\n*CC(*)C,260\n*CCO*,206\n*CC(*)Cl,354\n")
+    arguments = ("in.csv", "-t", "Tg", "--no-track", "-o")
+    first = run("compare", *arguments, "out", "--models", "mean", "--folds", "2")
+    assert "line 2: two oxygen atoms meet" in " ".join(first.output.split())
+    assert "peroxide" in Path("out/warnings.csv").read_text()
+    assert "is replaced" not in first.output
+    again = run("compare", *arguments, "out", "--models", "mean", "--folds", "2", "--seed", "2")
+    assert "none of its folds could be kept" in again.output
+    assert "(replaced)" not in run("train", *arguments, "model", "-m", "mean").output
+    assert "(replaced)" in run("train", *arguments, "model", "-m", "mean").output

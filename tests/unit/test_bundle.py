@@ -134,12 +134,12 @@ def change(folder, **update):
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        ({"format": "other"}, "does not describe a polyml bundle"),
+        ({"format": "other"}, "does not describe a model of polyml"),
         ({"format_version": 99}, "install a newer polyml"),
         ({"model": "pca_rigde"}, "did you mean 'pca_ridge'"),
         ({"surprise": 1}, "damaged: surprise"),
         ({"properties": []}, "damaged: properties"),
-        ({"files": {"../outside": "0"}}, "outside the bundle"),
+        ({"files": {"../outside": "0"}}, "outside its folder"),
         ({"files": {"model/missing": "0"}}, "lacks its file"),
         ({"n_training": 3}, "does not fit"),
     ],
@@ -160,7 +160,7 @@ def test_a_changed_file_is_refused(saved):
 
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path, saved):
     for folder in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(UserError, match="no bundle here"):
+        with pytest.raises(UserError, match="no trained model here"):
             Bundle.load(folder)
     (saved / "bundle.json").write_bytes(b"\xff{")
     with pytest.raises(UserError, match="cannot be read"):

@@ -151,3 +151,8 @@ def test_random_text_never_raises_anything_else() -> None:
             assert canonicalize(key) == key
             outcomes["read"] += 1
     assert min(outcomes.values()) > 0
+
+
+@pytest.mark.parametrize(("psmiles", "noted"), [("*OCCO*", True), ("*COOC*", False), ("*OCC*", False), ("*O*", False)])
+def test_a_peroxide_that_only_the_repetition_makes_is_noted(psmiles: str, noted: bool) -> None:
+    assert any("peroxide" in note for note in RepeatUnit.parse(psmiles).notes) == noted

@@ -180,7 +180,15 @@ def test_scores_follow_from_the_predictions_that_are_kept(table: PolymerTable, t
 def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp_path: Path) -> None:
     run(table, tmp_path / "out", STUB, ModelSpec(key="broken"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    tables = {"results.csv", "leaderboard.csv", "paired_tests.csv", "splits.csv", "rejects.csv", "duplicates.csv"}
+    tables = {
+        "results.csv",
+        "leaderboard.csv",
+        "paired_tests.csv",
+        "splits.csv",
+        "rejects.csv",
+        "warnings.csv",
+        "duplicates.csv",
+    }
     assert names == tables | {"predictions.parquet", "compare.json", "folds", "errors"}
     options = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert options["status"] == "finished"

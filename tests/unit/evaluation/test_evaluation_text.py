@@ -31,6 +31,7 @@ def make_results(gap: float = 0.3, scales: tuple[str, str] = ("log10(Barrer)", "
         predictions=pd.DataFrame(),
         splits=pd.DataFrame(),
         rejects=pd.DataFrame(),
+        warnings=pd.DataFrame(),
         duplicates=pd.DataFrame(),
         entries=(Entry("mean [x]", "mean", "baseline"), Entry("net", "mlp"), Entry("forest", "rf", "forest")),
         failures={"net": Failure("net", 0, 0, "ImportError: no module [torch]", "Traceback ...")},

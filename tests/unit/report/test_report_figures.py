@@ -105,7 +105,7 @@ def test_the_robeson_plot_holds_data_candidates_and_bounds():
     )
     bounds = {"upper bound 2008": ([1.0, 1000.0], [9.0, 3.0])}
     figure = robeson("O2/N2", data, candidates, bounds, colour_by="similarity", hover=["monomer", "absent"])
-    points, known, line = figure.data
+    known, points, line = figure.data
     assert (list(points.x), list(points.y)) == ([200.0, 50.0], [5.0, 10.0])
     assert list(points.marker.color) == [0.5, 0.9]
     assert (list(known.x), list(known.y)) == ([100.0], [5.0])
@@ -118,8 +118,8 @@ def test_the_robeson_plot_holds_data_candidates_and_bounds():
 def test_the_robeson_plot_says_how_many_are_drawn():
     many = pd.DataFrame({"psmiles": ["*CC*"] * 30, "O2": np.arange(1, 31.0), "N2": np.ones(30)})
     figure = robeson("O2/N2", many.iloc[:0], many, {}, max_points=10)
-    assert list(figure.data[0].x) == list(range(1, 11))
-    assert "first 10 of 30" in figure.data[0].name
+    assert list(figure.data[1].x) == list(range(1, 11))
+    assert "first 10 of 30" in figure.data[1].name
 
 
 def test_the_map_switches_between_clusters_and_properties():

@@ -153,7 +153,7 @@ def test_a_finished_chunk_is_not_predicted_again(bundle, library, tmp_path, monk
 def test_resume_refuses_another_input_spec_or_model(bundle, library, tmp_path):
     folder = tmp_path / "out"
     screen(library, bundle, SPEC, folder)
-    with pytest.raises(UserError, match="another spec"):
+    with pytest.raises(UserError, match="another top"):
         screen(library, bundle, SPEC.model_copy(update={"top": 3}), folder, resume=True)
     other = Bundle(**{**vars_of(bundle), "seed": 2})
     with pytest.raises(UserError, match="another model"):
