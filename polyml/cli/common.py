@@ -147,9 +147,10 @@ def note_table(table: PolymerTable) -> None:
     if len(table.rejects):
         counts = ", ".join(f"{reason} ({n})" for reason, n in table.reject_counts.items())
         note(f"[yellow]{len(table.rejects)} rows or values not used:[/] {escape(counts)}")
-    for reason, rows in table.warnings.groupby("reason", sort=False):
-        first = rows.iloc[0]
-        note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{reason}; line {first.line}: {first.detail}')}")
+    # Notes on structures are the same sentence for many rows; those on values differ from row to row.
+    kinds = table.warnings["detail"].where(table.warnings["reason"] == "structure", table.warnings["reason"])
+    for kind, rows in table.warnings.groupby(kinds, sort=False):
+        note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{kind} (line {rows.line.iloc[0]})')}")
 
 
 def funnel(summary: Mapping[str, Any]) -> str:
