@@ -34,6 +34,9 @@ def models(
     typer.echo(f"{info['key']}: {info['title']} ({info['family']})")
     if info["citation"]:
         typer.echo(info["citation"])
+    spread = "gives standard deviation and interval" if info["gives_std"] else "gives no uncertainty"
+    tasks = "all targets in one model" if info["multi_task"] else "one model a target"
+    typer.echo(f"reads {info['input']}; {tasks}; {spread}")
     typer.echo("\nparameters (--param NAME=VALUE):")
     for name, value in info["params"].items():
         typer.echo(f"  {name} = {value!r}")

@@ -126,6 +126,8 @@ def test_models_are_listed_and_described(workdir: Path) -> None:
     assert {"mean", "extra_trees", "gnn"} <= {row["key"] for row in listed}
     described = json.loads(run("models", "extra_trees", "--json").stdout)
     assert "n_estimators" in described["params"]
+    assert "gives standard deviation" in run("models", "extra_trees").output
+    assert "gives no uncertainty" in run("models", "svm").output
     assert CliRunner().invoke(app, ["models", "extra_tree"]).exit_code == 2
 
 
