@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import SUFFIXES, Bundle
+from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import SIMILARITY, ScreenPlan, available_pairs
+from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, ScreenPlan, available_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,8 @@ class Outcome:
 def write_outputs(store: ShardStore, chunks: int, bundle: Bundle, plan: ScreenPlan, folder: Path) -> Outcome:
     """Write ``ranked.csv`` and ``rejects.csv`` from the finished chunks.
 
-    The uncertainty and the similarity to the training set are computed here, for the ranked candidates alone.
+    The similarity to the training set, and the spread where no chunk needed it, are computed here, for the ranked
+    candidates alone.
     """
     best, counts = _merge(store, chunks, plan.spec.top)
     ranked = _ranked_frame(best, bundle, plan)
@@ -72,11 +74,10 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     columns |= {name: best[name] for name in ("line", "psmiles")}
     columns["canonical"] = best["key"]
     units = [RepeatUnit.parse(text) for text in best["psmiles"]]
-    found = bundle.predict(units)
-    for i, name in enumerate(plan.names):
+    spread = _spread_columns(best, units, bundle, plan)
+    for name in plan.names:
         columns[name] = best[f"value:{name}"]
-        for suffix, part in zip(SUFFIXES[1:], (found.std, found.lower, found.upper), strict=True):
-            columns[name + suffix] = part[:, i]
+        columns |= {name + suffix: spread[name + suffix] for suffix in SPREAD_SUFFIXES if name + suffix in spread}
     columns |= {name: best[f"value:{name}"] for name in plan.derived}
     for pair in available_pairs(plan.names):
         bound = UPPER_BOUNDS[pair]
@@ -88,6 +89,17 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         if name.startswith("input:"):
             columns[_free(name.removeprefix("input:"), columns)] = best[name]
     return pd.DataFrame(columns)
+
+
+def _spread_columns(
+    best: pd.DataFrame, units: Sequence[RepeatUnit], bundle: Bundle, plan: ScreenPlan
+) -> Mapping[str, Any]:
+    if {f"value:{name}" for name in plan.spread_names} <= set(best.columns):
+        return {name: best[f"value:{name}"] for name in plan.spread_names}
+    found = bundle.predict(units)
+    parts = zip(SPREAD_SUFFIXES, (found.std, found.lower, found.upper), strict=True)
+    columns = {name + suffix: part[:, i] for suffix, part in parts for i, name in enumerate(plan.names)}
+    return {name: values for name, values in columns.items() if name in plan.spread_names}
 
 
 def _free(name: str, taken: dict[str, Any]) -> str:

@@ -122,6 +122,11 @@ class ScreenPlan:
     costly: frozenset[str]
 
     @property
+    def spread_names(self) -> frozenset[str]:
+        """Names of the standard deviations and ends of intervals, as far as no property has such a name itself."""
+        return _spread_names(self.names)
+
+    @property
     def needs_spread(self) -> bool:
         """Whether the ranking itself needs more than the mean predictions."""
         used = self._used()
@@ -197,8 +202,8 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
         a model that gives none, or a Robeson distance of permeabilities that are not in Barrer.
     """
     names = tuple(item.name for item in properties)
-    spread = {name + suffix for name in names for suffix in SPREAD_SUFFIXES} - set(names)
-    costly = spread | ({SIMILARITY} - set(names))
+    spread = _spread_names(names)
+    costly = set(spread) | ({SIMILARITY} - set(names))
     known = [*names, *sorted(costly)]
     if not spec.objectives:
         raise UserError(
@@ -220,6 +225,10 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
         raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
     _check_units(used, properties)
     return ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+
+
+def _spread_names(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name + suffix for name in names for suffix in SPREAD_SUFFIXES) - set(names)
 
 
 def _parse_all(texts: Sequence[str], known: Sequence[str], what: str, *, is_condition: bool) -> tuple[Expression, ...]:

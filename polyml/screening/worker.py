@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from polyml.bundle import Bundle
+from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
 from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenSpec, plan_prefilter, plan_screen
 
@@ -37,7 +38,8 @@ class ChunkResult:
     keys : list of str
         Their canonical keys.
     columns : dict of str to ndarray
-        ``score``, the predicted properties in user units, and the derived columns of the kept candidates.
+        ``score``, the predicted properties in user units, and the derived columns of the kept candidates; the spread
+        of each property (``O2_std``, ``O2_lower``, ``O2_upper``) as well where it was computed on the way.
     rejects : str
         CSV lines ``line,psmiles,reason,message`` of the refused candidates.
     """
@@ -64,14 +66,13 @@ class ChunkScreener:
         counts = {"read": len(psmiles), "valid": 0, "shortlisted": 0, "passing": 0, "known": 0, "duplicate": 0}
         hopeless = 0
         if self.quick is not None and self.first is not None:
-            parsed, means = self._predict(self.quick, parsed, rejected)
-            shortlist, _ = _select(
-                parsed, {}, self.first.passes(dict(zip(self.plan.names, means.T, strict=True)), costly=False)
-            )
+            parsed, columns = self._predict(self.quick, parsed, rejected)
+            shortlist, _ = _select(parsed, {}, self.first.passes(columns, costly=False))
             hopeless, parsed = len(parsed) - len(shortlist), shortlist
-        parsed, means = self._predict(self.bundle, parsed, rejected)
+        # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
+        parsed, columns = self._predict(self.bundle, parsed, rejected, spread=self.quick is not None)
         counts["shortlisted"], counts["valid"] = len(parsed), len(parsed) + hopeless
-        passing, columns = self._judge(parsed, means)
+        passing, columns = self._judge(parsed, columns)
         counts["passing"] = len(passing)
         keep, keys = self._thin_out(passing, columns["score"], counts, rejected)
         return ChunkResult(
@@ -82,30 +83,45 @@ class ChunkScreener:
             rejects=_reject_lines(lines, psmiles, rejected),
         )
 
-    def _predict(self, bundle: Bundle, parsed: Parsed, rejected: Rejected) -> tuple[Parsed, np.ndarray]:
-        """Return the rows a model could predict and their means; a row that fails is rejected, alone."""
-        parsed, parts, faults = in_batches(bundle.predict_mean, parsed)
+    def _predict(
+        self, bundle: Bundle, parsed: Parsed, rejected: Rejected, *, spread: bool = False
+    ) -> tuple[Parsed, Columns]:
+        """Return the rows a model could predict and their properties; a row that fails is rejected, alone."""
+        if spread:
+            parsed, found, faults = in_batches(bundle.predict, parsed)
+            columns = self._columns([part.mean for part in found]) | self._spread(found)
+        else:
+            parsed, means, faults = in_batches(bundle.predict_mean, parsed)
+            columns = self._columns(means)
         rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults.items()})
-        return parsed, np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
+        return parsed, columns
 
-    def _judge(self, parsed: Parsed, means: np.ndarray) -> tuple[Parsed, Columns]:
+    def _columns(self, parts: Sequence[np.ndarray], suffix: str = "") -> Columns:
+        """Name the columns of a prediction that came in batches."""
+        values = np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
+        return {name + suffix: values[:, i] for i, name in enumerate(self.plan.names)}
+
+    def _spread(self, parts: Sequence[Prediction]) -> Columns:
+        columns: Columns = {}
+        for suffix, name in zip(SPREAD_SUFFIXES, ("std", "lower", "upper"), strict=True):
+            columns |= self._columns([getattr(part, name) for part in parts], suffix)
+        return {name: values for name, values in columns.items() if name in self.plan.spread_names}
+
+    def _judge(self, parsed: Parsed, columns: Columns) -> tuple[Parsed, Columns]:
         """Return the rows that meet all constraints, and their columns with the score."""
         plan = self.plan
-        columns: Columns = {name: means[:, i] for i, name in enumerate(plan.names)}
         plan.derive(columns, costly=False)
         parsed, columns = _select(parsed, columns, plan.passes(columns, costly=False))
         units = [unit for _, unit in parsed]
-        if plan.needs_spread:
-            found = self.bundle.predict(units)
-            for suffix, part in zip(SPREAD_SUFFIXES, (found.std, found.lower, found.upper), strict=True):
-                columns.update({name + suffix: part[:, i] for i, name in enumerate(plan.names)})
+        if plan.needs_spread and not plan.spread_names <= set(columns):
+            columns |= self._spread([self.bundle.predict(units)])
         if plan.needs_similarity:
             columns[SIMILARITY] = self.bundle.nearest(units)[0]
         if plan.needs_spread or plan.needs_similarity:
             plan.derive(columns, costly=True)
             parsed, columns = _select(parsed, columns, plan.passes(columns, costly=True))
-        score = plan.score(columns)
-        return parsed, {"score": score, **{name: columns[name] for name in (*plan.names, *plan.derived)}}
+        kept = [name for name in columns if name in plan.spread_names or name in (*plan.names, *plan.derived)]
+        return parsed, {"score": plan.score(columns), **{name: columns[name] for name in kept}}
 
     def _thin_out(
         self, parsed: Parsed, score: np.ndarray, counts: dict[str, int], rejected: Rejected

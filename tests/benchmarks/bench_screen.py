@@ -22,6 +22,7 @@ from polyml.screening.screen import ScreenSpec, screen
 
 PROCESSES = 2
 ROWS = 60_000
+ROUNDS = 3
 BOUND = 'robeson("O2/N2")'
 
 
@@ -60,20 +61,25 @@ def test_speed_of_screening(tmp_path: Path) -> None:
     accurate = trained(tmp_path / "accurate", ["ecfp_count", "descriptors"])
     one_step = ScreenSpec(objectives=[BOUND], constraints=["O2 >= 10"])
     two_steps = one_step.model_copy(update={"prefilter": [f"{BOUND} >= -0.3"]})
-    bare = bare_rate(candidates["psmiles"].tolist())
-    rates = {f"bare RDKit: parse + Morgan, {PROCESSES} processes": bare}
-    for name, model, spec, first in (
-        ("screen, fingerprint model, file to ranked list", quick, one_step, None),
-        ("screen, quick model then accurate one", accurate, two_steps, quick),
-    ):
-        start = time.perf_counter()
-        summary = screen(
-            tmp_path / "candidates.parquet", model, spec, tmp_path / name.replace(" ", "_"), quick=first, jobs=PROCESSES
-        )
-        rates[name] = summary.read / (time.perf_counter() - start)
-    table = Table("", "candidates/s", "share of bare", title=f"{ROWS:,} candidates, {PROCESSES} processes")
+    texts = candidates["psmiles"].tolist()
+    bare = f"bare RDKit: parse + Morgan, {PROCESSES} processes"
+    rates: dict[str, float] = {}
+    # The two are measured in turns, and the best of each counts: the speed of a shared machine changes with the minute.
+    for turn in range(ROUNDS):
+        rates[bare] = max(rates.get(bare, 0.0), bare_rate(texts))
+        for name, model, spec, first in (
+            ("screen, fingerprint model, file to ranked list", quick, one_step, None),
+            ("screen, quick model then accurate one", accurate, two_steps, quick),
+        ):
+            start = time.perf_counter()
+            folder = tmp_path / f"{name} {turn}".replace(" ", "_")
+            summary = screen(tmp_path / "candidates.parquet", model, spec, folder, quick=first, jobs=PROCESSES)
+            rates[name] = max(rates.get(name, 0.0), summary.read / (time.perf_counter() - start))
+    table = Table(
+        "", "candidates/s", "share of bare", title=f"{ROWS:,} candidates, {PROCESSES} processes, best of {ROUNDS}"
+    )
     for name, rate in rates.items():
-        table.add_row(name, f"{rate:,.0f}", f"{rate / bare:.2f}")
+        table.add_row(name, f"{rate:,.0f}", f"{rate / rates[bare]:.2f}")
     Console(width=100).print(table)
     assert all(rate > 0 for rate in rates.values())
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rdkit import Chem
 
-from polyml.chem.repeat_unit import attachment
+from polyml.chem.repeat_unit import attachment, find_stars
 from polyml.errors import RepeatUnitError
 
 RING_SIZES = (5, 6, 7, 8)
@@ -25,7 +25,9 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
         With reason ``network``: there is no one way to pair the four by distance, an end does not sit on a ring, the
         ring closed between two units would not be a small one, or all four are saturated carbon atoms.
     """
-    stars = tuple(atom.GetIdx() for atom in mol.GetAtoms() if not atom.GetAtomicNum())
+    stars = find_stars(mol)
+    if _all_saturated(mol, stars):  # most networks of a library; told without a search for paths
+        raise _network()
     a, b, c, d = stars
     splits = [((a, b), (c, d)), ((a, c), (b, d)), ((a, d), (b, c))]
     lengths = [sum(len(Chem.GetShortestPath(mol, *pair)) - 1 for pair in split) for split in splits]
@@ -33,13 +35,26 @@ def find_ends(mol: Chem.Mol) -> tuple[tuple[int, int], tuple[int, int]]:
     # Two ends that meet close a ring through the shortest paths between the attachment atoms of either.
     ring_size = min(lengths) - 2
     if len(closest) > 1 or not _is_ladder(mol, closest[0], ring_size):
-        raise RepeatUnitError(
-            "four attachment points that are not the two ends of a ladder (a crosslink of a network)",
-            reason="network",
-            fix="a ladder unit has two attachment points at each end, on a ring, and closes a small ring with the next",
-        )
+        raise _network()
     head, tail = closest[0]
     return head, tail
+
+
+def _network() -> RepeatUnitError:
+    return RepeatUnitError(
+        "four attachment points that are not the two ends of a ladder (a crosslink of a network)",
+        reason="network",
+        fix="a ladder unit has two attachment points at each end, on a ring, and closes a small ring with the next",
+    )
+
+
+def _all_saturated(mol: Chem.Mol, stars: Sequence[int]) -> bool:
+    """Return whether all four are on saturated carbon: two C=C bonds that polymerised separately."""
+    for star in stars:
+        atom = mol.GetAtomWithIdx(attachment(mol, star)[0])
+        if atom.GetAtomicNum() != 6 or atom.GetHybridization() != Chem.HybridizationType.SP3:
+            return False
+    return True
 
 
 def _is_ladder(mol: Chem.Mol, ends: Sequence[tuple[int, int]], ring_size: int) -> bool:
@@ -48,8 +63,6 @@ def _is_ladder(mol: Chem.Mol, ends: Sequence[tuple[int, int]], ring_size: int) -
     atoms = [mol.GetAtomWithIdx(attachment(mol, star)[0]) for end in ends for star in end]
     if ring_size == 4 and not all(atom.GetIsAromatic() for atom in atoms):
         return False
-    if all(atom.GetAtomicNum() == 6 and atom.GetHybridization() == Chem.HybridizationType.SP3 for atom in atoms):
-        return False  # two C=C bonds that polymerised separately
     return all(_on_ring(mol, end) for end in ends)
 
 

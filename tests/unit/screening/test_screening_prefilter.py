@@ -32,6 +32,8 @@ def test_only_what_the_quick_model_passes_on_is_ranked(bundle, quick, library, t
     assert 0 < len(expected) < len(full)
     assert ranked["canonical"].tolist() == expected["canonical"].tolist()
     np.testing.assert_array_equal(ranked["O2"], expected["O2"])  # the accurate model's numbers, not the quick one's
+    for column in ("O2_std", "O2_lower", "O2_upper"):  # kept from the chunks here, computed at the end there
+        np.testing.assert_allclose(ranked[column], expected[column], rtol=1e-6)
     assert summary.valid == everything.valid
     assert summary.passing <= summary.shortlisted < summary.valid
     assert everything.shortlisted == everything.valid
