@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ROBESON = "robeson "  # how the columns with the distance to an upper bound begin
 _SIMILARITY = "similarity"
 _NEAREST = "nearest_training"
+_WARNING = "nearest_warning"
 _PAIR = ("best\npair", "perm.\nBarrer", "selec-\ntivity")  # for each candidate: the pair it is best for
 _SPREAD = ("_std", "_lower", "_upper")
 _NARROW, _WIDE = 24, 80  # characters of a repeat unit, at least and at most
@@ -73,7 +74,12 @@ class RankedList:
         yield table
         if any("bound" in self._title(name) for name in self.judged):
             yield Text("bound: decades above (below if negative) Robeson's upper bound of 2008", style="dim")
-        yield Text("similarity: to the nearest polymer of the training set, 1 is the same", style="dim")
+        yield Text("similarity: to the nearest polymer of the training set, from 0 to 1", style="dim")
+        doubtful = [str(row["rank"]) for _, row in frame.iterrows() if _text(row.get(_WARNING))]
+        if doubtful:
+            yield Text(
+                f"look twice at rank {', '.join(doubtful)}: the nearest measured polymer has a warning of its own"
+            )
 
     def _given(self) -> tuple[list[str], list[str]]:
         """Find what came with the candidates: their monomers, and a few other columns."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 NEAREST = "nearest_training"
+NEAREST_WARNING = "nearest_warning"
 REJECT_COLUMNS = "line,psmiles,reason,message\n"
 
 
@@ -84,6 +85,9 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
     similarity, nearest = bundle.nearest(units)
     columns[SIMILARITY] = similarity
+    # A candidate that copies a polymer whose structure is doubtful is doubtful too.
+    notes = {i: "; ".join(RepeatUnit.parse(bundle.psmiles[i]).notes) for i in {*nearest.tolist()} if i >= 0}
+    columns[NEAREST_WARNING] = [notes.get(i, "") for i in nearest.tolist()]
     columns[NEAREST] = [bundle.psmiles[i] if i >= 0 else "" for i in nearest]
     for name in best.columns:
         if name.startswith("input:"):

@@ -37,6 +37,14 @@ def test_the_ranked_list_fits_and_shows_what_was_asked_for(width: int) -> None:
     assert "nan" not in text
 
 
+def test_copies_of_a_doubtful_polymer_are_pointed_out() -> None:
+    table = frame()
+    table.insert(list(table).index("nearest_training"), "nearest_warning", [np.nan, "a peroxide?"])
+    buffer = io.StringIO()
+    Console(file=buffer, width=100).print(RankedList(table, ["O2"]))
+    assert "look twice at rank 2:" in buffer.getvalue()
+
+
 def test_columns_follow_the_questions_of_the_spec() -> None:
     names = list(frame().columns)
     assert judged_columns(names, ScreenSpec(objectives=["minimize N2"])) == ["N2"]

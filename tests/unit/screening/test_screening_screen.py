@@ -66,6 +66,7 @@ def test_ranks_like_a_slow_loop_over_all_rows(bundle, library, tmp_path):
     np.testing.assert_allclose(ranked["robeson O2/N2"], distance("O2/N2", ranked["O2"], ranked["N2"]))
     assert ranked["similarity"].between(0, 1).all()
     assert set(ranked["nearest_training"]) <= set(bundle.psmiles)
+    assert ranked["nearest_warning"].isna().all()
     assert summary.ranked == 10
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["passing"] == summary.passing
 
@@ -313,3 +314,12 @@ def test_a_disk_that_refuses_is_a_user_error(bundle, library, tmp_path, monkeypa
     screen(library, bundle, SPEC, tmp_path / "out", resume=True)
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
     assert shutil.disk_usage(tmp_path).free > 0
+
+
+def test_a_candidate_near_a_doubtful_training_polymer_says_so(bundle, tmp_path):
+    doubtful = Bundle(**{**vars_of(bundle), "psmiles": ("*OCCO*", *bundle.psmiles[1:])})
+    (tmp_path / "in.smi").write_text("*OCCOC*\n*OCCCO*\n*CC(*)Br\n")
+    screen(tmp_path / "in.smi", doubtful, ScreenSpec(objectives=["O2"], skip_known=False), tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv").set_index("nearest_training")["nearest_warning"]
+    assert ranked[["*OCCO*"]].str.contains("peroxide").all()
+    assert ranked.drop("*OCCO*").isna().all()
