@@ -226,7 +226,8 @@ def _make_task(
         y_train=y[fold.train],
         y_test=y[fold.test],
         properties=tuple(prop.name for prop in table.properties),
-        path=folder / "folds" / f"{file_stem(spec.label)}-r{fold.repeat}-f{fold.fold}.parquet",
+        # Absolute: workers are kept for the next comparison, and stay in the folder they were started in.
+        path=folder.absolute() / "folds" / f"{file_stem(spec.label)}-r{fold.repeat}-f{fold.fold}.parquet",
         fingerprint=fingerprint(
             key=spec.key, params=dict(spec.params), repeat=fold.repeat, fold=fold.fold, members=members, **basis
         ),

@@ -22,7 +22,11 @@ from polyml.tracking.server import free_port
 
 pytestmark = pytest.mark.browser
 
-SERVE = "import sys; from polyml.tracking import serve_ui; serve_ui(port=int(sys.argv[1]))"
+# Whoever runs the tests in the background ignores Ctrl-C, and so would the server.
+SERVE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from polyml.tracking import serve_ui; serve_ui(port=int(sys.argv[1]))"
+)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,8 @@ def test_jobs_and_order_of_models_do_not_change_the_numbers(table: PolymerTable,
 
 
 _SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores Ctrl-C
 from pathlib import Path
 import numpy as np
 from polyml.data import Property, SplitSpec, read_table
@@ -134,3 +135,12 @@ def test_predictions_are_those_of_a_plain_loop(table: PolymerTable, tmp_path: Pa
         measured = ~np.isnan(truth)
         expected = r2_score(truth[measured], predicted[measured])
         assert scores[(fold.repeat, fold.fold)] == pytest.approx(expected, abs=1e-5)
+
+
+def test_workers_follow_to_another_folder(csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read_table(csv, [Property(name="O2", unit="Barrer", transform="log10")])
+    for name in ("first", "second"):  # the workers of the first comparison are kept for the second
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        compare(table, [ModelSpec("mean"), ModelSpec("kmeans")], SplitSpec(folds=3), Path("out"), jobs=2)
+        assert len(list((tmp_path / name / "out" / "folds").iterdir())) == 6
