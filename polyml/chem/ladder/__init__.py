@@ -26,7 +26,7 @@ from polyml.chem.repeat_unit import RepeatUnit, attachment
 from polyml.errors import RepeatUnitError
 
 AMBIGUOUS = "the text leaves open which attachment points of the two ends are joined; one of the isomers is taken"
-CONJUGATED = "the ladder is aromatic throughout: the canonical form keeps the bonds at which the text cuts the chain"
+CONJUGATED = "no bonds of the ladder are single in every Kekulé form: the canonical form keeps the cuts of the text"
 _STEREO_DROPPED = "configurations are not kept in ladder polymers"
 _MAX_ISOMERS = 32
 

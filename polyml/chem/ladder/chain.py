@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from polyml.chem.ladder.ends import readings_as
 from polyml.chem.periodic import PeriodicBatch, join
@@ -58,7 +58,7 @@ class Chain:
                 (copy, i), (other, j) = (other, j), (copy, i)
             # Every bond that touches the middle unit once: inner ones, and of the crossing ones those that go on.
             if copy == 2 and other >= 2:
-                bonds.append((i, j, other - 2, _always_single(aromatic.GetBondWithIdx(bond.GetIdx()), bond)))
+                bonds.append((i, j, other - 2, _always_single(aromatic, bond)))
         return cls(mol=mol, size=size, place=place, bonds=tuple(bonds))
 
     def frames(self, count: int) -> Iterator[Frame]:
@@ -123,20 +123,30 @@ class Chain:
         return None
 
 
-def _always_single(bond: Chem.Bond, kekule: Chem.Bond) -> bool:
-    """Return whether a bond is single in every Kekulé form.
-
-    Within an aromatic ring these are the bonds of atoms that take no double bond of the ring: an ether oxygen, a
-    substituted nitrogen, a carbonyl carbon.
-    """
+def _always_single(aromatic: Chem.Mol, kekule: Chem.Bond) -> bool:
+    """Return whether a bond is single in every Kekulé form of a molecule; ``kekule`` is that bond in one of them."""
     if kekule.GetBondType() != Chem.BondType.SINGLE:
         return False
-    if not bond.GetIsAromatic():
+    number = kekule.GetIdx()
+    if not aromatic.GetBondWithIdx(number).GetIsAromatic():
         return True
-    return any(
+    # Atoms that take no double bond of the ring: an ether oxygen, a substituted nitrogen, a carbonyl carbon.
+    if any(
         not any(b.GetBondType() == Chem.BondType.DOUBLE and b.IsInRing() for b in atom.GetBonds())
         for atom in (kekule.GetBeginAtom(), kekule.GetEndAtom())
-    )
+    ):
+        return True
+    # Between two others the rest of the system may still forbid the double bond (BBL, aromatic throughout).
+    trial = Chem.RWMol(aromatic)
+    bond = trial.GetBondWithIdx(number)
+    bond.SetBondType(Chem.BondType.DOUBLE)
+    bond.SetIsAromatic(False)
+    with rdBase.BlockLogs():
+        try:
+            Chem.Kekulize(trial, clearAromaticFlags=True)
+        except Chem.KekulizeException:
+            return True
+    return False
 
 
 Candidate = tuple[str, RepeatUnit]
@@ -249,7 +259,7 @@ def _nth(unit: RepeatUnit, times: int) -> RepeatUnit | None:
         for bond in kekule.GetBonds()
         if bond.GetBeginAtom().GetAtomicNum()
         and bond.GetEndAtom().GetAtomicNum()
-        and _always_single(unit.mol.GetBondWithIdx(bond.GetIdx()), bond)
+        and _always_single(unit.mol, bond)
     ]
     for cut in combinations(free, 2):
         numbers = [kekule.GetBondBetweenAtoms(*bond).GetIdx() for bond in cut]

@@ -179,3 +179,12 @@ def test_an_open_pairing_is_said() -> None:
     """PIM-1's spiro centre lets the next unit turn over: its text stands for either chain. A flat ladder's does not."""
     assert any("open" in note for note in RepeatUnit.parse(PIM1).notes)
     assert not RepeatUnit.parse(LADDERS["dioxin"]).notes
+
+
+def test_a_ladder_that_is_aromatic_throughout_is_known_in_every_frame_and_multiple() -> None:
+    bbl = RepeatUnit.parse("*C(=O)n1c(*)nc2cc3nc4c5ccc(*)c6c(*)ccc(c(=O)n4c3cc21)c65")
+    assert bbl.notes == ()
+    assert canonicalize(bbl.key) == bbl.key
+    assert canonicalize(multiple(bbl, 2)) == bbl.key
+    other_cut = "*C(=O)c1ccc2c(=O)n3c4cc5c(cc4nc3c3ccc(*)c1c23)nc(*)n5*"
+    assert canonicalize(other_cut) == bbl.key
