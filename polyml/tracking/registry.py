@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +64,8 @@ def log_bundle(
         import mlflow
         import pandas as pd
 
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        # mlflow prints what it registered; whoever asked for the model says it in words of their own.
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False), redirect_stderr(io.StringIO()):
             info = mlflow.pyfunc.log_model(
                 name=_MODEL,
                 python_model=str(Path(__file__).with_name("pyfunc_model.py")),

@@ -257,9 +257,7 @@ def _nth(unit: RepeatUnit, times: int) -> RepeatUnit | None:
     free = [
         (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
         for bond in kekule.GetBonds()
-        if bond.GetBeginAtom().GetAtomicNum()
-        and bond.GetEndAtom().GetAtomicNum()
-        and _always_single(unit.mol, bond)
+        if bond.GetBeginAtom().GetAtomicNum() and bond.GetEndAtom().GetAtomicNum() and _always_single(unit.mol, bond)
     ]
     for cut in combinations(free, 2):
         numbers = [kekule.GetBondBetweenAtoms(*bond).GetIdx() for bond in cut]
