@@ -190,7 +190,8 @@ class Bundle:
         -------
         DataFrame
             Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
-            each property; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer); ``error``.
+            each property; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer),
+            ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``error``.
         """
         import pandas as pd
 
@@ -205,8 +206,12 @@ class Bundle:
             for suffix, part in zip(SUFFIXES, ("mean", "std", "lower", "upper"), strict=True):
                 values = np.concatenate([getattr(result, part)[:, t] for result in results] or [np.empty(0)])
                 columns[name + suffix] = _spread(values, rows, len(psmiles))
-        similarity = self.nearest([unit for _, unit in good])[0]
+        similarity, index = self.nearest([unit for _, unit in good])
         columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
+        texts = dict(zip(rows, zip(*self.describe(index), strict=True), strict=True))
+        for name, at in (("nearest_warning", 1), ("nearest_training", 0)):
+            found = [texts[row][at] if row in texts else "" for row in range(len(psmiles))]
+            columns[name] = pd.Series(found, dtype=str)
         columns["error"] = pd.Series([errors.get(row, "") for row in range(len(psmiles))], dtype=str)
         return pd.DataFrame(columns)
 
@@ -227,6 +232,15 @@ class Bundle:
         blocks = [_tanimoto(_binary_features(units[i : i + _BLOCK]), known) for i in range(0, len(units), _BLOCK)]
         index = np.concatenate([block.argmax(axis=1) for block in blocks])
         return np.concatenate([block.max(axis=1) for block in blocks]).astype(float), index
+
+    def describe(self, index: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
+        """Return text and warnings of training polymers, empty for an index of -1; most have no warning.
+
+        A prediction that rests on a polymer whose structure is doubtful is doubtful too.
+        """
+        wanted = np.asarray(index, dtype=int).tolist()
+        notes = {i: "; ".join(RepeatUnit.parse(self.psmiles[i]).notes) for i in {*wanted} if i >= 0}
+        return [self.psmiles[i] if i >= 0 else "" for i in wanted], [notes.get(i, "") for i in wanted]
 
     @cached_property
     def _training_bits(self) -> np.ndarray:

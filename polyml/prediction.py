@@ -9,7 +9,7 @@ import numpy as np
 
 from polyml.bundle import Bundle
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
-from polyml.data.writers import check_suffix, frame_writer
+from polyml.data.writers import check_not_input, check_suffix, frame_writer
 from polyml.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def predict_file(
         Rows ``predicted`` and ``refused``.
     """
     check_suffix(out)
+    check_not_input(out, source)
     chunks = read_candidates(source, smiles_column, chunk_size=chunk_size, keep_blank=True)
     total = count_rows(source) if str(source) != "-" else None
     counts = {"predicted": 0, "refused": 0}

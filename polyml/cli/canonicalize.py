@@ -30,7 +30,7 @@ def canonicalize(
     Shifted, reversed and multiplied units get one canonical text. One row a line, in order, blank lines too.
     """
     if file.lower().endswith((".csv", ".tsv")):
-        common.note(f"{file} is read as one pSMILES a line, without columns; for a table: polyml featurize --help")
+        common.note(f"{file} is read as one pSMILES a line, without columns: cut the column out first")
     with ExitStack() as stack:
         stream = sys.stdin.buffer if file == "-" else stack.enter_context(_open(file))
         common.stdout_lines(lambda: _write(stream))

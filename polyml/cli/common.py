@@ -145,7 +145,8 @@ def note_table(table: PolymerTable) -> None:
     merged = f", {len(table.duplicates)} of them written more than once" if len(table.duplicates) else ""
     note(f"{len(table)} polymers{merged}")
     if len(table.rejects):
-        counts = ", ".join(f"{reason} ({n})" for reason, n in table.reject_counts.items())
+        first = table.rejects.groupby("reason")["line"].first()
+        counts = ", ".join(f"{reason} ({n}, first line {first[reason]})" for reason, n in table.reject_counts.items())
         note(f"[yellow]{len(table.rejects)} rows or values not used:[/] {escape(counts)}")
     # Notes on structures are the same sentence for many rows; those on values differ from row to row.
     kinds = table.warnings["detail"].where(table.warnings["reason"] == "structure", table.warnings["reason"])
@@ -158,7 +159,16 @@ def funnel(summary: Mapping[str, Any]) -> str:
     text = "{read:,} candidates, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked"
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         text = text.replace("refused,", "refused, {shortlisted:,} passed the quick model,")
-    return text.format(**summary) + ("" if summary["ranked"] else " (loosen the constraints)")
+    left_out = [f"{summary[name]:,} {word}" for name, word in _LEFT_OUT.items() if summary[name]]
+    if left_out:
+        text = text.replace(" ranked", f" ranked (left out on the way: {', '.join(left_out)})")
+    if summary["ranked"] or summary["known"]:
+        return text.format(**summary)
+    why = "the objective has no value for any of them" if summary["passing"] else "loosen the constraints"
+    return f"{text.format(**summary)} ({why})"
+
+
+_LEFT_OUT = {"known": "of the training set", "duplicate": "written before"}
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -24,7 +24,10 @@ def screen(
         list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option("--objective", metavar="EXPR", help="Expression to maximise; repeat.")
+        list[str] | None,
+        typer.Option(
+            "--objective", metavar="EXPR", help="Expression to maximise, or 'minimize EXPR'; several are summed."
+        ),
     ] = None,
     derive: Annotated[
         list[str] | None, typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.")

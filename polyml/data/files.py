@@ -39,6 +39,8 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         fix = "free some space, or choose another output folder"
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            fix = "a file stands where a folder is needed: choose another output folder"
         raise UserError(f"cannot write: {error.strerror or error}", where=str(path), fix=fix) from error
     finally:
         if temporary is not None:

@@ -65,6 +65,17 @@ _WRITERS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
 TABLES = (".csv", ".parquet")
 
 
+def check_not_input(output: str | Path, source: str | Path) -> None:
+    """Refuse to write over the file that is read.
+
+    Raises
+    ------
+    UserError
+    """
+    if str(source) != "-" and Path(output).resolve() == Path(source).resolve():
+        raise UserError("this is the input file", where=f"-o {output}", fix="name another file for the output")
+
+
 def check_suffix(path: str | Path, known: Sequence[str] = TABLES) -> None:
     """Check that a table can be written to a file of this name.
 

@@ -143,9 +143,10 @@ def load_bundle(model: str) -> Bundle:
 
 def predict_file(model: str, file: str, output: Path, *, smiles_column: str | None = None) -> dict[str, int]:
     """Predict every row of a file with the model of a name; see :func:`polyml.prediction.predict_file`."""
-    from polyml.data.writers import check_suffix
+    from polyml.data.writers import check_not_input, check_suffix
     from polyml.prediction import predict_file as predict
 
+    check_not_input(output, file)
     check_suffix(output)  # before a model is fetched from a server
     return predict(load_bundle(model), file, output, smiles_column=smiles_column)
 
@@ -158,11 +159,12 @@ def featurize_file(
     CSV and Parquet are written chunk by chunk, in constant memory.
     """
     from polyml.data.readers import read_candidates
-    from polyml.data.writers import frame_writer
+    from polyml.data.writers import check_not_input, frame_writer
     from polyml.features.batch import feature_names
     from polyml.settings import default_jobs
 
     check_array_features(key)
+    check_not_input(output, file)
     names = feature_names([key])
     counts = {"rows": 0, "refused": 0, "columns": len(names)}
     chunks = read_candidates(file, smiles_column, chunk_size=_FEATURIZE_ROWS, keep_blank=True)

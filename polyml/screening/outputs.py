@@ -84,11 +84,8 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         bound = UPPER_BOUNDS[pair]
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
     similarity, nearest = bundle.nearest(units)
-    columns[SIMILARITY] = similarity
-    # A candidate that copies a polymer whose structure is doubtful is doubtful too.
-    notes = {i: "; ".join(RepeatUnit.parse(bundle.psmiles[i]).notes) for i in {*nearest.tolist()} if i >= 0}
-    columns[NEAREST_WARNING] = [notes.get(i, "") for i in nearest.tolist()]
-    columns[NEAREST] = [bundle.psmiles[i] if i >= 0 else "" for i in nearest]
+    texts, warnings = bundle.describe(nearest)
+    columns |= {SIMILARITY: similarity, NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):
             columns[_free(name.removeprefix("input:"), columns)] = best[name]

@@ -217,7 +217,8 @@ def _signature(properties: Sequence[str]) -> ModelSignature:
     from polyml.bundle import SUFFIXES
 
     numbers = [*(name + suffix for name in properties for suffix in SUFFIXES), "nearest_similarity"]
-    outputs = Schema([*(ColSpec("double", name) for name in numbers), ColSpec("string", "error")])
+    texts = ("nearest_warning", "nearest_training", "error")
+    outputs = Schema([*(ColSpec("double", name) for name in numbers), *(ColSpec("string", name) for name in texts)])
     return ModelSignature(Schema([ColSpec("string", "psmiles")]), outputs)
 
 

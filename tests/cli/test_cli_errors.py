@@ -110,6 +110,18 @@ class TestBadFiles:
         run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "-o", "model")
         check(run("predict", "model", "*CC(*)C(=O)OC", "-o", "out.csv"), "standard input")
 
+    def test_output_over_the_input(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "-o", "model")
+        check(run("predict", "model", "in.csv", "-o", "in.csv"), "input file")
+        check(run("featurize", "in.csv", "-o", "./in.csv"), "input file")
+        assert Path("in.csv").read_text() == GOOD
+
+    def test_a_file_for_the_output_folder(self) -> None:
+        Path("out").write_text("mine")
+        check(compare(GOOD, "--folds", "2"), "folder is needed")
+        assert Path("out").read_text() == "mine"
+
     def test_option_for_no_target(self) -> None:
         check(compare(GOOD, "--log10", "Tb"), "--log10", "Tb")
 

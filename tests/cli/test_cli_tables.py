@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from polyml.cli.common import funnel
 from polyml.cli.tables import RankedList, judged_columns, shorten
 from polyml.screening.spec import ScreenSpec
 
@@ -70,3 +71,17 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
     rows = [line for line in buffer.getvalue().splitlines() if line.split()[:1] in (["1"], ["2"])]
     assert [word for word in ("O2/N2", "1,234", "4.11") if word in rows[0]] == ["O2/N2", "1,234", "4.11"]
     assert [word for word in ("H2/N2", "80.0", "26.7") if word in rows[1]] == ["H2/N2", "80.0", "26.7"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, "9 meet the constraints, 7 ranked (left out on the way: 1 of the training set, 1 written before)"),
+        ({"ranked": 0, "known": 0, "duplicate": 0}, "0 ranked (the objective has no value for any of them)"),
+        ({"ranked": 0, "known": 0, "duplicate": 0, "passing": 0}, "0 ranked (loosen the constraints)"),
+        ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),
+    ],
+)
+def test_the_summary_of_a_screen_says_what_became_of_the_candidates(changed: dict[str, int], words: str) -> None:
+    summary = {"read": 14, "rejected": 2, "shortlisted": 12, "passing": 9, "ranked": 7, "known": 1, "duplicate": 1}
+    assert words in funnel(summary | changed)
