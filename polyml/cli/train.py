@@ -38,7 +38,8 @@ def train(
 ) -> None:
     """Fit one model on all rows of a file and save it for predict and screen.
 
-    The folder holds the model without pickle, its properties and units, and the keys of the polymers it has seen.
+    The folder holds the model without pickle, its properties and units, the keys of the polymers it has seen, and what
+    became of the other rows: rejects.csv, warnings.csv and duplicates.csv.
     """
     from polyml.config import ModelSpec
     from polyml.pipeline import steps

@@ -24,6 +24,7 @@ from polyml.errors import RepeatUnitError, UserError
 from polyml.progress import track
 
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
+REPORTS = ("rejects", "warnings", "duplicates")
 NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
 _RESERVED = ("line", "psmiles", "key")
 _SHOWN = 1000  # characters of a refused structure that are kept; real repeat units are shorter
@@ -102,10 +103,11 @@ class PolymerTable:
         """How many rows or values were refused for each reason, most frequent first."""
         return {str(reason): int(n) for reason, n in self.rejects["reason"].value_counts().items()}
 
-    def save_rejects(self, path: str | Path) -> None:
-        """Write the rejects as CSV."""
-        with whole_file(path) as temporary:
-            self.rejects.to_csv(temporary, index=False)
+    def save_reports(self, folder: str | Path) -> None:
+        """Write what happened on the way to the table: rejects.csv, warnings.csv and duplicates.csv."""
+        for name, report in zip(REPORTS, (self.rejects, self.warnings, self.duplicates), strict=True):
+            with whole_file(Path(folder) / f"{name}.csv") as temporary:
+                report.to_csv(temporary, index=False, lineterminator="\n")
 
     def check_targets(self, minimum: int = 2) -> None:
         """Check that there is something to learn in every property.

@@ -83,7 +83,7 @@ def train_model(
     register: str | None = None,
     scores: dict[str, Any] | None = None,
 ) -> str:
-    """Fit a model on the whole table, save it as a bundle, and log and register it.
+    """Fit a model on the whole table, save it as a bundle with the reports of the table, and log and register it.
 
     Returns
     -------
@@ -130,6 +130,7 @@ def train_model(
             scores=scores,
         )
         bundle.save(folder)
+        table.save_reports(folder)
         return tracker.log_bundle(folder, bundle.names, table.psmiles[:3], registered_name=register)
 
 
@@ -228,6 +229,7 @@ def explore_table(table: PolymerTable, spec: ExploreSpec, folder: Path, *, seed:
         seed=seed,
         tracker=tracker,
     )
+    table.save_reports(folder)
 
 
 def screen_candidates(

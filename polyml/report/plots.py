@@ -188,4 +188,4 @@ def _scores(frame: pd.DataFrame) -> str:
         return "no measured values"
     truth, predicted = frame["y_true"].to_numpy(), frame["y_pred"].to_numpy()
     values = [f"{METRICS[name].title} {METRICS[name](truth, predicted):.3f}" for name in ("r2", "rmse", "mae")]
-    return f"{', '.join(values)}, n = {len(frame)}"
+    return f"{', '.join(values)} over all {len(frame)} test points"

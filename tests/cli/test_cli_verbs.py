@@ -142,3 +142,15 @@ def test_what_is_replaced_and_what_is_doubtful_is_said(workdir: Path) -> None:
     assert "none of its folds could be kept" in again.output
     assert "(replaced)" not in run("train", *arguments, "model", "-m", "mean").output
     assert "(replaced)" in run("train", *arguments, "model", "-m", "mean").output
+
+
+def test_train_and_explore_keep_what_became_of_the_other_rows(workdir: Path) -> None:
+    Path("in.csv").write_text("psmiles,Tg\n*CC*,195\n*CC(*)C,260\nCC,206\n*CC(*)Cl,354\n*C*,195\n*CCO*,206\n*CCC*O,\n*CCCO*,190\n")
+    run("train", "in.csv", "-t", "Tg", "--no-track", "-m", "mean", "-o", "model")
+    run("explore", "in.csv", "-t", "Tg", "--no-track", "--methods", "pca", "--clusters", "2", "-o", "maps")
+    for folder in ("model", "maps"):
+        assert pd.read_csv(f"{folder}/rejects.csv")["line"].tolist() == [4, 8]
+        assert len(pd.read_csv(f"{folder}/duplicates.csv")) == 1
+        assert Path(folder, "warnings.csv").is_file()
+    run("predict", "model", "in.csv", "-o", "out.csv")
+    assert len(pd.read_csv("out.csv")) == 8

@@ -52,7 +52,8 @@ def test_refused_structures_have_line_reason_and_text(tmp_path):
     assert result.rejects["reason"].tolist()[:2] == ["attachment points"] * 2
     assert result.rejects["reason"].tolist()[4] == "field count"
     assert result.reject_counts["attachment points"] == 2
-    result.save_rejects(tmp_path / "sub" / "rejects.csv")
+    result.save_reports(tmp_path / "sub")
+    assert {path.name for path in (tmp_path / "sub").iterdir()} == {"rejects.csv", "warnings.csv", "duplicates.csv"}
     saved = pd.read_csv(tmp_path / "sub" / "rejects.csv", keep_default_na=False)
     assert saved["psmiles"].tolist() == ["CC", "*CC", "", "*C(*", "*CC*"]
 
