@@ -145,7 +145,9 @@ def test_what_is_replaced_and_what_is_doubtful_is_said(workdir: Path) -> None:
 
 
 def test_train_and_explore_keep_what_became_of_the_other_rows(workdir: Path) -> None:
-    Path("in.csv").write_text("psmiles,Tg\n*CC*,195\n*CC(*)C,260\nCC,206\n*CC(*)Cl,354\n*C*,195\n*CCO*,206\n*CCC*O,\n*CCCO*,190\n")
+    Path("in.csv").write_text(
+        "psmiles,Tg\n*CC*,195\n*CC(*)C,260\nCC,206\n*CC(*)Cl,354\n*C*,195\n*CCO*,206\n*CCC*O,\n*CCCO*,190\n"
+    )
     run("train", "in.csv", "-t", "Tg", "--no-track", "-m", "mean", "-o", "model")
     run("explore", "in.csv", "-t", "Tg", "--no-track", "--methods", "pca", "--clusters", "2", "-o", "maps")
     for folder in ("model", "maps"):
