@@ -154,21 +154,22 @@ def note_table(table: PolymerTable) -> None:
         note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{kind} (line {rows.line.iloc[0]})')}")
 
 
+_LEFT_OUT = {"known": "of the training set", "duplicate": "written before"}
+
+
 def funnel(summary: Mapping[str, Any]) -> str:
     """Say what became of the candidates of a screen."""
-    text = "{read:,} candidates, {rejected:,} refused, {passing:,} meet the constraints, {ranked:,} ranked"
+    steps = ["{read:,} candidates", "{rejected:,} refused"]
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
-        text = text.replace("refused,", "refused, {shortlisted:,} passed the quick model,")
-    left_out = [f"{summary[name]:,} {word}" for name, word in _LEFT_OUT.items() if summary[name]]
+        steps.append("{shortlisted:,} passed the quick model")
+    steps += ["{passing:,} meet the constraints", "{ranked:,} ranked"]
+    text = ", ".join(steps).format(**summary)
+    left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
     if left_out:
-        text = text.replace(" ranked", f" ranked (left out on the way: {', '.join(left_out)})")
-    if summary["ranked"] or summary["known"]:
-        return text.format(**summary)
-    why = "the objective has no value for any of them" if summary["passing"] else "loosen the constraints"
-    return f"{text.format(**summary)} ({why})"
-
-
-_LEFT_OUT = {"known": "of the training set", "duplicate": "written before"}
+        text += f" (left out on the way: {left_out})"
+    if not summary["ranked"] and not summary["known"]:
+        text += " (the objective has no value for any of them)" if summary["passing"] else " (loosen the constraints)"
+    return text
 
 
 def split_names(text: str | None) -> list[str] | None:

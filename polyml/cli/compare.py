@@ -41,9 +41,9 @@ def compare(
 ) -> None:
     """Compare models on the same folds of a file.
 
-    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv and rejects.csv. A
-    polymer never stands on both sides of a fold, however it is written. Run again after an interruption: finished
-    folds are kept.
+    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, and what became of the other
+    rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
+    written. Run again after an interruption: finished folds are kept.
     """
     from polyml.config import ModelSpec, check_section
     from polyml.data.splits import SplitSpec

@@ -30,7 +30,11 @@ def explore(
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
 ) -> None:
-    """Draw maps of a data set: projections of its features with k-means clusters, as interactive HTML pages."""
+    """Draw maps of a data set: projections of its features with k-means clusters, as an interactive HTML page.
+
+    Writes maps.html, map.csv, clusters.csv, and what became of the other rows: rejects.csv, warnings.csv and
+    duplicates.csv.
+    """
     from polyml.config import ExploreSpec, check_section
     from polyml.pipeline import steps
 

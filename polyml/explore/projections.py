@@ -47,7 +47,7 @@ def reduce_features(features: np.ndarray, seed: int) -> np.ndarray:
     values = np.asarray(features, dtype=float)
     if len(values) < _MINIMUM:
         what = f"{len(values)} polymers are too few for a map"
-        raise UserError(what, fix=f"give at least {_MINIMUM} polymers, or leave the stage 'explore' out")
+        raise UserError(what, fix=f"give at least {_MINIMUM} polymers; a recipe runs without the stage 'explore' too")
     values = values[:, np.isfinite(values).all(axis=0)]
     values = values[:, np.ptp(values, axis=0) > 0]
     if values.shape[1] == 0:
