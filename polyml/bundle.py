@@ -191,7 +191,8 @@ class Bundle:
         DataFrame
             Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
             each property; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer),
-            ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``error``.
+            ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
+            (what is doubtful about the structure of the row itself); ``error``.
         """
         import pandas as pd
 
@@ -208,11 +209,15 @@ class Bundle:
                 columns[name + suffix] = _spread(values, rows, len(psmiles))
         similarity, index = self.nearest([unit for _, unit in good])
         columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
-        texts = dict(zip(rows, zip(*self.describe(index), strict=True), strict=True))
-        for name, at in (("nearest_warning", 1), ("nearest_training", 0)):
-            found = [texts[row][at] if row in texts else "" for row in range(len(psmiles))]
-            columns[name] = pd.Series(found, dtype=str)
-        columns["error"] = pd.Series([errors.get(row, "") for row in range(len(psmiles))], dtype=str)
+        nearest, nearest_warning = self.describe(index)
+        texts = {
+            "nearest_warning": dict(zip(rows, nearest_warning, strict=True)),
+            "nearest_training": dict(zip(rows, nearest, strict=True)),
+            "warning": {row: warning(unit) for row, unit in good},
+            "error": errors,
+        }
+        for name, found in texts.items():
+            columns[name] = pd.Series([found.get(row, "") for row in range(len(psmiles))], dtype=str)
         return pd.DataFrame(columns)
 
     def nearest(self, psmiles: Sequence[str | RepeatUnit]) -> tuple[np.ndarray, np.ndarray]:
@@ -239,7 +244,7 @@ class Bundle:
         A prediction that rests on a polymer whose structure is doubtful is doubtful too.
         """
         wanted = np.asarray(index, dtype=int).tolist()
-        notes = {i: "; ".join(RepeatUnit.parse(self.psmiles[i]).notes) for i in {*wanted} if i >= 0}
+        notes = {i: warning(RepeatUnit.parse(self.psmiles[i])) for i in {*wanted} if i >= 0}
         return [self.psmiles[i] if i >= 0 else "" for i in wanted], [notes.get(i, "") for i in wanted]
 
     @cached_property
@@ -275,6 +280,11 @@ def _tanimoto(bits: np.ndarray, known: np.ndarray) -> np.ndarray:
     shared = bits @ known.T
     union = bits.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - shared
     return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
+
+
+def warning(unit: RepeatUnit) -> str:
+    """Return what is doubtful about the structure of a repeat unit, empty for most."""
+    return "; ".join(unit.notes)
 
 
 def _spread(values: np.ndarray, rows: Sequence[int], length: int) -> np.ndarray:

@@ -190,7 +190,10 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UserError("a recipe is a list of keys such as 'name:' and 'data:'", where=str(path))
     places = {place: f"{path}, line {line}" for place, line in key_lines(text).items()}
     for override in overrides:
-        places[set_value(tree, override)] = f"--set {override}"
+        place = set_value(tree, override)
+        places[place] = f"--set {override}"
+        for depth in range(1, len(place)):  # a section that only the option names
+            places.setdefault(place[:depth], f"--set {override}")
     return parse_recipe(tree, where=str(path), places=places)
 
 

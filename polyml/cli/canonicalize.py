@@ -39,7 +39,8 @@ def canonicalize(
 def _open(file: str) -> BinaryIO:
     path = Path(file)
     if not path.is_file():
-        raise UserError("this is a folder" if path.is_dir() else "there is no such file", where=file)
+        fix = "give the path of a text file with one pSMILES a line, or - for standard input"
+        raise UserError("this is a folder" if path.is_dir() else "there is no such file", where=file, fix=fix)
     return path.open("rb")
 
 
@@ -47,12 +48,14 @@ def _write(stream: BinaryIO) -> None:
     sys.stdout.write("psmiles,canonical,error\n")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    interactive = sys.stdout.isatty()
+    interactive, number = sys.stdout.isatty(), 0
     for number, row in enumerate(rows(stream), start=1):
         writer.writerow(row)
         if interactive or number % CHUNK == 0:
             _flush(buffer)
     _flush(buffer)
+    if not number:
+        common.note("the input holds no line")
 
 
 def _flush(buffer: io.StringIO) -> None:

@@ -35,7 +35,8 @@ DataFile = Annotated[
     str, typer.Argument(metavar="FILE", help="CSV, TSV, Parquet or .smi file, or an embedded set (see polyml data).")
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", "-t", metavar="COL", help="Column to predict; repeat for several.")
+    list[str] | None,
+    typer.Option("--target", "-t", metavar="COL", help="Column of a property, needed for a file of your own; repeat."),
 ]
 Log10 = Annotated[
     list[str] | None, typer.Option("--log10", metavar="COL", help="Model this target as log10; repeat for several.")
@@ -166,7 +167,7 @@ def funnel(summary: Mapping[str, Any]) -> str:
     text = ", ".join(steps).format(**summary)
     left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
     if left_out:
-        text += f" (left out on the way: {left_out})"
+        text += f" (passed over to fill the list: {left_out})"
     if not summary["ranked"] and not summary["known"]:
         text += " (the objective has no value for any of them)" if summary["passing"] else " (loosen the constraints)"
     return text

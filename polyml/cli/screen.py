@@ -54,8 +54,8 @@ def screen(
 ) -> None:
     """Predict a library of candidates in chunks, judge them and rank them.
 
-    Writes ranked.csv and rejects.csv. Expressions know + - * / **, comparisons, log10, sqrt, abs, min, max and
-    robeson("O2/N2"), the distance to the 2008 upper bound.
+    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html. Expressions know + - * / **, comparisons,
+    log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
     from polyml.config import check_section
     from polyml.pipeline import steps

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROBESON = "robeson "  # how the columns with the distance to an upper bound begin
 _SIMILARITY = "similarity"
 _NEAREST = "nearest_training"
-_WARNING = "nearest_warning"
+_WARNINGS = ("warning", "nearest_warning")
 _PAIR = ("best\npair", "perm.\nBarrer", "selec-\ntivity")  # for each candidate: the pair it is best for
 _SPREAD = ("_std", "_lower", "_upper")
 _NARROW, _WIDE = 24, 80  # characters of a repeat unit, at least and at most
@@ -75,10 +75,10 @@ class RankedList:
         if any("bound" in self._title(name) for name in self.judged):
             yield Text("bound: decades above (below if negative) Robeson's upper bound of 2008", style="dim")
         yield Text("similarity: to the nearest polymer of the training set, from 0 to 1", style="dim")
-        doubtful = [str(row["rank"]) for _, row in frame.iterrows() if _text(row.get(_WARNING))]
+        doubtful = [str(row["rank"]) for _, row in frame.iterrows() if any(_text(row.get(name)) for name in _WARNINGS)]
         if doubtful:
             yield Text(
-                f"look twice at rank {', '.join(doubtful)}: the nearest measured polymer has a warning of its own"
+                f"look twice at rank {', '.join(doubtful)}: it or the measured polymer nearest to it has a warning"
             )
 
     def _given(self) -> tuple[list[str], list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,16 +140,18 @@ def read_candidates(
     Raises
     ------
     UserError
-        The file cannot be opened or holds no SMILES column (at once), no rows, or a quote that never ends.
+        The file cannot be opened, holds no SMILES column or no rows (all at once), or a quote that never ends.
     """
     source = open_rows(data_path(path), smiles_column=smiles_column, keep_blank=keep_blank)
     column = find_smiles_column(source.columns, smiles_column, where=source.where)
-    return _chunks(source.rows, source.columns, column, source.where, chunk_size)
+    first = next(source.rows, None)
+    if first is None:
+        fix = "add at least one repeat unit"
+        raise UserError("there are no rows below the header", where=source.where, fix=fix)
+    return _chunks(chain([first], source.rows), source.columns, column, chunk_size)
 
 
-def _chunks(
-    rows: Iterator[Row], columns: tuple[str, ...], column: str, where: str, size: int
-) -> Iterator[CandidateChunk]:
+def _chunks(rows: Iterator[Row], columns: tuple[str, ...], column: str, size: int) -> Iterator[CandidateChunk]:
     smiles = columns.index(column)
     names = free_names(columns, column, reserved=("line", "psmiles"))
     done = 0
@@ -162,8 +164,6 @@ def _chunks(
             faults=[(row.reason, row.detail) for row in batch],
         )
         done += len(batch)
-    if not done:
-        raise UserError("there are no rows below the header", where=where)
 
 
 def free_names(columns: tuple[str, ...], column: str, *, reserved: Iterable[str]) -> dict[int, str]:

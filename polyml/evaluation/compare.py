@@ -182,7 +182,7 @@ def _cuda_is_present(plan: Plan) -> bool:
 def _how_to_resume(plan: Plan) -> str:
     kept = sum(is_finished(task) for task in plan.tasks)
     return (
-        f"stopped: {kept} of {len(plan.tasks)} folds are finished and kept in {plan.folder / 'folds'}\n"
+        f"{kept} of {len(plan.tasks)} folds are finished and kept in {plan.folder / 'folds'}\n"
         "  → give the same command again to continue"
     )
 

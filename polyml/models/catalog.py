@@ -111,7 +111,7 @@ def make_model(key: str, **params: Any) -> PolymerModel:
     known = cls._get_param_names()
     for name in params:
         if name not in known:
-            raise unknown_name(f"parameter of model '{key}'", name, known)
+            raise unknown_name("parameter", name, known, where=f"model '{key}'")
     return cls(**params)
 
 

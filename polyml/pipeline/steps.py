@@ -249,10 +249,11 @@ def screen_candidates(
 
     Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
     """
-    from polyml.data.catalog import data_path
+    from polyml.data.readers import read_candidates
     from polyml.screening.screen import screen
 
-    data_path(source)  # before a model is loaded and a run is opened
+    if source != "-":
+        read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
     bundle = load_bundle(str(model))
     spec = with_objectives(spec, bundle.properties)
     first = load_bundle(str(quick)) if quick is not None else None

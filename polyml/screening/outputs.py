@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import Bundle
+from polyml.bundle import Bundle, warning
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NEAREST = "nearest_training"
 NEAREST_WARNING = "nearest_warning"
+WARNING = "warning"
 REJECT_COLUMNS = "line,psmiles,reason,message\n"
 
 
@@ -85,6 +86,7 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
     similarity, nearest = bundle.nearest(units)
     texts, warnings = bundle.describe(nearest)
+    columns[WARNING] = [warning(unit) for unit in units]
     columns |= {SIMILARITY: similarity, NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):

@@ -154,6 +154,9 @@ def screen(
         except KeyboardInterrupt as stop:
             done = f"{worked.rows:,} candidates are done in {folder}"
             raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from stop
+        except UserError:
+            store.discard_if_empty()
+            raise
     figures = robeson_figures(outcome, loaded)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ class ShardStore:
                 where=where,
                 fix="screen into a new folder, or run exactly what was run before",
             )
+
+    def discard_if_empty(self) -> None:
+        """Leave no trace of a screen that failed before its first chunk was finished, so that its folder is free."""
+        if not any(self.folder.glob("*.parquet")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):
+                self.folder.parent.rmdir()
 
     def is_done(self, number: int) -> bool:
         """Return whether a chunk is finished."""

@@ -159,7 +159,10 @@ def _exact_version(client: MlflowClient, name: str) -> str:
     models = {item.name: item for item in client.search_registered_models(max_results=1000)}
     if model not in models:
         if not models:
-            raise UserError(f"there is no model '{model}': none is registered", fix="train one with: polyml train")
+            raise UserError(
+                f"there is no model '{model}': none is registered",
+                fix=f"train one with: polyml train ... --register {model}",
+            )
         raise unknown_name("registered model", model, models, where="tracking store")
     if number is None:
         aliases = {key: str(value) for key, value in client.get_registered_model(model).aliases.items()}
@@ -217,7 +220,7 @@ def _signature(properties: Sequence[str]) -> ModelSignature:
     from polyml.bundle import SUFFIXES
 
     numbers = [*(name + suffix for name in properties for suffix in SUFFIXES), "nearest_similarity"]
-    texts = ("nearest_warning", "nearest_training", "error")
+    texts = ("nearest_warning", "nearest_training", "warning", "error")
     outputs = Schema([*(ColSpec("double", name) for name in numbers), *(ColSpec("string", name) for name in texts)])
     return ModelSignature(Schema([ColSpec("string", "psmiles")]), outputs)
 

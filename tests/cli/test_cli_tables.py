@@ -76,7 +76,10 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, "9 meet the constraints, 7 ranked (left out on the way: 1 of the training set, 1 written before)"),
+        (
+            {},
+            "9 meet the constraints, 7 ranked (passed over to fill the list: 1 of the training set, 1 written before)",
+        ),
         ({"ranked": 0, "known": 0, "duplicate": 0}, "0 ranked (the objective has no value for any of them)"),
         ({"ranked": 0, "known": 0, "duplicate": 0, "passing": 0}, "0 ranked (loosen the constraints)"),
         ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),

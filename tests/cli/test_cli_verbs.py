@@ -156,3 +156,13 @@ def test_train_and_explore_keep_what_became_of_the_other_rows(workdir: Path) -> 
         assert Path(folder, "warnings.csv").is_file()
     run("predict", "model", "in.csv", "-o", "out.csv")
     assert len(pd.read_csv("out.csv")) == 8
+
+
+def test_an_empty_library_leaves_nothing_behind(csv: str) -> None:
+    run("train", csv, *TARGETS, "--model", "mean", "--no-track", "--quiet", "-o", "model")
+    Path("none.csv").write_text("psmiles\n")
+    result = CliRunner().invoke(app, ["screen", "none.csv", "-m", "model", "-o", "out", "--objective", "O2"])
+    assert result.exit_code == 2
+    assert "no rows below the header" in result.output
+    assert not Path("out").exists()
+    assert not Path("mlruns").exists()

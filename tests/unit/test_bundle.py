@@ -62,7 +62,7 @@ def test_predict_frame_keeps_every_row(bundle):
     frame = bundle.predict_frame(["*CC(*)C", "junk", "*C", "*C(C)C*"])
     assert frame.columns.tolist() == [
         "psmiles", *(f"{name}{suffix}" for name in ("O2", "Tg") for suffix in ("", "_std", "_lower", "_upper")),
-        "nearest_similarity", "nearest_warning", "nearest_training", "error",
+        "nearest_similarity", "nearest_warning", "nearest_training", "warning", "error",
     ]  # fmt: skip
     assert frame["psmiles"].tolist() == ["*CC(*)C", "junk", "*C", "*C(C)C*"]
     assert (frame["error"] != "").tolist() == [False, True, True, False]
@@ -72,6 +72,8 @@ def test_predict_frame_keeps_every_row(bundle):
     assert frame["nearest_similarity"][0] == 1.0
     assert frame["nearest_training"].tolist() == ["*CC(*)C", "", "", "*CC(*)C"]
     assert (frame["nearest_warning"] == "").all()
+    assert "peroxide" in bundle.predict_frame(["*CC*", "*OCCO*"])["warning"][1]
+    assert (frame["warning"] == "").all()
     with pytest.raises(RepeatUnitError):
         bundle.predict(["*CC*", "*C"])
     assert bundle.predict_frame([]).empty

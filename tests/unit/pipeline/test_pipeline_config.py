@@ -127,5 +127,7 @@ def test_a_wrong_override_is_told_as_such(recipe_file: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_recipe(recipe_file, ["split.folds=3", "split.fold=4"])
     assert str(caught.value).startswith("--set split.fold=4: unknown recipe key 'split.fold'")
+    with pytest.raises(UserError, match=r"^--set splt\.folds=4: .*'splt'\n.*did you mean 'split'"):
+        load_recipe(recipe_file, ["splt.folds=4"])
     with pytest.raises(UserError, match=r"^--set compare\.models\.1\.params=3: compare\.models\.1\.params"):
         load_recipe(recipe_file, ["compare.models.1.params=3"])

@@ -320,6 +320,25 @@ def test_a_candidate_near_a_doubtful_training_polymer_says_so(bundle, tmp_path):
     doubtful = Bundle(**{**vars_of(bundle), "psmiles": ("*OCCO*", *bundle.psmiles[1:])})
     (tmp_path / "in.smi").write_text("*OCCOC*\n*OCCCO*\n*CC(*)Br\n")
     screen(tmp_path / "in.smi", doubtful, ScreenSpec(objectives=["O2"], skip_known=False), tmp_path / "out")
-    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv").set_index("nearest_training")["nearest_warning"]
-    assert ranked[["*OCCO*"]].str.contains("peroxide").all()
-    assert ranked.drop("*OCCO*").isna().all()
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv").set_index("nearest_training")
+    assert ranked.loc[["*OCCO*"], "nearest_warning"].str.contains("peroxide").all()
+    assert ranked["nearest_warning"].drop("*OCCO*").isna().all()
+    assert ranked.set_index("psmiles")["warning"].notna().to_dict() == {
+        "*OCCOC*": False, "*OCCCO*": True, "*CC(*)Br": False,
+    }  # fmt: skip
+
+
+def test_a_screen_that_failed_in_its_first_chunk_does_not_keep_its_folder(bundle, tmp_path):
+    (tmp_path / "none.csv").write_text("psmiles\n")
+    (tmp_path / "bad.csv").write_text('psmiles\n"*CC*\n*CCO*\n')
+    (tmp_path / "late.csv").write_text('psmiles\n*CC(*)Br\n"*CC*\n*CCO*\n')
+    (tmp_path / "good.csv").write_text("psmiles\n*CC(*)Br\n")
+    out = tmp_path / "out"
+    for name, message in (("none", "no rows"), ("bad", "not balanced"), ("late", "not balanced")):
+        with pytest.raises(UserError, match=message):
+            screen(tmp_path / f"{name}.csv", bundle, SPEC, out)
+        assert not out.exists()
+    assert screen(tmp_path / "good.csv", bundle, SPEC, out).valid == 1
+    with pytest.raises(UserError, match="not balanced"):
+        screen(tmp_path / "late.csv", bundle, SPEC.model_copy(update={"chunk_size": 1}), tmp_path / "kept")
+    assert len(list((tmp_path / "kept" / "shards").glob("*.parquet"))) == 1  # finished work is not thrown away
