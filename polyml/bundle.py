@@ -10,7 +10,7 @@ of its interval are transformed, and its standard deviation stays in the modelle
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -42,6 +42,21 @@ _SIMILARITY_FEATURES = "ecfp"
 _BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
 SUFFIXES = ("", "_std", "_lower", "_upper")
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
+_TEXTS = ("nearest_warning", "nearest_training", "warning", "error")
+
+
+def output_columns(properties: Sequence[Property]) -> tuple[list[str], list[str]]:
+    """Return the columns of :meth:`Bundle.predict_frame` behind ``psmiles``: those of numbers, and those of text.
+
+    Examples
+    --------
+    >>> output_columns([Property(name="family", transform="class", classes=("polyamide", "polyester"))])[0]
+    ['p[polyamide]', 'p[polyester]', 'nearest_similarity']
+    """
+    labels = [item.name for item in properties if item.is_class]
+    numbers = [item.name + suffix for item in properties if not item.is_class for suffix in SUFFIXES]
+    numbers += [f"p[{label}]" for item in properties for label in item.classes]
+    return [*numbers, "nearest_similarity"], [*labels, *_TEXTS]
 
 
 @dataclass
@@ -156,6 +171,11 @@ class Bundle:
             folder=folder,
         )
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels that the model chooses from; none where it predicts numbers."""
+        return self.properties[0].classes
+
     def predict(self, psmiles: Sequence[str | RepeatUnit]) -> Prediction:
         """Predict the distribution of every property, in user units (see the module for log10 properties).
 
@@ -163,16 +183,41 @@ class Bundle:
         ------
         RepeatUnitError
             For the first text that is no repeat unit; :meth:`predict_frame` keeps it as a row instead.
+        UserError
+            The model predicts a class.
         """
-        units = ensure_units(psmiles)
+        if self.classes:
+            raise UserError(f"'{self.names[0]}' is a class, not a number", fix="use predict_proba or predict_frame")
+        return self._to_user_units(self._modelled(ensure_units(psmiles)))
+
+    def _modelled(self, units: Sequence[RepeatUnit]) -> Prediction:
+        """Predict in the modelled scale, from the structures alone."""
         shape = (len(units), len(self.properties))
         if not units:
             return Prediction(*(np.empty(shape) for _ in range(4)))
         found = self.model.predict_dist(units)  # type: ignore[arg-type]  # models pass parsed units through
-        mean, std, lower, upper = (
-            np.asarray(part, dtype=float).reshape(shape) for part in (found.mean, found.std, found.lower, found.upper)
-        )
-        return Prediction(self.to_user(mean), std, self.to_user(lower), self.to_user(upper))
+        parts = (found.mean, found.std, found.lower, found.upper)
+        return Prediction(*(np.asarray(part, dtype=float).reshape(shape) for part in parts))
+
+    def _to_user_units(self, found: Prediction) -> Prediction:
+        return Prediction(self.to_user(found.mean), found.std, self.to_user(found.lower), self.to_user(found.upper))
+
+    def predict_proba(self, psmiles: Sequence[str | RepeatUnit]) -> np.ndarray:
+        """Predict the probability of each of :attr:`classes`, shape (n, classes).
+
+        Raises
+        ------
+        RepeatUnitError
+            For the first text that is no repeat unit.
+        UserError
+            The model predicts numbers.
+        """
+        units = ensure_units(psmiles)
+        found = self.model.predict_proba(units)  # type: ignore[arg-type]  # models pass parsed units through
+        probability = np.zeros((len(units), len(self.classes)))
+        # A class without a training polymer has no probability.
+        probability[:, np.asarray(self.model.classes_, dtype=int)] = found
+        return probability
 
     def predict_mean(self, units: Sequence[RepeatUnit]) -> np.ndarray:
         """Predict the properties alone, in user units, shape (n, t): the fast way, for many polymers."""
@@ -183,30 +228,40 @@ class Bundle:
         """Turn columns in the modelled scale, shape (n, t), into user units."""
         return np.column_stack([item.from_model(modelled[:, i]) for i, item in enumerate(self.properties)])
 
-    def predict_frame(self, psmiles: Sequence[str]) -> pd.DataFrame:
+    def predict_frame(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> pd.DataFrame:
         """Predict one row an input, in order; a text that is refused gets its reason in the column ``error``.
+
+        Parameters
+        ----------
+        psmiles : sequence of str
+        known : ndarray of shape (n, t), optional
+            Measured properties in user units, NaN where not known, for a model that completes properties. A property's
+            own value is not used for its prediction.
 
         Returns
         -------
         DataFrame
             Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
-            each property; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer),
+            each property, or the likeliest class as ``<property>`` and the probability of each class as
+            ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer),
             ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
             (what is doubtful about the structure of the row itself); ``error``.
         """
         import pandas as pd
 
         parsed, refused = parse_all(psmiles)
-        good, results, faults = in_batches(self.predict, parsed)
+        call: Callable[[list[RepeatUnit]], Any] = self.predict_proba if self.classes else self._modelled
+        good, results, faults = in_batches(call, parsed)
         errors = {row: error.what for row, error in refused.items()} | {
             row: str(fault) for row, fault in faults.items()
         }
         rows = [row for row, _ in good]
         columns: dict[str, Any] = {"psmiles": list(psmiles)}
-        for t, name in enumerate(self.names):
-            for suffix, part in zip(SUFFIXES, ("mean", "std", "lower", "upper"), strict=True):
-                values = np.concatenate([getattr(result, part)[:, t] for result in results] or [np.empty(0)])
-                columns[name + suffix] = _spread(values, rows, len(psmiles))
+        if self.classes:
+            columns |= self._class_columns(results, rows, len(psmiles))
+        else:
+            given = None if known is None else np.asarray(known, dtype=float)[rows]
+            columns |= self._number_columns(results, rows, len(psmiles), given)
         similarity, index = self.nearest([unit for _, unit in good])
         columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
         nearest, nearest_warning = self.describe(index)
@@ -219,6 +274,31 @@ class Bundle:
         for name, found in texts.items():
             columns[name] = pd.Series([found.get(row, "") for row in range(len(psmiles))], dtype=str)
         return pd.DataFrame(columns)
+
+    def _number_columns(
+        self, results: Sequence[Prediction], rows: Sequence[int], length: int, known: np.ndarray | None
+    ) -> dict[str, Any]:
+        empty = np.empty((0, len(self.names)))
+        parts = ("mean", "std", "lower", "upper")
+        found = Prediction(*(np.concatenate([*(getattr(item, part) for item in results), empty]) for part in parts))
+        if known is not None and self.model.uses_known:
+            modelled = [item.to_model(known[:, t]) for t, item in enumerate(self.properties)]
+            found = self.model.condition(found.mean, np.column_stack(modelled))
+        found = self._to_user_units(found)
+        return {
+            name + suffix: _spread(getattr(found, part)[:, t], rows, length)
+            for t, name in enumerate(self.names)
+            for suffix, part in zip(SUFFIXES, parts, strict=True)
+        }
+
+    def _class_columns(self, results: Sequence[np.ndarray], rows: Sequence[int], length: int) -> dict[str, Any]:
+        import pandas as pd
+
+        probability = np.concatenate([*results, np.empty((0, len(self.classes)))])
+        labels = dict(zip(rows, (self.classes[code] for code in probability.argmax(axis=1)), strict=True))
+        columns: dict[str, Any] = {self.names[0]: pd.Series([labels.get(row, "") for row in range(length)], dtype=str)}
+        spread = {f"p[{name}]": _spread(probability[:, i], rows, length) for i, name in enumerate(self.classes)}
+        return columns | spread
 
     def nearest(self, psmiles: Sequence[str | RepeatUnit]) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest training polymer of each polymer.

@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polyml.data.catalog import properties_for, recipe_path
 from polyml.data.properties import Property
+from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError, unknown_name
 from polyml.recipe_yaml import key_lines, parse_value, set_value
@@ -29,12 +30,34 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_OF_THE_WRAPPER = ("task", "class_weight", "random_state")  # parameters that a tuned model hands on by itself
+
+
+class TuneSpec(_Section):
+    """How the parameters of a model are searched inside its training data; see ``polyml.tuning.search``.
+
+    ``space`` names the parameters to search, each with a list of values, ``{low, high, log}``, or nothing for the range
+    that the model declares; a list of names does the latter for all. Without it every declared range is searched.
+    """
+
+    trials: int = Field(20, ge=1)
+    sampler: str = "tpe"
+    pruner: str | None = None
+    folds: int | None = Field(None, ge=2)
+    repeats: int = Field(1, ge=1)
+    space: dict[str, Any] | list[str] | None = None
+
+
 class ModelSpec(_Section):
-    """One model of the catalog with its parameters; a bare key in YAML stands for its defaults."""
+    """One model of the catalog with its parameters; a bare key in YAML stands for its defaults.
+
+    With ``tune`` the parameters that are not given are searched anew in every training part.
+    """
 
     key: str
     name: str = ""
     params: dict[str, Any] = Field(default_factory=dict)
+    tune: TuneSpec | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +67,23 @@ class ModelSpec(_Section):
     @property
     def label(self) -> str:
         """Name on the leaderboard."""
-        return self.name or self.key
+        return self.name or (f"{self.key}_tuned" if self.tune else self.key)
+
+    def wrapped(self) -> ModelSpec:
+        """Return the spec itself, or where it says ``tune`` the model ``tuned`` that wraps it.
+
+        Examples
+        --------
+        >>> ModelSpec(key="svm", params={"C": 3.0}, tune=TuneSpec(trials=5)).wrapped().params["base_params"]
+        {'C': 3.0}
+        """
+        if self.tune is None:
+            return self
+        shared = {name: value for name, value in self.params.items() if name in _OF_THE_WRAPPER}
+        fixed = {name: value for name, value in self.params.items() if name not in _OF_THE_WRAPPER}
+        search = self.tune.model_dump(exclude_defaults=True) | {"trials": self.tune.trials}
+        params = {"base": self.key, **({"base_params": fixed} if fixed else {}), **search, **shared}
+        return ModelSpec(key="tuned", name=self.label, params=params)
 
 
 class DataSpec(_Section):
@@ -53,6 +92,7 @@ class DataSpec(_Section):
     source: str
     smiles_column: str | None = None
     targets: list[Property] = Field(min_length=1)
+    sample: SampleSpec | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -81,19 +121,39 @@ class FeaturizeSpec(_Section):
 
 
 class ExploreSpec(_Section):
-    """Maps of the data: projections of the features with k-means clusters (their number by silhouette if not given)."""
+    """Maps of the data: projections of the features with clusters (their number by silhouette if not given)."""
 
     features: str = "ecfp_count"
     clusters: int | None = Field(None, ge=2)
+    clustering: Literal["kmeans", "hierarchical", "dbscan"] = "kmeans"
     methods: list[str] = Field(default_factory=lambda: ["pca", "tsne"], min_length=1)
+
+    @model_validator(mode="after")
+    def _check_clusters(self) -> ExploreSpec:
+        if self.clustering == "dbscan" and self.clusters is not None:
+            raise ValueError("dbscan finds the number of clusters itself: leave 'clusters' out")
+        return self
 
 
 class CompareSpec(_Section):
-    """Which models meet on the same folds."""
+    """Which models meet on the same folds.
+
+    With ``known_properties`` every model is given the other measured properties of a polymer, of test polymers too:
+    property completion, a task of its own.
+    """
 
     models: list[ModelSpec] = Field(min_length=1)
     ratios: list[tuple[str, str]] = Field(default_factory=list)
+    known_properties: bool = False
     jobs: int | None = Field(None, ge=1)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _all(cls, value: object) -> object:
+        """Let ``all`` stand for every model of the catalog."""
+        from polyml.models.catalog import MODELS
+
+        return list(MODELS) if value == "all" else value
 
     @field_validator("models")
     @classmethod

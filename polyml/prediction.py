@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyml.bundle import Bundle
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
+from polyml.data.table import parse_number
 from polyml.data.writers import check_not_input, check_suffix, frame_writer
 from polyml.progress import progress_bar
 
@@ -25,6 +27,8 @@ def predict_file(
     chunk_size: int = 2000,
 ) -> dict[str, int]:
     """Predict every row of a file, in constant memory.
+
+    A model that completes properties is given those of its properties that the file has as columns, in user units.
 
     Parameters
     ----------
@@ -59,8 +63,23 @@ def predict_file(
     return counts
 
 
+def known_values(bundle: Bundle, columns: Mapping[str, Sequence[Any]], length: int) -> np.ndarray:
+    """Return the properties that the rows of a file tell, (n, t) in user units, NaN where a cell is no usable number.
+
+    They are used by a model that completes properties; for any other model, and in a file without such columns, all are
+    NaN.
+    """
+    known = np.full((length, len(bundle.names)), np.nan)
+    if bundle.model.uses_known:
+        for t, item in enumerate(bundle.properties):
+            numbers = [parse_number(cell_text(cell)) for cell in columns.get(item.name, ())]
+            values = np.array([np.nan if number is None else number for number in numbers], dtype=float)
+            known[: len(values), t] = np.where(item.outside_domain(values), np.nan, values)
+    return known
+
+
 def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
-    frame = bundle.predict_frame(chunk.psmiles)
+    frame = bundle.predict_frame(chunk.psmiles, known_values(bundle, chunk.columns, len(chunk)))
     predicted = [name for name in frame if name not in ("psmiles", "error")]
     for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
         frame.loc[row, predicted] = np.nan

@@ -97,6 +97,32 @@ def random_variant(unit: RepeatUnit, rng: np.random.Generator, most: int = 3) ->
     return random_spelling(unit, rng)
 
 
+def random_spellings(key: str, count: int, rng: np.random.Generator) -> list[str]:
+    """Write the polymer of a canonical text ``count`` times: atoms in random order, cuts spread evenly over the chain.
+
+    A ladder keeps its cut. Some four times faster than :func:`random_variant`, which also repeats the unit and varies
+    the attachment points.
+
+    Examples
+    --------
+    >>> texts = random_spellings("*CCO*", 5, np.random.default_rng(1))
+    >>> {RepeatUnit.parse(text).key for text in texts}
+    {'*CCO*'}
+    """
+    if key.count("*") == 4:  # a canonical ladder says which of its ends are joined: no need to find out again
+        mols = [Chem.MolFromSmiles(key)]
+    else:
+        unit = RepeatUnit.parse(key)
+        backbone = Backbone.of(unit)
+        make = stereo_frame if unit.has_stereo else frame
+        mols = [make(unit, backbone, int(cut)) for cut in rng.permutation(backbone.cuts)[:count]]
+    texts: list[str] = []
+    for place, mol in enumerate(mols):
+        share = len(range(place, count, len(mols)))
+        texts += Chem.MolToRandomSmilesVect(mol, share, randomSeed=int(rng.integers(1, 2**31)))
+    return [_plain(text) for text in texts]
+
+
 def _labelled(unit: RepeatUnit, labels: Sequence[int] = (1, 2, 3, 4)) -> Chem.Mol:
     """Copy the unit with its attachment points told apart: otherwise RDKit may take two branches for the same."""
     mol = Chem.Mol(unit.mol)

@@ -20,6 +20,7 @@ from polyml.progress import is_quiet, set_quiet
 if TYPE_CHECKING:
     from polyml.config import TrackingSpec
     from polyml.data.properties import Property
+    from polyml.data.sample import SampleSpec
     from polyml.data.table import PolymerTable
 
 
@@ -41,11 +42,18 @@ Targets = Annotated[
 Log10 = Annotated[
     list[str] | None, typer.Option("--log10", metavar="COL", help="Model this target as log10; repeat for several.")
 ]
+Classes = Annotated[
+    list[str] | None, typer.Option("--class", metavar="COL", help="This target is a class: learn its labels.")
+]
 Units = Annotated[
     list[str] | None, typer.Option("--unit", metavar="COL=UNIT", help="Unit of a target; repeat for several.")
 ]
 SmilesColumn = Annotated[
     str | None, typer.Option("--smiles-column", metavar="COL", help="Column with the repeat units (else detected).")
+]
+Sample = Annotated[int | None, typer.Option("--sample", metavar="N", min=1, help="Read N rows only, drawn at random.")]
+PerClass = Annotated[
+    int | None, typer.Option("--per-class", metavar="N", min=1, help="Read N rows of each class at most.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes (else one a core).")]
@@ -104,12 +112,19 @@ def _cell(value: Any) -> str:
 
 
 def make_properties(
-    file: str, targets: Sequence[str] | None, log10: Sequence[str] | None, units: Sequence[str] | None
+    file: str,
+    targets: Sequence[str] | None,
+    log10: Sequence[str] | None,
+    units: Sequence[str] | None,
+    classes: Sequence[str] | None = None,
 ) -> list[Property]:
-    """Build the properties that ``--target``, ``--log10`` and ``--unit`` describe."""
+    """Build the properties that ``--target``, ``--class``, ``--log10`` and ``--unit`` describe."""
     from polyml.data.catalog import properties_for
+    from polyml.data.properties import Property
 
-    properties = properties_for(file, targets or None)
+    # --class names a target by itself; it need not be repeated as --target.
+    named = unique([*(targets or ()), *(classes or ())])
+    properties = properties_for(file, named or None)
     names = [item.name for item in properties]
     unit_of = dict(split_pair(text, "--unit") for text in units or ())
     for option, given in (("--log10", log10 or ()), ("--unit", unit_of)):
@@ -118,11 +133,23 @@ def make_properties(
                 raise UserError(f"'{name}' is not a target", where=option, fix=f"the targets are: {', '.join(names)}")
     changed = []
     for item in properties:
+        if item.name in (classes or ()):
+            if item.name in (log10 or ()) or item.name in unit_of:
+                raise UserError(f"'{item.name}' is a class: it has no logarithm and no unit", where="--class")
+            changed.append(Property(name=item.name, transform="class"))
+            continue
         update: dict[str, Any] = {"transform": "log10"} if item.name in (log10 or ()) else {}
         if item.name in unit_of:
             update["unit"] = unit_of[item.name]
         changed.append(item.model_copy(update=update))
     return changed
+
+
+def make_sample(rows: int | None, per_class: int | None, seed: int) -> SampleSpec | None:
+    """Build the sample that ``--sample`` and ``--per-class`` ask for."""
+    from polyml.data.sample import SampleSpec
+
+    return None if rows is None and per_class is None else SampleSpec(rows=rows, per_class=per_class, seed=seed)
 
 
 def split_pair(text: str, where: str) -> tuple[str, str]:

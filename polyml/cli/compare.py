@@ -13,6 +13,8 @@ EXAMPLES = common.examples(
     "polyml compare tg.csv --target Tg -o tg_comparison",
     "polyml compare gas_permeability --target O2 --target N2 --ratio O2/N2 --models mean,extra_trees -o gas",
     "polyml compare films.csv --target perm --log10 perm --unit perm=Barrer --split cluster -o films",
+    "polyml compare tg.csv --target Tg --models svm,extra_trees --tune 20 -o tg_tuned",
+    "polyml compare candidates --class polymer_class --per-class 300 -o polymer_class",
 )
 
 
@@ -22,13 +24,23 @@ def compare(
     target: common.Targets = None,
     log10: common.Log10 = None,
     unit: common.Units = None,
+    class_: common.Classes = None,
     smiles_column: common.SmilesColumn = None,
+    sample: common.Sample = None,
+    per_class: common.PerClass = None,
     models: Annotated[
         str | None, typer.Option("--models", metavar="A,B", help="Models of the catalog (else a quick selection).")
+    ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option("--tune", metavar="TRIALS", min=1, help="Tune each model anew inside every training part."),
     ] = None,
     ratio: Annotated[
         list[str] | None, typer.Option("--ratio", metavar="A/B", help="Score the ratio of two log10 targets too.")
     ] = None,
+    known_properties: Annotated[
+        bool, typer.Option("--known-properties", help="Give each model the other measured properties of a polymer.")
+    ] = False,
     split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")] = 1,
@@ -53,17 +65,21 @@ def compare(
 
     if repeats > 1 and split == "kfold":
         split = "repeated_kfold"
-    properties = common.make_properties(file, target, log10, unit)
-    keys = common.split_names(models) or list(steps.QUICK_MODELS)
+    properties = common.make_properties(file, target, log10, unit, class_)
+    task = steps.task_of(properties)
+    keys = common.split_names(models) or list(steps.QUICK_MODELS[task])
     chosen = [ModelSpec(key=key) for key in common.unique(keys)]
-    steps.check_models(chosen)
+    if tune is not None:
+        chosen = steps.with_tuning(chosen, tune)
+    steps.check_models(chosen, task)
     spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
-    table = steps.read(file, properties, smiles_column=smiles_column)
+    drawn = common.make_sample(sample, per_class, seed)
+    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
-        tracking=common.make_tracking(track, experiment, file),
+        tracking=common.make_tracking(track, experiment, file), known_properties=known_properties,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})

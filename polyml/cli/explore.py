@@ -21,16 +21,20 @@ def explore(
     target: common.Targets = None,
     log10: common.Log10 = None,
     unit: common.Units = None,
+    class_: common.Classes = None,
     smiles_column: common.SmilesColumn = None,
     features: Annotated[str, typer.Option("--features", metavar="KEY", help="Featurizer.")] = "ecfp_count",
-    clusters: Annotated[int | None, typer.Option("--clusters", help="K-means clusters (else by silhouette).")] = None,
+    clusters: Annotated[int | None, typer.Option("--clusters", help="Number of clusters (else by silhouette).")] = None,
+    clustering: Annotated[
+        str, typer.Option("--clustering", metavar="KEY", help="kmeans, hierarchical or dbscan.")
+    ] = "kmeans",
     methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Projections: pca, tsne.")] = "pca,tsne",
     seed: common.Seed = 1,
     track: common.Track = True,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
 ) -> None:
-    """Draw maps of a data set: projections of its features with k-means clusters, as an interactive HTML page.
+    """Draw maps of a data set: projections of its features with clusters, as an interactive HTML page.
 
     Writes maps.html, map.csv, clusters.csv, and what became of the other rows: rejects.csv, warnings.csv and
     duplicates.csv.
@@ -38,8 +42,9 @@ def explore(
     from polyml.config import ExploreSpec, check_section
     from polyml.pipeline import steps
 
-    properties = common.make_properties(file, target, log10, unit)
-    spec = check_section(ExploreSpec, features=features, clusters=clusters, methods=common.split_names(methods) or [])
+    properties = common.make_properties(file, target, log10, unit, class_)
+    chosen = {"clusters": clusters, "clustering": clustering, "methods": common.split_names(methods) or []}
+    spec = check_section(ExploreSpec, features=features, **chosen)
     table = steps.read(file, properties, smiles_column=smiles_column)
     common.note_table(table)
     steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(track, experiment, file))

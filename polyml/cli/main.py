@@ -10,7 +10,22 @@ import typer
 from typer.core import TyperGroup
 
 from polyml import __version__
-from polyml.cli import canonicalize, compare, data, explore, featurize, models, predict, run, screen, train, ui
+from polyml.cli import (
+    canonicalize,
+    compare,
+    data,
+    explore,
+    featurize,
+    learning_curve,
+    models,
+    predict,
+    pretrain,
+    run,
+    screen,
+    train,
+    tune,
+    ui,
+)
 from polyml.cli.common import say
 from polyml.cli.failures import explain
 from polyml.progress import set_quiet
@@ -65,9 +80,13 @@ def root(
     set_quiet(quiet)
 
 
-for verb in (run, compare, train, predict, screen, explore, featurize, canonicalize, data, models, ui):
+VERBS = (
+    *(run, compare, learning_curve, tune, pretrain, train, predict, screen),
+    *(explore, featurize, canonicalize, data, models, ui),
+)
+for verb in VERBS:
     name = verb.__name__.rpartition(".")[2]
-    app.command(name, epilog=verb.EXAMPLES)(getattr(verb, name))
+    app.command(name.replace("_", "-"), epilog=verb.EXAMPLES)(getattr(verb, name))
 
 
 def main() -> None:

@@ -22,7 +22,10 @@ def train(
     target: common.Targets = None,
     log10: common.Log10 = None,
     unit: common.Units = None,
+    class_: common.Classes = None,
     smiles_column: common.SmilesColumn = None,
+    sample: common.Sample = None,
+    per_class: common.PerClass = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model (else FILE_KEY).")
     ] = None,
@@ -44,10 +47,11 @@ def train(
     from polyml.config import ModelSpec
     from polyml.pipeline import steps
 
-    properties = common.make_properties(file, target, log10, unit)
+    properties = common.make_properties(file, target, log10, unit, class_)
     spec = ModelSpec(key=model, params=common.make_params(param))
-    steps.check_models([spec])
-    table = steps.read(file, properties, smiles_column=smiles_column)
+    steps.check_models([spec], steps.task_of(properties))
+    drawn = common.make_sample(sample, per_class, seed)
+    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
     folder = output or Path(f"{Path(file).stem}_{model}")
     tracking = common.make_tracking(track, experiment, file)

@@ -65,6 +65,7 @@ EMBEDDED: dict[str, EmbeddedSet] = {
             description="574,837 polymers generated from common monomers by polymerisation rules",
             rows=574837,
             smiles_column="psmiles",
+            properties=(Property(name="polymer_class", transform="class"),),
         ),
         EmbeddedSet(
             name="monomers",
@@ -158,8 +159,8 @@ def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> 
     --------
     >>> properties_for("gas_permeability", ["O2"])[0].transform
     'log10'
-    >>> properties_for("my_polymers.csv", ["Tg"])
-    [Property(name='Tg', unit='', transform='identity', lower=None, upper=None)]
+    >>> properties_for("my_polymers.csv", ["Tg"])[0].transform
+    'identity'
     """
     declared = {item.name: item for item in _declared(source)}
     if targets is None:

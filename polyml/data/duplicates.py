@@ -24,7 +24,7 @@ def find_duplicates(frame: pd.DataFrame, properties: Sequence[Property], toleran
     properties : sequence of Property
     tolerance : float
         Values conflict when they spread by more than ``tolerance`` standard deviations of the property over the whole
-        table, on the modelled scale.
+        table, on the modelled scale; different classes always conflict.
 
     Returns
     -------
@@ -35,6 +35,7 @@ def find_duplicates(frame: pd.DataFrame, properties: Sequence[Property], toleran
     groups = y.groupby(frame["key"], sort=False)
     spread = groups.max() - groups.min()
     scale = y.std(ddof=0)
+    scale[[item.name for item in properties if item.is_class]] = 0.0
     conflict = spread.gt(tolerance * scale, axis=1)
     rows = frame.groupby("key", sort=False)
     report = pd.DataFrame(
@@ -54,6 +55,7 @@ def merge_rows(frame: pd.DataFrame, properties: Sequence[Property]) -> pd.DataFr
     """Keep one row a polymer: the first, with the mean of all measured values on the modelled scale.
 
     Under ``log10`` this is the geometric mean in user units. A polymer written once keeps its value to the last digit.
+    Of classes the most frequent one is kept, the first of those equally frequent.
     """
     first = frame.drop_duplicates("key", ignore_index=True)
     if len(first) == len(frame):
@@ -62,6 +64,15 @@ def merge_rows(frame: pd.DataFrame, properties: Sequence[Property]) -> pd.DataFr
     repeated = frame["key"].value_counts()[first["key"]].to_numpy() > 1
     merged = first.copy()
     for item in properties:
+        if item.is_class:
+            commonest = frame.groupby("key", sort=False)[item.name].agg(_commonest)
+            merged[item.name] = commonest[first["key"]].to_numpy(dtype=object)
+            continue
         values = item.from_model(means.loc[first["key"], item.name])
         merged[item.name] = np.where(repeated, values, first[item.name].to_numpy(dtype=float))
     return merged
+
+
+def _commonest(labels: pd.Series) -> str | None:
+    counts = labels.dropna().value_counts(sort=False)  # in the order of their first rows
+    return str(counts.idxmax()) if len(counts) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from polyml.errors import UserError
 if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
 
+_NEEDED = 3  # values of a property in the smallest training part
+
 SplitKind = Literal["kfold", "repeated_kfold", "scaffold", "cluster"]
 
 
@@ -27,6 +30,7 @@ class SplitSpec(BaseModel):
     Parameters
     ----------
     kind : {"kfold", "repeated_kfold", "scaffold", "cluster"}
+        Where the target is a class, every kind gives the folds the same share of each class as far as it can.
         ``kfold`` shuffles polymers: how well a model fills gaps. ``scaffold`` keeps polymers of one ring skeleton
         together and ``cluster`` keeps similar ones together: how well it reaches new chemistry.
     folds : int
@@ -87,13 +91,15 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
     4
     """
     keys = np.asarray(_keys_of(polymers), dtype=object)
-    unique, position = np.unique(keys.astype(str), return_inverse=True)
+    unique, first, position = np.unique(keys.astype(str), return_index=True, return_inverse=True)
+    labels = _labels_of(polymers)
+    labels = None if labels is None else labels[first]
     folds = []
     for repeat in range(spec.repeats):
         seed = int(np.random.SeedSequence([spec.seed, repeat]).generate_state(1)[0])
         groups = _groups([str(key) for key in unique], spec, seed)
         _check_count(groups, spec, len(keys), len(unique))
-        number = _assign(groups, spec, seed)[position]
+        number = _assign(groups, spec, seed, labels)[position]
         for fold in range(spec.folds):
             folds.append(Fold(repeat, fold, np.flatnonzero(number != fold), np.flatnonzero(number == fold)))
     return folds
@@ -106,6 +112,15 @@ def _keys_of(polymers: PolymerTable | Sequence[str]) -> list[str]:
     if isinstance(polymers, PolymerTable):
         return polymers.keys
     return [RepeatUnit.parse(item).key for item in polymers]
+
+
+def _labels_of(polymers: PolymerTable | Sequence[str]) -> np.ndarray | None:
+    """Return the code of each row's class, -1 where there is none; None for a table without classes."""
+    from polyml.data.table import PolymerTable
+
+    if not isinstance(polymers, PolymerTable) or polymers.task != "classification":
+        return None
+    return np.nan_to_num(polymers.y[:, 0], nan=-1.0).astype(int)
 
 
 def _groups(keys: list[str], spec: SplitSpec, seed: int) -> np.ndarray:
@@ -132,12 +147,17 @@ def _check_count(groups: np.ndarray, spec: SplitSpec, rows: int, polymers: int) 
     )
 
 
-def _assign(groups: np.ndarray, spec: SplitSpec, seed: int) -> np.ndarray:
+def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray | None) -> np.ndarray:
     """Return the fold number of each unique key."""
-    from sklearn.model_selection import GroupKFold, KFold
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
 
     number = np.empty(len(groups), dtype=int)
-    if spec.kind in ("kfold", "repeated_kfold"):
+    if labels is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes with fewer polymers than folds, which read_table tells
+            stratified = StratifiedGroupKFold(spec.folds, shuffle=True, random_state=seed)
+            parts = list(stratified.split(groups, labels, groups))
+    elif spec.kind in ("kfold", "repeated_kfold"):
         parts = KFold(spec.folds, shuffle=True, random_state=seed).split(groups)
     else:
         # GroupKFold balances sizes and breaks ties by group number: shuffled numbers bring in the seed.
@@ -146,6 +166,53 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int) -> np.ndarray:
     for fold, (_, test) in enumerate(parts):
         number[test] = fold
     return number
+
+
+def thin_folds(folds: Sequence[Fold], keys: Sequence[str], y: np.ndarray, size: int, seed: int) -> list[Fold]:
+    """Leave ``size`` polymers in the training part of each fold, drawn at random; the test parts stay.
+
+    A larger size has the polymers of a smaller one and more. Those that make up three values of each property (or three
+    polymers of each class) come first, so that a small part has something to learn for each.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+    keys : sequence of str
+        Canonical keys of the rows.
+    y : ndarray of shape (n, t)
+        NaN where not measured.
+    size : int
+        A fold with fewer polymers keeps all.
+    seed : int
+
+    Examples
+    --------
+    >>> folds = [Fold(0, 0, np.arange(2, 8), np.arange(2))]
+    >>> thin = thin_folds(folds, list("abcdefgh"), np.ones((8, 1)), 4, seed=1)
+    >>> len(thin[0].train), len(thin[0].test)
+    (4, 2)
+    """
+    names = np.asarray(keys, dtype=str)
+    thinned = []
+    for fold in folds:
+        rng = np.random.default_rng([seed, fold.repeat, fold.fold])
+        order = rng.permutation(np.unique(names[fold.train]))
+        chosen = _needed_first(order, names[fold.train], y[fold.train])[:size]
+        thinned.append(Fold(fold.repeat, fold.fold, fold.train[np.isin(names[fold.train], chosen)], fold.test))
+    return thinned
+
+
+def _needed_first(order: np.ndarray, names: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Move the polymers to the front that give each column of ``y`` three values, the rarest column first."""
+    measured = pd.DataFrame(~np.isnan(y)).groupby(names).any().loc[order].to_numpy()
+    first: list[int] = []
+    for column in np.argsort(measured.sum(axis=0), kind="stable"):
+        having = np.flatnonzero(measured[:, column])
+        missing = _NEEDED - len(set(first) & set(having.tolist()))
+        first += [i for i in having.tolist() if i not in first][: max(missing, 0)]
+    rest = np.setdiff1d(np.arange(len(order)), first)
+    result: np.ndarray = order[np.concatenate([np.array(first, dtype=int), rest])]
+    return result
 
 
 def check_folds(folds: Sequence[Fold], y: np.ndarray, names: Sequence[str] | None = None) -> None:

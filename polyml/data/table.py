@@ -20,6 +20,7 @@ from polyml.data.files import whole_file
 from polyml.data.properties import Property
 from polyml.data.readers import cell_text, check_columns, find_smiles_column, free_names
 from polyml.data.rows import Row, open_rows
+from polyml.data.sample import SampleSpec, choose_rows
 from polyml.errors import RepeatUnitError, UserError
 from polyml.progress import track
 
@@ -27,6 +28,7 @@ MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 REPORTS = ("rejects", "warnings", "duplicates")
 NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
 _RESERVED = ("line", "psmiles", "key")
+_FEW = 5  # polymers of a class, for as many folds
 _SHOWN = 1000  # characters of a refused structure that are kept; real repeat units are shorter
 
 
@@ -80,20 +82,28 @@ class PolymerTable:
 
     @property
     def values(self) -> np.ndarray:
-        """Measured values ``(n, t)`` in user units, NaN where not measured."""
-        return self.frame[self.names].to_numpy(dtype=float)
+        """Measured values ``(n, t)`` in user units, the code of a class; NaN where not measured."""
+        columns = [
+            item.to_model(self.frame[item.name]) if item.is_class else self.frame[item.name].to_numpy(dtype=float)
+            for item in self.properties
+        ]
+        return np.column_stack(columns) if columns else np.empty((len(self), 0))
 
     @property
     def y(self) -> np.ndarray:
         """Measured values ``(n, t)`` on the modelled scale, NaN where not measured."""
-        values = self.values
-        columns = [item.to_model(values[:, i]) for i, item in enumerate(self.properties)]
+        columns = [item.to_model(self.frame[item.name]) for item in self.properties]
         return np.column_stack(columns) if columns else np.empty((len(self), 0))
+
+    @property
+    def task(self) -> str:
+        """What is to be learned: "regression", or "classification" when the target is a class."""
+        return "classification" if any(item.is_class for item in self.properties) else "regression"
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over keys, values, units and transforms; the order of the rows does not matter."""
-        head = [f"{item.name}|{item.unit}|{item.transform}" for item in self.properties]
+        head = ["|".join([item.name, item.unit, item.transform, *item.classes]) for item in self.properties]
         rows = zip(self.keys, self.values.tolist(), strict=True)
         body = sorted("\t".join([key, *(repr(value) for value in values)]) for key, values in rows)
         return hashlib.sha256("\n".join([*head, *body]).encode()).hexdigest()
@@ -123,7 +133,9 @@ class PolymerTable:
                 what = f"the target '{name}' has {len(measured)} usable values, at least {minimum} are needed"
                 raise UserError(what, where=self.source or None, fix=self._why_unusable(name))
             if np.ptp(measured) == 0:
-                what = f"the target '{name}' is constant: all {len(measured)} values are {measured[0]:g}"
+                value = self.properties[self.names.index(name)].from_model(measured[:1])[0]
+                shown = f"'{value}'" if isinstance(value, str) else f"{measured[0]:g}"
+                what = f"the target '{name}' is constant: all {len(measured)} values are {shown}"
                 raise UserError(what, where=self.source or None, fix="leave this target out: there is nothing to learn")
 
     def _why_unusable(self, name: str) -> str:
@@ -158,6 +170,7 @@ def read_table(
     smiles_column: str | None = None,
     merge_duplicates: bool = True,
     conflict_tolerance: float = 0.5,
+    sample: SampleSpec | None = None,
 ) -> PolymerTable:
     """Read polymers and their measured properties from a file.
 
@@ -179,6 +192,8 @@ def read_table(
     conflict_tolerance : float
         Duplicates conflict when their values spread by more than this many standard deviations of the property
         (modelled scale).
+    sample : SampleSpec, optional
+        Read some of the rows only.
 
     Raises
     ------
@@ -190,12 +205,15 @@ def read_table(
     column = find_smiles_column(source.columns, smiles_column, where=source.where)
     check_columns([item.name for item in properties], source.columns, where=source.where)
     reader = _TableReader(source.columns, column, properties, source.where)
-    for row in track(source.rows, "Reading polymers"):
+    rows = source.rows if sample is None else choose_rows(source.rows, sample, properties, source.columns)
+    for row in track(rows, "Reading polymers"):
         reader.add(row)
     frame = reader.frame()
+    properties = [item.with_classes(frame[item.name]) for item in properties]
     duplicates = find_duplicates(frame, properties, conflict_tolerance)
     if merge_duplicates:
         frame = merge_rows(frame, properties)
+    reader.note_rare_classes(frame, properties)
     rejects, warnings = reader.rejects.frame, reader.warnings.frame
     return PolymerTable(frame, tuple(properties), rejects, warnings, duplicates, source.where)
 
@@ -210,6 +228,10 @@ def _check_properties(properties: Sequence[Property], where: str) -> None:
     reserved = sorted(set(names) & set(_RESERVED))
     if reserved:
         raise UserError(f"'{reserved[0]}' cannot be the name of a target", where=where, fix="rename the column")
+    labels = [item.name for item in properties if item.is_class]
+    if labels and len(properties) > 1:
+        what = f"the class '{labels[0]}' stands beside other targets"
+        raise UserError(what, where=where, fix="predict a class alone, the other targets in a run of their own")
 
 
 class _TableReader:
@@ -243,18 +265,20 @@ class _TableReader:
             item.name: self._value(row, psmiles, item, at)
             for item, at in zip(self.properties, self.value_at, strict=True)
         }
-        if all(math.isnan(value) for value in values.values()):
+        if all(value is None or value != value for value in values.values()):
             self.rejects.add(row.line, psmiles, "", "no value", "no target has a usable value in this row")
             return
         others = {name: row.cells[at] for name, at in self.others.items()}
         self.records.append({"line": row.line, "psmiles": psmiles, "key": key, **values, **others})
 
-    def _value(self, row: Row, psmiles: str, item: Property, at: int) -> float:
-        """Return the number in a cell, NaN when it is missing or refused."""
+    def _value(self, row: Row, psmiles: str, item: Property, at: int) -> float | str | None:
+        """Return the number in a cell, NaN when it is missing or refused; of a class the label or None."""
         cell = row.cells[at]
         text = cell_text(cell)
         if text.lower() in MISSING:
-            return math.nan
+            return None if item.is_class else math.nan
+        if item.is_class:
+            return text
         value = None if isinstance(cell, bool) else parse_number(text)
         if value is None:
             self.rejects.add(row.line, psmiles, item.name, "not a number", f"'{text[:60]}' is not a number")
@@ -267,6 +291,16 @@ class _TableReader:
             detail = f"{value:g} lies outside {_range(item)}"
             self.warnings.add(row.line, psmiles, item.name, "outside the plausible range", detail)
         return value
+
+    def note_rare_classes(self, frame: pd.DataFrame, properties: Sequence[Property]) -> None:
+        """Warn of classes too small to be in every fold."""
+        for item in properties:
+            if not item.is_class:
+                continue
+            for label, rows in frame.groupby(item.name, sort=True):
+                if len(rows) < _FEW:
+                    first, detail = rows.iloc[0], f"only {len(rows)} polymers are '{label}'"
+                    self.warnings.add(int(first["line"]), first["psmiles"], item.name, "rare class", detail)
 
     def frame(self) -> pd.DataFrame:
         """Return the polymers as a table.

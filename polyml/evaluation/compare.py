@@ -44,13 +44,14 @@ def compare(
     *,
     tracker: Tracker | None = None,
     jobs: int | None = None,
-    metrics: Sequence[str] = ("rmse", "mae", "r2"),
+    metrics: Sequence[str] | None = None,
     ratios: Iterable[Ratio | Sequence[str] | str] = (),
     seed: int = 1,
     protocol: str = "honest",
     name: str | None = None,
     threads: int = 1,
     factory: ModelFactory | None = None,
+    train_size: int | None = None,
 ) -> Results:
     """Train and score every model on the same folds.
 
@@ -70,8 +71,9 @@ def compare(
     jobs : int, optional
         Processes; None for one a core. The numbers do not depend on it. Where a CUDA device is present, the models
         that train on it run one after another in this process.
-    metrics : sequence of str
-        Names from :data:`polyml.evaluation.metrics.METRICS`, computed in the modelled scale.
+    metrics : sequence of str, optional
+        Names from :data:`polyml.evaluation.metrics.METRICS`, computed in the modelled scale; by default those of the
+        task. The target of the table decides the task: a class makes it a classification.
     ratios : iterable
         Pairs of log10 properties whose log-ratio is scored too, ``"O2/N2"`` or ``("O2", "N2")``.
     seed : int
@@ -85,6 +87,8 @@ def compare(
         ``jobs``.
     factory : callable, optional
         Stands in for ``polyml.models.catalog.make_model``.
+    train_size : int, optional
+        Polymers that are left in each training part; see :func:`polyml.data.splits.thin_folds`.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def compare(
         raise UserError(f"jobs and threads must be at least 1, got {jobs} and {threads}")
     plan = make_plan(
         table, specs, split, Path(folder), metrics=metrics, ratios=ratios, seed=seed, protocol=protocol,
-        name=name, threads=threads, factory=factory,
+        name=name, threads=threads, factory=factory, train_size=train_size,
     )  # fmt: skip
     plan.options.update(jobs=jobs, status="running")
     write_json(plan.folder / "compare.json", plan.options)  # a folder that cannot be written to is found out here
@@ -124,7 +128,7 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
 
     def close(label: str) -> None:
         done[label] = _collect(plan, label, failures.get(label))
-        tracking.log_model(done[label], plan.scales)
+        tracking.log_model(done[label], plan.scales, plan.classes)
 
     for entry in plan.entries:
         if not missing[entry.label]:
@@ -252,6 +256,7 @@ def _assemble(plan: Plan, outcomes: dict[str, ModelOutcome], table: PolymerTable
         scales=plan.scales,
         metrics=tuple(metric.name for metric in plan.metrics),
         options=options,
+        classes=plan.classes,
         reused=reused,
         computed=computed,
     )

@@ -12,7 +12,7 @@ import json
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from polyml.data.files import whole_file
 from polyml.errors import UserError
+from polyml.evaluation.metrics import probability_columns
 from polyml.evaluation.threads import limited_threads
 from polyml.models.base import PolymerModel, Prediction
 
@@ -49,6 +50,8 @@ class FoldTask:
     y_train, y_test : ndarray of shape (n, t)
         Modelled scale, NaN where not measured. ``y_test`` is only written beside the predictions.
     properties : tuple of str
+    classes : tuple of str
+        The labels behind the codes of ``y`` in a classification; none for a regression.
     path : Path
         The file of this fold.
     fingerprint : str
@@ -57,6 +60,8 @@ class FoldTask:
         ``make_model`` of the catalog.
     threads : int
         Threads the model may use.
+    known : bool
+        Property completion: the model is given the other measured properties of each test polymer.
     """
 
     model: str
@@ -74,6 +79,8 @@ class FoldTask:
     fingerprint: str
     factory: ModelFactory
     threads: int = 1
+    classes: tuple[str, ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,22 +148,22 @@ def run_fold(task: FoldTask) -> Failure | None:
     """
     try:
         with limited_threads(task.threads), _recorded_warnings() as messages:
-            record, prediction = _fit_predict(task)
+            record, columns = _fit_predict(task)
     except Exception as error:  # whatever goes wrong inside a model belongs to that model alone
         return Failure(task.model, task.repeat, task.fold, _one_line(error), traceback.format_exc())
     record.warnings.extend(messages)
-    write_fold(task.path, _tidy(task, prediction), record)
+    write_fold(task.path, _tidy(task, columns), record)
     return None
 
 
-def _fit_predict(task: FoldTask) -> tuple[FoldRecord, Prediction]:
-    model = make_seeded(task.factory, task.key, task.params, task.seed)
+def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
+    model = make_seeded(task.factory, task.key, with_task(task.params, task.classes), task.seed)
+    test = list(task.test["psmiles"])
     started = perf_counter()
     model.fit(list(task.train["psmiles"]), task.y_train)
     fitted = perf_counter()
-    prediction = model.predict_dist(list(task.test["psmiles"]))
+    columns = _classified(model, test, task.classes) if task.classes else _regressed(model, test, task)
     predicted = perf_counter()
-    _check_prediction(prediction, task.y_test.shape)
     random_state = model.get_params(deep=False).get("random_state")
     record = FoldRecord(
         fingerprint=task.fingerprint,
@@ -166,7 +173,36 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, Prediction]:
         predict_seconds=round(predicted - fitted, 4),
         history=[dict(step) for step in getattr(model, "history_", None) or []],
     )
-    return record, prediction
+    return record, columns
+
+
+def with_task(params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of a model for a regression, or for the classification of ``classes``."""
+    return {**params, "task": "classification"} if classes else dict(params)
+
+
+def _regressed(model: PolymerModel, psmiles: list[str], task: FoldTask) -> dict[str, np.ndarray]:
+    """Predict numbers; each column has shape (n, t)."""
+    # A model that takes known properties uses none for its own prediction, as the contract test checks.
+    given: dict[str, Any] = {"known": task.y_test} if task.known else {}
+    prediction = model.predict_dist(psmiles, **given)
+    _check_prediction(prediction, task.y_test.shape)
+    return {"y_pred": prediction.mean, "std": prediction.std, "lower": prediction.lower, "upper": prediction.upper}
+
+
+def _classified(model: PolymerModel, psmiles: list[str], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Predict the codes of classes and their probabilities, 0 for a class the training part lacks; each (n, 1)."""
+    found = np.asarray(model.predict_proba(psmiles), dtype=float)
+    codes = np.asarray(model.classes_, dtype=int)
+    if found.shape != (len(psmiles), len(codes)) or not np.isfinite(found).all():
+        raise ValueError(f"predicted probabilities of shape {found.shape}, expected {(len(psmiles), len(codes))}")
+    probability = np.zeros((len(psmiles), len(classes)))
+    probability[:, codes] = found
+    nothing = np.full((len(psmiles), 1), np.nan)
+    columns = {"y_pred": probability.argmax(axis=1)[:, None].astype(float)}
+    columns |= {"std": nothing, "lower": nothing, "upper": nothing}
+    names = probability_columns(classes)
+    return columns | {name: probability[:, [i]] for i, name in enumerate(names)}
 
 
 def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed: int) -> PolymerModel:
@@ -202,11 +238,10 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _tidy(task: FoldTask, prediction: Prediction) -> pd.DataFrame:
+def _tidy(task: FoldTask, columns: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Lay predictions of shape (n, t) out as one row a polymer and property."""
     n, t = task.y_test.shape
-    columns = {"y_true": task.y_test, "y_pred": prediction.mean, "std": prediction.std}
-    columns |= {"lower": prediction.lower, "upper": prediction.upper}
+    columns = {"y_true": task.y_test, **columns}
     frame = pd.DataFrame(
         {
             "model": task.model,

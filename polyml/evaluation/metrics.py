@@ -1,7 +1,7 @@
 """The metrics, one frozen table, and the scoring of out-of-fold predictions.
 
 Every metric is computed on measured values only (NaN in ``y_true`` is left out) and in the modelled scale of the
-property: log10(Barrer) for a permeability whose transform is ``log10``.
+property: log10(Barrer) for a permeability whose transform is ``log10``. Classes are scored by their codes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    matthews_corrcoef,
+    mean_absolute_error,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from polyml.errors import UserError, unknown_name
 
@@ -32,13 +41,16 @@ class Metric:
     name, title : str
         Name in tables and files; name for people.
     function : callable
-        ``(y_true, y_pred) -> float`` on vectors without NaN.
+        ``(y_true, y_pred) -> float`` on vectors without NaN; of a metric that reads probabilities ``y_pred`` has shape
+        (n, classes).
     direction : {"minimize", "maximize"}
     unit : {"property", "none"}
         Whether the score carries the modelled scale of the property or is a bare number. Only bare numbers may be
         averaged over properties of different scales.
     needs_spread : bool
         Undefined (NaN) unless the measured values differ.
+    task : {"regression", "classification"}
+    reads : {"prediction", "probability"}
     """
 
     name: str
@@ -47,6 +59,8 @@ class Metric:
     direction: Literal["minimize", "maximize"]
     unit: Literal["property", "none"]
     needs_spread: bool = False
+    task: Literal["regression", "classification"] = "regression"
+    reads: Literal["prediction", "probability"] = "prediction"
 
     def __call__(self, y_true: np.ndarray, y_pred: np.ndarray) -> float:
         """Score predictions of shape (n,); NaN where nothing was measured or the metric is undefined.
@@ -71,6 +85,24 @@ def _spearman(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     return math.nan if np.ptp(y_pred) == 0.0 else float(spearmanr(y_true, y_pred).statistic)
 
 
+def _balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    # Over the classes that occur; scikit-learn's own function warns where a class was only predicted.
+    return float(recall_score(y_true, y_pred, labels=np.unique(y_true), average="macro", zero_division=0.0))
+
+
+def _macro_f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    return float(f1_score(y_true, y_pred, average="macro", zero_division=0.0))
+
+
+def _roc_auc(y_true: np.ndarray, probability: np.ndarray) -> float:
+    """Area under the ROC curve; of several classes the mean over each against the rest, of those that occur."""
+    codes = np.unique(y_true).astype(int)
+    if probability.shape[1] == 2:
+        codes = codes[codes == 1]
+    areas = [roc_auc_score(y_true == code, probability[:, code]) for code in codes]
+    return float(np.mean(areas)) if areas else math.nan
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -79,27 +111,64 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("mae", "MAE", mean_absolute_error, "minimize", "property"),
             Metric("r2", "R²", r2_score, "maximize", "none", needs_spread=True),
             Metric("spearman", "Spearman ρ", _spearman, "maximize", "none", needs_spread=True),
+            Metric("mcc", "MCC", matthews_corrcoef, "maximize", "none", task="classification"),
+            Metric(
+                "balanced_accuracy", "Balanced accuracy", _balanced_accuracy, "maximize", "none", task="classification"
+            ),
+            Metric("f1", "F1 (macro)", _macro_f1, "maximize", "none", task="classification"),
+            Metric("accuracy", "Accuracy", accuracy_score, "maximize", "none", task="classification"),
+            Metric(
+                "roc_auc",
+                "ROC-AUC",
+                _roc_auc,
+                "maximize",
+                "none",
+                needs_spread=True,
+                task="classification",
+                reads="probability",
+            ),
         )
     }
 )
 """Every metric by name."""
 
 
-def make_metrics(names: Iterable[str]) -> list[Metric]:
-    """Look metrics up by name, each once.
+DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "regression": ("rmse", "mae", "r2"),
+        "classification": ("mcc", "balanced_accuracy", "f1", "accuracy", "roc_auc"),
+    }
+)
+"""What a comparison scores by, for each task."""
+
+
+def make_metrics(names: Iterable[str] | None, task: str = "regression") -> list[Metric]:
+    """Look metrics up by name, each once; None for those of the task.
 
     Raises
     ------
     UserError
-        For an unknown name or an empty list.
+        For an unknown name, one of another task, or an empty list.
     """
-    unique = list(dict.fromkeys(names))
+    known = {name: metric for name, metric in METRICS.items() if metric.task == task}
+    unique = list(dict.fromkeys(DEFAULT_METRICS[task] if names is None else names))
     for name in unique:
-        if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
+        if name not in known:
+            raise unknown_name(f"metric of a {task}", name, known)
     if not unique:
-        raise UserError("no metric to compare by", fix=f"name at least one of: {', '.join(METRICS)}")
-    return [METRICS[name] for name in unique]
+        raise UserError("no metric to compare by", fix=f"name at least one of: {', '.join(known)}")
+    return [known[name] for name in unique]
+
+
+def probability_columns(classes: Sequence[str]) -> list[str]:
+    """Return the columns of tidy predictions that hold the probability of each class.
+
+    Examples
+    --------
+    >>> probability_columns(["polyamide", "polyester"])
+    ['p[polyamide]', 'p[polyester]']
+    """
+    return [f"p[{name}]" for name in classes]
 
 
 @dataclass(frozen=True)
@@ -201,9 +270,12 @@ def score(predictions: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
     """
     rows = []
     by = ["model", "repeat", "fold", "property"]
+    probabilities = [name for name in predictions.columns if name.startswith("p[")]
     for group, part in predictions.groupby(by, sort=False, observed=True):
         truth, predicted = part["y_true"].to_numpy(float), part["y_pred"].to_numpy(float)
         n_test = int((~np.isnan(truth)).sum())
         head = dict(zip(by, group, strict=True))
-        rows += [head | {"metric": m.name, "score": m(truth, predicted), "n_test": n_test} for m in metrics]
+        for metric in metrics:
+            found = part[probabilities].to_numpy(float) if metric.reads == "probability" else predicted
+            rows.append(head | {"metric": metric.name, "score": metric(truth, found), "n_test": n_test})
     return pd.DataFrame(rows, columns=[*by, "metric", "score", "n_test"])

@@ -15,7 +15,16 @@ import numpy as np
 
 import polyml
 from polyml.errors import PolymlError, UserError, unknown_name
-from polyml.evaluation.folds import FoldTask, ModelFactory, feature_keys, file_stem, fingerprint, fold_seed, make_seeded
+from polyml.evaluation.folds import (
+    FoldTask,
+    ModelFactory,
+    feature_keys,
+    file_stem,
+    fingerprint,
+    fold_seed,
+    make_seeded,
+    with_task,
+)
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.results import Entry
 
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 
 PROTOCOLS: Mapping[str, str] = {
     "honest": "grouped by polymer; test folds never seen by training, scaling or selection",
+    "completion": "grouped by polymer; test folds never seen by training, scaling or selection; for each property of a "
+    "test polymer its other measured properties are given",
 }
 """How scores are made, in words, by name."""
 
@@ -80,6 +91,8 @@ class Plan:
         Modelled scale of each property and ratio.
     options : dict
         Everything the numbers depend on, and the versions of the libraries.
+    classes : tuple of str
+        The labels behind the codes of a classification.
     """
 
     name: str
@@ -94,6 +107,7 @@ class Plan:
     metrics: tuple[Metric, ...]
     scales: dict[str, str]
     options: dict[str, Any]
+    classes: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -102,25 +116,42 @@ def make_plan(
     split: SplitSpec,
     folder: Path,
     *,
-    metrics: Sequence[str],
+    metrics: Sequence[str] | None,
     ratios: Iterable[Ratio | Sequence[str] | str],
     seed: int,
     protocol: str,
     name: str | None,
     threads: int,
     factory: ModelFactory | None,
+    train_size: int | None = None,
 ) -> Plan:
     """Check names, data and folds, and lay out the work; see :func:`polyml.evaluation.compare.compare`."""
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
-    chosen = make_metrics(metrics)
+    if protocol == "completion":
+        _check_completable(table, ratios)
+        specs = [as_completion(spec) for spec in specs]
+    chosen = make_metrics(metrics, table.task)
+    classes = table.properties[0].classes if table.task == "classification" else ()
     derived = make_ratios(ratios, {prop.name: prop.transform for prop in table.properties})
     make = factory or _catalog_factory()
-    entries, accelerated = _make_entries(specs, make)
+    entries, accelerated = _make_entries(specs, make, classes)
     folds = _checked_folds(table, split)
+    if train_size is not None:
+        folds = _thinned(folds, table, train_size, seed)
     basis = {"seed": seed, "data": table.digest, "properties": _properties(table), "polyml": polyml.__version__}
     tasks = [
-        _make_task(spec, table, fold, seed=seed, folder=folder, threads=threads, factory=make, basis=basis)
+        _make_task(
+            spec,
+            table,
+            fold,
+            seed=seed,
+            folder=folder,
+            threads=threads,
+            factory=make,
+            basis=basis,
+            known=protocol == "completion",
+        )
         for spec in specs
         for fold in folds
     ]
@@ -130,10 +161,13 @@ def make_plan(
         "data": {"digest": table.digest, "polymers": len(table.frame), "rejects": len(table.rejects)},
         "properties": basis["properties"],
         "split": split.model_dump(mode="json"),
+        "train_size": train_size,
         "seed": seed,
         "threads": threads,
         "metrics": [metric.name for metric in chosen],
         "ratios": [ratio.name for ratio in derived],
+        "task": table.task,
+        "classes": list(classes),
         "models": [{"label": spec.label, "key": spec.key, "params": dict(spec.params)} for spec in specs],
         "versions": _versions(),
     }
@@ -150,7 +184,36 @@ def make_plan(
         metrics=tuple(chosen),
         scales=_scales(table) | {ratio.name: f"log10({ratio.name})" for ratio in derived},
         options=options,
+        classes=classes,
     )
+
+
+def as_completion(spec: ModelSpec) -> ModelSpec:
+    """Return the spec of a model that is given the other properties of a polymer.
+
+    Examples
+    --------
+    >>> as_completion(ModelSpec("svm", params={"C": 10.0}))
+    ModelSpec(key='completion', name='svm', params={'base': {'key': 'svm', 'C': 10.0}})
+    """
+    if spec.key == "completion":
+        return spec
+    return ModelSpec("completion", spec.label, {"base": {"key": spec.key, **spec.params}})
+
+
+def _check_completable(table: PolymerTable, ratios: Iterable[Any]) -> None:
+    if table.task != "regression" or len(table.properties) < 2:
+        raise UserError(
+            "properties are completed from others, and there is one target alone",
+            where="known properties",
+            fix="name two numeric targets or more",
+        )
+    if list(ratios):
+        raise UserError(
+            "where the other properties are known, both parts of a ratio would be given",
+            where="known properties",
+            fix="leave the ratios out",
+        )
 
 
 def _catalog_factory() -> ModelFactory:
@@ -159,7 +222,9 @@ def _catalog_factory() -> ModelFactory:
     return make_model
 
 
-def _make_entries(specs: Sequence[ModelSpec], factory: ModelFactory) -> tuple[tuple[Entry, ...], frozenset[str]]:
+def _make_entries(
+    specs: Sequence[ModelSpec], factory: ModelFactory, classes: Sequence[str]
+) -> tuple[tuple[Entry, ...], frozenset[str]]:
     """Make each model once, so that a wrong name or parameter is found before anything trains."""
     if not specs:
         raise UserError("no model to compare", fix="name at least one model")
@@ -170,7 +235,7 @@ def _make_entries(specs: Sequence[ModelSpec], factory: ModelFactory) -> tuple[tu
     entries, accelerated = [], set()
     for spec in specs:
         try:
-            model = make_seeded(factory, spec.key, spec.params, seed=0)
+            model = make_seeded(factory, spec.key, with_task(spec.params, classes), seed=0)
         except UserError:
             raise
         except Exception:  # a missing library, say: the folds will fail and show it on the leaderboard
@@ -199,6 +264,18 @@ def _checked_folds(table: PolymerTable, split: SplitSpec) -> list[Fold]:
     return folds
 
 
+def _thinned(folds: Sequence[Fold], table: PolymerTable, size: int, seed: int) -> list[Fold]:
+    from polyml.data.splits import check_folds, thin_folds
+
+    y = table.y
+    needed = y
+    if table.task == "classification":  # each class is to have some polymers, as each property has
+        needed = np.where(y == np.arange(len(table.properties[0].classes)), 1.0, np.nan)
+    thinned = thin_folds(folds, table.keys, needed, size, seed)
+    check_folds(thinned, y, table.names)
+    return thinned
+
+
 def _make_task(
     spec: ModelSpec,
     table: PolymerTable,
@@ -209,6 +286,7 @@ def _make_task(
     threads: int,
     factory: ModelFactory,
     basis: Mapping[str, Any],
+    known: bool,
 ) -> FoldTask:
     rows = table.frame[["key", "psmiles"]]
     train, test = (rows.iloc[part].reset_index(drop=True) for part in (fold.train, fold.test))
@@ -229,10 +307,18 @@ def _make_task(
         # Absolute: workers are kept for the next comparison, and stay in the folder they were started in.
         path=folder.absolute() / "folds" / f"{file_stem(spec.label)}-r{fold.repeat}-f{fold.fold}.parquet",
         fingerprint=fingerprint(
-            key=spec.key, params=dict(spec.params), repeat=fold.repeat, fold=fold.fold, members=members, **basis
+            key=spec.key,
+            params=dict(spec.params),
+            repeat=fold.repeat,
+            fold=fold.fold,
+            members=members,
+            **basis,
+            **({"known": True} if known else {}),
         ),
         factory=factory,
         threads=threads,
+        known=known,
+        classes=table.properties[0].classes if table.task == "classification" else (),
     )
 
 
@@ -243,7 +329,7 @@ def _properties(table: PolymerTable) -> list[dict[str, Any]]:
 def _scales(table: PolymerTable) -> dict[str, str]:
     """Name the modelled scale of each property."""
     return {
-        prop.name: f"{prop.transform}({prop.unit or prop.name})" if prop.transform != "identity" else prop.unit
+        prop.name: f"log10({prop.unit or prop.name})" if prop.transform == "log10" else prop.unit
         for prop in table.properties
     }
 

@@ -76,6 +76,9 @@ class Results:
     metrics : tuple of str
     options : dict
         Everything the comparison was made with, and the versions of the libraries.
+    classes : tuple of str
+        The labels behind ``y_true`` and ``y_pred`` of a classification, whose ``predictions`` have the probability of
+        each class as ``p[LABEL]`` besides.
     reused, computed : int
         Folds taken from an earlier call, and folds trained in this one.
     """
@@ -94,6 +97,7 @@ class Results:
     scales: dict[str, str]
     metrics: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
     reused: int = 0
     computed: int = 0
 
@@ -179,8 +183,21 @@ class Results:
             with whole_file(folder / name) as temporary:
                 table.to_csv(temporary, index=False, lineterminator="\n")
         with whole_file(folder / "predictions.parquet") as temporary:
-            self.predictions.to_parquet(temporary, index=False)
+            with_labels(self.predictions, self.classes).to_parquet(temporary, index=False)
         write_json(folder / "compare.json", self.options)
+
+
+def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return tidy predictions with labels for people beside the codes: label_true and label_pred."""
+    if not classes or predictions.empty:
+        return predictions
+    labels = {
+        f"label_{part}": [classes[int(code)] if code == code else None for code in predictions[f"y_{part}"]]
+        for part in ("true", "pred")
+    }
+    return pd.concat(
+        [predictions.drop(columns=["std", "lower", "upper"]), pd.DataFrame(labels, predictions.index)], axis=1
+    )
 
 
 def write_json(path: Path, value: Any) -> None:

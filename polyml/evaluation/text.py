@@ -83,7 +83,9 @@ def protocol_text(options: Mapping[str, Any]) -> str:
 
 
 def scale_text(options: Mapping[str, Any]) -> str:
-    """Say in which scale the errors are given."""
+    """Say in which scale the errors are given, or how many classes there are."""
+    if options.get("classes"):
+        return f"{len(options['classes'])} classes"
     scales = {item["name"]: options["scales"][item["name"]] or "as in the file" for item in options["properties"]}
     if len(set(scales.values())) == 1:
         return f"scale {next(iter(scales.values()))}"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from polyml.evaluation.folds import fingerprint
 from polyml.evaluation.metrics import METRICS
-from polyml.evaluation.results import ModelOutcome, Results, write_json
+from polyml.evaluation.results import ModelOutcome, Results, with_labels, write_json
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -70,7 +70,7 @@ class ComparisonTracking:
             self._save()
             yield self
 
-    def log_model(self, outcome: ModelOutcome, scales: Mapping[str, str]) -> None:
+    def log_model(self, outcome: ModelOutcome, scales: Mapping[str, str], classes: Sequence[str] = ()) -> None:
         """Report one model in a child run: scores per fold and their means, parameters, curves and plots."""
         label = outcome.entry.label
         mark = fingerprint(folds=outcome.fingerprints, failed=outcome.failure is not None)
@@ -83,12 +83,12 @@ class ComparisonTracking:
                 self.tracker.log_text(outcome.failure.traceback, "error.txt")
                 self.tracker.mark_failed(outcome.failure.error)
             else:
-                self._log_scores(self.tracker, outcome)
-                self._log_curves(self.tracker, outcome, scales)
+                self._log_scores(self.tracker, outcome, classes)
+                self._log_curves(self.tracker, outcome, scales, classes)
         self._state["models"][label] = mark
         self._save()
 
-    def _log_scores(self, tracker: Tracker, outcome: ModelOutcome) -> None:
+    def _log_scores(self, tracker: Tracker, outcome: ModelOutcome, classes: Sequence[str]) -> None:
         scores = outcome.scores
         tracker.log_metrics(mean_scores(scores))
         folds = scores.drop_duplicates(["repeat", "fold"])
@@ -96,17 +96,27 @@ class ComparisonTracking:
         for step, (_, part) in enumerate(scores.groupby(["repeat", "fold"], sort=True)):
             rows = zip(part["metric"], part["property"], part["score"], strict=True)
             tracker.log_metrics({f"folds/{metric_name(m, prop)}": float(s) for m, prop, s in rows}, step=step)
-        tracker.log_table(outcome.predictions, "predictions.csv")
+        tracker.log_table(with_labels(outcome.predictions, classes), "predictions.csv")
         if outcome.warnings:
             tracker.log_text("\n".join(outcome.warnings), "warnings.txt")
 
-    def _log_curves(self, tracker: Tracker, outcome: ModelOutcome, scales: Mapping[str, str]) -> None:
-        from polyml.report.plots import learning_curves, parity, residuals
+    def _log_curves(
+        self, tracker: Tracker, outcome: ModelOutcome, scales: Mapping[str, str], classes: Sequence[str]
+    ) -> None:
+        from polyml.report.plots import confusion, learning_curves, parity, residuals
+        from polyml.training.diagnosis import diagnose, diagnosis_text
 
+        findings = diagnose(outcome.history)
+        if findings:
+            tracker.set_tags({"polyml.diagnosis": ", ".join(findings)})
+            tracker.log_text(diagnosis_text(findings), "diagnosis.txt")
         figures: dict[str, Figure] = {}
         measured = outcome.predictions.dropna(subset=["y_true"])
         for prop, part in measured.groupby("property", sort=False):
             title, scale = f"{outcome.entry.label}: {prop}", scales.get(str(prop), "")
+            if classes:
+                figures[f"Confusion matrix, {prop}"] = confusion(part, classes, title)
+                continue
             figures[f"Parity, {prop}"] = parity(part, title, scale)
             figures[f"Residuals, {prop}"] = residuals(part, title, scale)
         for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):

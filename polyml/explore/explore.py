@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.errors import unknown_name
-from polyml.explore.clusters import Clusters, cluster
+from polyml.explore.clusters import Clusters, check_clustering, cluster
 from polyml.explore.projections import METHODS, Projection, project, reduce_features
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def explore(
     *,
     features: str = "ecfp_count",
     n_clusters: int | None = None,
+    clustering: str = "kmeans",
     methods: Sequence[str] = ("pca", "tsne"),
     seed: int = 1,
     tracker: Tracker | None = None,
@@ -47,7 +48,8 @@ def explore(
     features : str
         Catalog key of a featurizer that gives columns.
     n_clusters : int, optional
-        Number of k-means clusters; by silhouette if None.
+        Number of clusters; by silhouette if None. Not with "dbscan", which finds it itself.
+    clustering : {"kmeans", "hierarchical", "dbscan"}
     methods : sequence of {"pca", "tsne"}
     seed : int
     tracker : Tracker, optional
@@ -63,10 +65,11 @@ def explore(
     for method in methods:
         if method not in METHODS:
             raise unknown_name("projection", method, METHODS)
+    check_clustering(clustering, n_clusters)
     from polyml.features.batch import featurize
 
     reduced = reduce_features(np.asarray(featurize(features, table.psmiles, jobs=jobs)), seed)
-    found = cluster(reduced, n_clusters, seed)
+    found = cluster(reduced, n_clusters, seed, clustering)
     projections = {method: project(reduced, method, seed) for method in dict.fromkeys(methods)}
     frame = _map_frame(table, projections, found)
     summary = cluster_summary(table, found)
@@ -74,25 +77,33 @@ def explore(
     folder = Path(folder)
     _write(folder, frame, summary, figures, Path(table.source).stem)
     if tracker is not None:
-        _log(tracker, table, folder, found, {"features": features, "methods": list(projections), "seed": seed})
+        params = {"features": features, "clustering": clustering, "methods": list(projections), "seed": seed}
+        _log(tracker, table, folder, found, params)
     return frame
 
 
 def cluster_summary(table: PolymerTable, found: Clusters) -> pd.DataFrame:
     """Describe each cluster: its size, the polymer nearest to its centre, and the median of each property.
 
+    Polymers in no cluster come last, as cluster 0 without a representative.
+
     Returns
     -------
     DataFrame
-        cluster, size, representative; for each property ``NAME`` (median in user units) and ``NAME_count`` (values
-        measured).
+        cluster, size, representative; for each property ``NAME`` (median in user units, the most frequent class) and
+        ``NAME_count`` (values measured).
     """
     rows = []
-    for label, representative in enumerate(found.representatives, start=1):
+    names = [*(table.psmiles[row] for row in found.representatives), *([""] if (found.labels == 0).any() else [])]
+    for place, representative in enumerate(names, start=1):
+        label = place if place <= len(found.representatives) else 0
         members = table.frame[found.labels == label]
-        row = {"cluster": label, "size": len(members), "representative": table.psmiles[representative]}
-        for name in table.names:
-            row |= {name: members[name].median(), f"{name}_count": int(members[name].count())}
+        row = {"cluster": label, "size": len(members), "representative": representative}
+        for item in table.properties:
+            known = members[item.name].dropna()
+            # Of a class the most frequent label stands where numbers have their median.
+            middle = known.median() if not item.is_class else known.mode().iloc[0] if len(known) else None
+            row |= {item.name: middle, f"{item.name}_count": len(known)}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -23,15 +23,19 @@ class Featurizer(TransformerMixin, BaseEstimator):
     ----------
     key : str
         Name in the catalog.
-    output_kind : {"array", "graph"}
-        What :meth:`transform` returns: an array ``(n, d)`` or a list of ``torch_geometric.data.Data``.
+    output_kind : {"array", "graph", "tokens"}
+        What :meth:`transform` returns: an array ``(n, d)``, a list of ``torch_geometric.data.Data``, or a list of token
+        codes ``(variants, length)``.
     costly : bool
         Whether rows are worth keeping on disk between runs.
+    non_negative : bool
+        Whether the columns are counts or bits, which can be compared by Tanimoto similarity.
     """
 
     key: ClassVar[str]
     output_kind: ClassVar[str] = "array"
     costly: ClassVar[bool] = False
+    non_negative: ClassVar[bool] = False
 
     def featurize_unit(self, unit: RepeatUnit) -> Any:
         """Return the features of one repeat unit: a vector ``(d,)`` or one graph."""
@@ -46,7 +50,7 @@ class Featurizer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, d), float32, or list of Data
+        ndarray of shape (n, d), float32, or list of Data or of token codes
         """
         rows = self.featurize_units(ensure_units(units))
         if self.output_kind != "array":

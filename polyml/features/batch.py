@@ -44,7 +44,7 @@ def featurize(
 
     Returns
     -------
-    ndarray of shape (n, d), float32, or list of torch_geometric.data.Data
+    ndarray of shape (n, d), float32, or list of torch_geometric.data.Data or of token codes (variants, length)
 
     Examples
     --------

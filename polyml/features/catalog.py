@@ -9,10 +9,11 @@ from polyml.features.base import Featurizer
 from polyml.features.descriptors import Descriptors
 from polyml.features.fingerprints import AtomPairs, ECFPBits, ECFPCounts, MACCSKeys, Torsions
 from polyml.features.graphs import PeriodicGraphs
+from polyml.features.tokens import PsmilesTokens
 
 FEATURIZERS: dict[str, type[Featurizer]] = {
     featurizer.key: featurizer
-    for featurizer in (ECFPCounts, ECFPBits, AtomPairs, Torsions, MACCSKeys, Descriptors, PeriodicGraphs)
+    for featurizer in (ECFPCounts, ECFPBits, AtomPairs, Torsions, MACCSKeys, Descriptors, PeriodicGraphs, PsmilesTokens)
 }
 
 

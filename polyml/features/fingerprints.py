@@ -48,6 +48,7 @@ class ECFPCounts(Featurizer):
     """
 
     key = "ecfp_count"
+    non_negative = True
 
     def __init__(self, radius: int = 2, size: int = 2048, per: str = "heavy_atom") -> None:
         self.radius = radius
@@ -124,6 +125,7 @@ class _FromMiddleAtoms(Featurizer):
     """
 
     costly = True
+    non_negative = True
     reach: int
 
     def __init__(self, size: int = 2048) -> None:
@@ -209,6 +211,7 @@ class MACCSKeys(Featurizer):
 
     key = "maccs"
     costly = True
+    non_negative = True
 
     def featurize_unit(self, unit: RepeatUnit) -> np.ndarray:
         """Return bits, shape (167,), numbered as RDKit does (bit 0 is never set)."""

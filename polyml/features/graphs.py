@@ -50,7 +50,8 @@ class PeriodicGraphs(Featurizer):
 
     Atom and bond features are read off the middle of an oligomer, so conjugation, hybridisation and rings are those of
     the chain. Fields: ``x`` (atoms, :attr:`atom_dim`), ``edge_index`` (2, 2 x bonds), ``edge_attr``
-    (2 x bonds, :attr:`bond_dim`). A network that averages over atoms answers the same for every frame and multiple.
+    (2 x bonds, :attr:`bond_dim`), ``reverse`` (2 x bonds,), the edge that leads back over the same bond. A network that
+    averages over atoms answers the same for every frame and multiple.
 
     References
     ----------
@@ -75,18 +76,20 @@ class PeriodicGraphs(Featurizer):
 
         chain = oligomer(unit, reach=6)
         atoms = [chain.mol.GetAtomWithIdx(i) for i in chain.middle.tolist()]
-        edges = [
-            (place, int(chain.home[bond.GetOtherAtomIdx(atom.GetIdx())]), bond_features(bond))
-            for place, atom in enumerate(atoms)
-            for bond in atom.GetBonds()
-        ]
-        ends = np.array([(source, target) for source, target, _ in edges], dtype=np.int64).reshape(-1, 2).T
+        bonds = [(place, atom, bond) for place, atom in enumerate(atoms) for bond in atom.GetBonds()]
+        far = np.array([bond.GetOtherAtomIdx(atom.GetIdx()) for _, atom, bond in bonds], dtype=np.int64)
+        ends = np.array([[place for place, *_ in bonds], chain.home[far]], dtype=np.int64).reshape(2, -1)
+        # Which unit a bond leads to tells the bonds between the same two atoms apart.
+        copy = (np.cumsum(chain.home >= 0) - 1) // unit.n_atoms
+        step = copy[far] - copy[chain.middle[0]]
+        number = {edge: i for i, edge in enumerate(zip(*ends.tolist(), step.tolist(), strict=True))}
         return Data(
             x=torch.tensor([atom_features(atom) for atom in atoms], dtype=torch.float32),
-            edge_index=torch.from_numpy(np.ascontiguousarray(ends)),
-            edge_attr=torch.tensor([features for *_, features in edges], dtype=torch.float32).reshape(
+            edge_index=torch.from_numpy(ends),
+            edge_attr=torch.tensor([bond_features(bond) for *_, bond in bonds], dtype=torch.float32).reshape(
                 -1, self.bond_dim
             ),
+            reverse=torch.tensor([number[b, a, -k] for a, b, k in number], dtype=torch.int64),
         )
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

@@ -1,161 +1,399 @@
-"""Embedding by a denoising autoencoder, then a regressor."""
+"""Embeddings learned by autoencoders, read by any regressor or classifier."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import UserError
-from polyml.models.scaling import scaling_steps, with_scaled_target
-from polyml.models.tabular import FeatureKeys, TabularModel
+from polyml.models.base import Prediction
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.members import Member, make_member, member_params
+from polyml.models.neural import TrainedModel
+from polyml.models.nn.options import check_name, check_number
+from polyml.models.space import Choice, Float, Int
+from polyml.models.storage import read_model, write_model
+from polyml.models.tabular import FeatureKeys, TabularModel, check_features, informative_columns
 
 if TYPE_CHECKING:
-    from polyml.models.nn.autoencoder import DenoisingAutoencoder
-    from polyml.models.nn.module import Optimisation
+    from polyml.models.nn.autoencoder import ArrayAutoencoder, Autoencoder, SequenceAutoencoder
+    from polyml.models.nn.inputs import ArrayInputs, Inputs, TokenInputs
 
-_WEIGHTS = "autoencoder.safetensors"
+KINDS = ("plain", "denoising", "variational")
+_REGRESSOR = "regressor"
+_MIN_POLYMERS = 5
+_ROWS_AT_ONCE = 256
 
 
-class AutoencoderModel(TabularModel):
-    """A denoising autoencoder embeds the features without labels; a support vector machine reads the embedding.
+class EmbeddingModel(TrainedModel):
+    """An autoencoder embeds the polymers without labels; a model of arrays reads the embedding.
 
-    Vincent et al.: Extracting and composing robust features with denoising autoencoders. ICML 2008. The autoencoder
-    sees the structures of the training polymers and none of their values.
+    The autoencoder sees the structures of the training polymers and none of their values. How badly it rebuilds another
+    polymer tells how strange this is to it: :meth:`novelty`.
+
+    Parameters
+    ----------
+    kind : {"plain", "denoising", "variational"}
+        Denoising hides a part of the input during training (Vincent et al., ICML 2008); variational draws the embedding
+        from a distribution held close to the standard normal one (Kingma and Welling, ICLR 2014).
+    n_components : int
+        Length of the embedding.
+    width : int
+        Hidden layers.
+    noise : float
+        Part of the input hidden during training, of a denoising autoencoder.
+    beta : float
+        Weight of the distance between the distributions, of a variational autoencoder.
+    regressor : str or mapping
+        Model of arrays that reads the embedding, by key or with parameters: ``{"key": "lightgbm", "ensemble": 1}``.
+    max_epochs, patience, batch_size, optimizer, lr, schedule, accelerator, ...
+        See :class:`polyml.models.neural.TrainedModel`.
+    targets, random_state, task, class_weight
+        Handed to the regressor too.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        Learning curve of the autoencoder: epoch, train_loss, val_loss, lr, grad_norm.
+    """
+
+    family = "autoencoder"
+    tasks = ("regression", "classification")
+    search_space = {
+        "n_components": Int(16, 128, log=True),
+        "noise": Float(0.0, 0.5),
+        "kind": Choice(KINDS),
+    }
+
+    kind: str = "denoising"
+    n_components: int = 64
+    width: int = 256
+    noise: float = 0.2
+    beta: float = 0.01
+    regressor: Member = "svm"
+    patience: int = 15
+
+    @property
+    def gives_std(self) -> bool:  # type: ignore[override]
+        """Whether the regressor gives a standard deviation."""
+        return self._make_regressor(0).gives_std
+
+    def check_params(self) -> None:
+        """Check the parameters, those of the regressor too."""
+        super().check_params()
+        where = f"model '{self.key}'"
+        check_name("kind", self.kind, KINDS, where)
+        for name in ("n_components", "width"):
+            check_number(name, getattr(self, name), 1, np.inf, where)
+        check_number("noise", self.noise, 0.0, 0.95, where)
+        check_number("beta", self.beta, 0.0, np.inf, where)
+        if self.loss != "mse":
+            raise UserError(f"an autoencoder has no loss '{self.loss}'", where=where, fix="leave loss out")
+        self._make_regressor(0)
+
+    def _make_regressor(self, seed: int) -> TabularModel:
+        from polyml.models.catalog import model_class
+
+        where = f"regressor of model '{self.key}'"
+        key, params = member_params(self.regressor, where)
+        cls = model_class(key)
+        if not issubclass(cls, TabularModel) or "features" in params:
+            raise UserError(f"'{key}' cannot read an embedding", where=where, fix="take svm, lightgbm or ridge, say")
+        shared = {name: getattr(self, name) for name in ("task", "class_weight", "targets")}
+        known = {name: value for name, value in shared.items() if name in cls._get_param_names()}
+        model = make_member(self.regressor, where, seed, **known)
+        assert isinstance(model, TabularModel)
+        if model.needs_counts:
+            raise UserError(f"'{key}' compares counts, and an embedding has none", where=where, fix="take svm, say")
+        return model.read_from(self._embed)
+
+    @abstractmethod
+    def _inputs(self, items: Sequence[str | RepeatUnit]) -> Inputs:
+        """Return the polymers as the autoencoder reads them."""
+
+    @abstractmethod
+    def _rebuilt(self, inputs: Any) -> np.ndarray:
+        """Return what is to be rebuilt, (n, d)."""
+
+    @abstractmethod
+    def _network(self) -> Autoencoder:
+        """Return an untrained autoencoder."""
+
+    @abstractmethod
+    def _prepare(self, inputs: Any) -> None:
+        """Learn from the training inputs what :meth:`_network` needs to know."""
+
+    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> EmbeddingModel:
+        """Train the autoencoder on the structures, then the regressor on their embeddings."""
+        from polyml.training.loop import seeded, split_validation, train_network
+
+        self.check_params()
+        seed = draw_seed(self.random_state)
+        regressor = self._make_regressor(seed)
+        items, _ = regressor._training_data(psmiles, y)
+        keys = [unit.key for unit in ensure_units(items)]
+        inputs = self._inputs(items)
+        self._prepare(inputs)
+        optimisation = self._optimisation()
+        rows = split_validation(keys, optimisation.validation, seed)
+        with seeded(seed):
+            self.autoencoder_ = self._network()
+            self._start(self.autoencoder_, inputs)
+            train_network(self.autoencoder_, inputs, self._rebuilt(inputs), rows, optimisation, self._hardware())
+        self.errors_ = np.sort(self._errors(items))
+        self.regressor_ = regressor.fit(items, y)  # type: ignore[arg-type]
+        self._take_over()
+        return self
+
+    def _start(self, network: Any, inputs: Any) -> None:
+        """Give the network what it takes from the training inputs, scaling say."""
+
+    def _take_over(self) -> None:
+        self.n_targets_, self.single_ = self.regressor_.n_targets_, self.regressor_.single_
+        if self._classifies:
+            self.classes_ = self.regressor_.classes_
+
+    def _embed(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
+        """Return embeddings (n, n_components), averaged over the ways of writing a polymer."""
+        import torch
+
+        inputs, parts = self._inputs(items), []
+        with torch.inference_mode():
+            for at in range(0, len(items), _ROWS_AT_ONCE):
+                rows = range(at, min(at + _ROWS_AT_ONCE, len(items)))
+                views = [self.autoencoder_.embed(inputs.take(rows, view)) for view in range(inputs.views)]
+                parts.append(torch.stack(views).mean(dim=0).numpy())
+        return np.concatenate(parts) if parts else np.empty((0, self.n_components), np.float32)
+
+    def _errors(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
+        import torch
+
+        inputs, parts = self._inputs(items), []
+        y = torch.as_tensor(self._rebuilt(inputs), dtype=torch.float32)
+        with torch.inference_mode():
+            for at in range(0, len(items), _ROWS_AT_ONCE):
+                rows = list(range(at, min(at + _ROWS_AT_ONCE, len(items))))
+                batch = inputs.take(rows)
+                parts.append(self.autoencoder_.errors(self.autoencoder_.embed(batch), batch, y[rows]).numpy())
+        return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
+
+    def novelty(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return how strange polymers are to the autoencoder, (n,).
+
+        It is the error of what is rebuilt over the median of that of the training polymers: about 1 for a polymer like
+        these, 3 for one that is rebuilt three times worse.
+        """
+        check_is_trained(self)
+        return self._errors(as_psmiles(psmiles)) / max(float(np.median(self.errors_)), 1e-12)
+
+    @property
+    def history_(self) -> list[dict[str, float]]:
+        """Learning curve, one row an epoch."""
+        return self.autoencoder_.epochs()
+
+    def predict(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return what the regressor predicts."""
+        check_is_trained(self)
+        return self.regressor_.predict(psmiles)
+
+    def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
+        """Return the distribution that the regressor predicts."""
+        check_is_trained(self)
+        return self.regressor_.predict_dist(psmiles)
+
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the probabilities that the classifier predicts."""
+        check_is_trained(self)
+        return self.regressor_.predict_proba(psmiles)
+
+    def save(self, folder: Path) -> None:
+        """Write the autoencoder as safetensors, the regressor into a folder below ``folder``."""
+        check_is_trained(self)
+        arrays = {f"network.{name}": value.numpy() for name, value in self.autoencoder_.state_dict().items()}
+        write_model(Path(folder), self, self._state(), {**arrays, "errors": self.errors_})
+        self.regressor_.save(Path(folder) / _REGRESSOR)
+
+    def _state(self) -> dict[str, Any]:
+        """Return what :meth:`_prepare` learned, as JSON can hold it."""
+        return {}
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`_state` gave."""
+
+    @classmethod
+    def load(cls, folder: Path) -> EmbeddingModel:
+        """Read what :meth:`save` wrote; predictions are the same numbers."""
+        import torch
+
+        from polyml.models.catalog import load_model
+
+        stored = read_model(Path(folder), cls.key)
+        model = cls(**stored.params)
+        model._load_state(stored.state)
+        model.autoencoder_ = model._network()
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(array)
+            for name, array in stored.arrays.items()
+            if name.startswith("network.")
+        }
+        try:
+            model.autoencoder_.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"the weights do not fit the autoencoder: {error}", where=str(folder)) from error
+        model.autoencoder_.eval()
+        model.errors_ = stored.arrays["errors"]
+        regressor = load_model(Path(folder) / _REGRESSOR)
+        if not isinstance(regressor, TabularModel):
+            raise UserError("the saved regressor reads no arrays", where=str(folder))
+        model.regressor_ = regressor.read_from(model._embed)
+        model._take_over()
+        return model
+
+
+class AutoencoderModel(EmbeddingModel):
+    """Denoising autoencoder of fingerprints and descriptors, and a support vector machine on its embedding.
+
+    Vincent et al.: Extracting and composing robust features with denoising autoencoders. ICML 2008.
 
     Parameters
     ----------
     features : str or list of str
         Keys of array featurizers.
-    n_components : int
-        Length of the embedding.
-    width : int
-        Hidden layer of encoder and decoder.
-    noise : float
-        Part of the inputs blanked during training.
-    max_epochs, patience, batch_size, lr
-        See :class:`polyml.models.nn.module.Optimisation`.
-    C : float
-        Penalty of the support vector regression.
-    accelerator, devices, precision
-        See :class:`polyml.training.loop.Hardware`.
-    targets : {"decorrelated", "separate"}
-    random_state : int or None
-
-    Attributes
-    ----------
-    history_ : list of dict
-        Learning curve of the autoencoder: epoch, train_loss, val_loss, lr.
+    kind, n_components, width, noise, beta, regressor, max_epochs, lr, ...
+        See :class:`EmbeddingModel`.
     """
 
     key = "autoencoder"
-    family = "autoencoder"
-    title = "Denoising autoencoder + support vector regression"
-    citation = "Vincent et al. 2008; Lightning, scikit-learn"
-    min_polymers = 5
-    compress = True
-    search_space: ClassVar[dict[str, Any]] = {
-        "n_components": {"type": "int", "low": 16, "high": 128, "log": True},
-        "noise": {"type": "float", "low": 0.0, "high": 0.5},
-        "C": {"type": "float", "low": 0.3, "high": 100.0, "log": True},
-    }
-    toy_params: ClassVar[dict[str, Any]] = {"n_components": 8, "width": 16, "max_epochs": 5, "batch_size": 8}
+    title = "Denoising autoencoder + regressor"
+    citation = "Vincent et al. 2008; Lightning"
+    toy_params = {"n_components": 8, "width": 16, "max_epochs": 5, "batch_size": 8}
 
-    def __init__(
-        self,
-        features: FeatureKeys = ("ecfp_count", "descriptors"),
-        n_components: int = 64,
-        width: int = 256,
-        noise: float = 0.2,
-        max_epochs: int = 60,
-        patience: int = 15,
-        batch_size: int = 32,
-        lr: float = 2e-3,
-        C: float = 5.0,
-        accelerator: str = "auto",
-        devices: int | str = 1,
-        precision: str = "32-true",
-        targets: str = "decorrelated",
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.n_components = n_components
-        self.width = width
-        self.noise = noise
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
-        self.C = C
-        self.accelerator = accelerator
-        self.devices = devices
-        self.precision = precision
-        self.targets = targets
-        self.random_state = random_state
+    features: FeatureKeys = ("ecfp_count", "descriptors")
 
-    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
-        from sklearn.svm import SVR
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        check_features(self.features, "array", f"model '{self.key}'")
 
-        return with_scaled_target(*scaling_steps(), SVR(C=self.C, epsilon=0.1, gamma=0.3 / n_columns))
-
-    def _fit_embedding(self, x: np.ndarray, items: Sequence[str | RepeatUnit], seed: int) -> np.ndarray:
+    def _inputs(self, items: Sequence[str | RepeatUnit]) -> ArrayInputs:
+        from polyml.features.batch import featurize
         from polyml.models.nn.inputs import ArrayInputs
-        from polyml.training.loop import Hardware, seeded, split_validation, train_network
 
-        keys = [unit.key for unit in ensure_units(items)]
-        optimisation = self._optimisation()
-        rows = split_validation(keys, optimisation.validation, seed)
-        inputs = ArrayInputs(x)
-        with seeded(seed):
-            self.autoencoder_ = self._network(x.shape[1])
-            self.autoencoder_.scale.fit(inputs.x)
-            hardware = Hardware(self.accelerator, self.devices, self.precision)
-            train_network(self.autoencoder_, inputs, x, rows, optimisation, hardware)
-        return self._embed(x)
+        x = np.asarray(featurize(self.features, items), dtype=np.float32)
+        x = np.sign(x) * np.sqrt(np.abs(x))
+        return ArrayInputs(x[:, self.columns_] if hasattr(self, "columns_") else x)
 
-    def _network(self, columns: int) -> DenoisingAutoencoder:
-        from polyml.models.nn.autoencoder import DenoisingAutoencoder
+    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> EmbeddingModel:
+        """Choose the columns anew, then fit; see :meth:`EmbeddingModel.fit`."""
+        if hasattr(self, "columns_"):
+            del self.columns_
+        return super().fit(psmiles, y)
 
-        return DenoisingAutoencoder(columns, self.n_components, self.width, self.noise, self._optimisation())
+    def _prepare(self, inputs: Any) -> None:
+        self.columns_ = informative_columns(inputs.x.numpy(), _MIN_POLYMERS)
+        inputs.x = inputs.x[:, self.columns_]
 
-    def _optimisation(self) -> Optimisation:
-        from polyml.models.nn.module import Optimisation
+    def _start(self, network: Any, inputs: Any) -> None:
+        network.scale.fit(inputs.x)
 
-        return Optimisation(lr=self.lr, max_epochs=self.max_epochs, patience=self.patience, batch_size=self.batch_size)
+    def _rebuilt(self, inputs: Any) -> np.ndarray:
+        x: np.ndarray = inputs.x.numpy()
+        return x
 
-    def _embed(self, x: np.ndarray) -> np.ndarray:
-        import torch
+    def _network(self) -> ArrayAutoencoder:
+        from polyml.models.nn.autoencoder import ArrayAutoencoder
 
-        with torch.inference_mode():
-            embedding: np.ndarray = self.autoencoder_.embed(torch.from_numpy(np.ascontiguousarray(x))).numpy()
-        return embedding
+        return ArrayAutoencoder(
+            len(self.columns_), self.width, self.kind, self.n_components, self.noise, self.beta, self._optimisation()
+        )
 
-    @property
-    def history_(self) -> list[dict[str, float]]:
-        """Learning curve, one row an epoch."""
-        return [
-            {"epoch": epoch, "train_loss": row[0], "val_loss": row[1], "lr": row[2]}
-            for epoch, row in enumerate(self.autoencoder_.history.tolist())
-            if row[0] == row[0]  # NaN: training ended before
-        ]
+    def _state(self) -> dict[str, Any]:
+        return {"columns": self.columns_.tolist()}
 
-    def _save_estimators(self, folder: Path) -> None:
-        from safetensors.torch import save_file
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.columns_ = np.asarray(state["columns"], dtype=int)
 
-        super()._save_estimators(folder)
-        save_file(self.autoencoder_.state_dict(), folder / _WEIGHTS)
 
-    def _load_estimators(self, folder: Path, state: dict[str, Any]) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+class VariationalAutoencoderModel(AutoencoderModel):
+    """Variational autoencoder of fingerprints and descriptors, and a support vector machine on its embedding.
 
-        super()._load_estimators(folder, state)
-        self.autoencoder_ = self._network(len(self.columns_))
-        try:
-            self.autoencoder_.load_state_dict(load_file(folder / _WEIGHTS))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise UserError(f"the autoencoder cannot be read: {error}", where=str(folder)) from error
-        self.autoencoder_.eval()
+    Kingma and Welling: Auto-encoding variational Bayes, ICLR 2014. Parameters as in :class:`AutoencoderModel`.
+    """
+
+    key = "variational_autoencoder"
+    title = "Variational autoencoder + regressor"
+    citation = "Kingma and Welling 2014; Lightning"
+
+    kind: str = "variational"
+
+
+class SequenceAutoencoderModel(EmbeddingModel):
+    """Autoencoder of pSMILES: it reads any spelling and writes the canonical one; a regressor reads its embedding.
+
+    Winter et al.: Learning continuous and data-driven molecular descriptors by translating equivalent chemical
+    representations. Chem. Sci. 10, 1692 (2019).
+
+    Parameters
+    ----------
+    variants : int
+        Spellings of a polymer; see :class:`polyml.models.sequence.SequenceModel`.
+    depth : int
+        Recurrent layers.
+    dropout : float
+    kind, n_components, width, noise, beta, regressor, max_epochs, lr, ...
+        See :class:`EmbeddingModel`.
+    """
+
+    key = "sequence_autoencoder"
+    title = "Autoencoder of pSMILES + regressor"
+    citation = "Winter et al. 2019; PyTorch, Lightning"
+    input_kind = "tokens"
+    toy_params = {"n_components": 8, "width": 16, "max_epochs": 4, "batch_size": 8, "variants": 2}
+
+    kind: str = "plain"
+    width: int = 128
+    depth: int = 1
+    dropout: float = 0.0
+    variants: int = 8
+    lr: float = 4e-3
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        from polyml.features.tokens import check_variants
+
+        super().check_params()
+        where = f"model '{self.key}'"
+        check_variants(self.variants, where)
+        check_number("depth", self.depth, 1, 16, where)
+        check_number("dropout", self.dropout, 0.0, 0.95, where)
+        if self.width % 2:
+            raise UserError(f"width={self.width} is not even", where=where, fix="half of it reads each direction")
+
+    def _inputs(self, items: Sequence[str | RepeatUnit]) -> TokenInputs:
+        from polyml.features.batch import featurize
+        from polyml.features.tokens import PsmilesTokens
+        from polyml.models.nn.inputs import TokenInputs
+
+        return TokenInputs(featurize(PsmilesTokens(self.variants), items))
+
+    def _prepare(self, inputs: Any) -> None:
+        """Nothing is learned: the vocabulary is fixed."""
+
+    def _rebuilt(self, inputs: Any) -> np.ndarray:
+        rows = list(range(len(inputs)))
+        tokens: np.ndarray = inputs.take(rows).tokens.numpy() if rows else np.zeros((0, 1))
+        return tokens
+
+    def _network(self) -> SequenceAutoencoder:
+        from polyml.features.tokens import MASK, VOCABULARY
+        from polyml.models.nn.autoencoder import SequenceAutoencoder
+
+        return SequenceAutoencoder(
+            len(VOCABULARY), MASK, self.width, self.depth, self.dropout, self.kind, self.n_components, self.noise,
+            self.beta, self._optimisation(),
+        )  # fmt: skip

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
+
+from polyml.errors import UserError, unknown_name
+from polyml.models.space import Range
+
+TASKS = ("regression", "classification")
 
 
 @dataclass(frozen=True)
@@ -38,47 +43,134 @@ class Prediction:
         return cls(mean=mean, std=std, lower=mean - half, upper=mean + half)
 
 
-class PolymerModel(RegressorMixin, BaseEstimator):
-    """A scikit-learn regressor from pSMILES to ``t`` properties at once.
+@dataclass_transform(kw_only_default=True, eq_default=False)
+@dataclass(eq=False, repr=False, kw_only=True)
+class PolymerModel(BaseEstimator):
+    """A scikit-learn estimator from pSMILES to ``t`` properties at once, or to one class label.
 
-    ``y`` has shape ``(n, t)`` in the modelled scale (log10 of a permeability, say) with NaN for what was not measured.
-    NaN is masked, never imputed. Every random choice follows ``random_state``.
+    For regression ``y`` has shape ``(n, t)`` in the modelled scale (log10 of a permeability, say) with NaN for what was
+    not measured; NaN is masked, never imputed. For classification (``task="classification"``) ``y`` has shape ``(n,)``
+    with labels of any kind, and None or NaN where there is none. Every random choice follows ``random_state``.
+
+    A model's parameters are the annotated attributes of its class and of the classes it derives from, with their
+    defaults, as in a dataclass; all are given by keyword.
+
+    Parameters
+    ----------
+    task : {"regression", "classification"}
+    class_weight : {"balanced"}, optional
+        For classification: classes weigh the same, however many polymers they have.
 
     Attributes
     ----------
     key, family, title, citation : str
         Name in the catalog; family as shown on the leaderboard; one line on what it is; the paper or library.
-    input_kind : {"array", "graph", "none"}
+    input_kind : {"array", "graph", "tokens", "none"}
         What the model reads of a polymer.
+    tasks : tuple of str
+        "regression", "classification", or both.
     multi_task : bool
         One model for all properties (True) or one a property (False).
     gives_std : bool
         Whether :meth:`predict_dist` gives a standard deviation.
+    uses_known : bool
+        Whether ``predict`` and ``predict_dist`` take the measured values of other properties as ``known``, (n, t).
     search_space : dict
-        Hyperparameter ranges for tuning.
+        Hyperparameter ranges for tuning, by parameter.
+    presets : dict
+        Named sets of parameters, for ``make_model(key, preset=name)``.
+    toy_params : dict
+        Parameters for a quick fit on a few polymers, for tests.
+    overfit_params : dict
+        Parameters, on top of ``toy_params``, with which it learns a few polymers by heart, for tests.
+    exempt : dict
+        Promises of the contract test (:data:`polyml.models.checks.PROMISES`) that this model is free of, each with the
+        reason.
     """
 
     key: ClassVar[str]
     family: ClassVar[str]
     title: ClassVar[str]
-    citation: ClassVar[str] = ""
+    citation: ClassVar[str]
     input_kind: ClassVar[str] = "array"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
     multi_task: ClassVar[bool] = False
     gives_std: ClassVar[bool] = False
-    search_space: ClassVar[dict[str, Any]] = {}
+    uses_known: ClassVar[bool] = False
+    search_space: ClassVar[Mapping[str, Range]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    toy_params: ClassVar[Mapping[str, Any]] = {}
+    overfit_params: ClassVar[Mapping[str, Any]] = {}
+    exempt: ClassVar[Mapping[str, str]] = {}
+
+    task: str = "regression"
+    class_weight: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(eq=False, repr=False, kw_only=True)(cls)
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, RegressorTags, TargetTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier" if self._classifies else "regressor"
+        tags.classifier_tags = ClassifierTags() if self._classifies else None
+        tags.regressor_tags = None if self._classifies else RegressorTags()
+        tags.target_tags = TargetTags(required=True, multi_output=not self._classifies)
+        return tags
+
+    @property
+    def _classifies(self) -> bool:
+        return self.task == "classification"
+
+    def check_params(self) -> None:
+        """Check the parameters and their combination, before anything is read or trained.
+
+        Raises
+        ------
+        UserError
+            A parameter has a value that does not exist, or two do not go together.
+        """
+        where = f"model '{self.key}'"
+        if self.task not in TASKS:
+            raise unknown_name("task", self.task, TASKS, where=where)
+        if self.task not in self.tasks:
+            raise UserError(f"this model does no {self.task}", where=where, fix=f"it does {' and '.join(self.tasks)}")
+        if self.class_weight not in (None, "balanced"):
+            raise UserError(f"class_weight={self.class_weight!r} is not known", where=where, fix="use 'balanced'")
+        if self.class_weight is not None and not self._classifies:
+            raise UserError("class weights need task='classification'", where=where, fix="leave class_weight out")
 
     @abstractmethod
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> PolymerModel:
-        """Learn from pSMILES and ``y`` of shape (n,) or (n, t) with NaN where not measured."""
+        """Learn from pSMILES and ``y``: (n,) or (n, t) with NaN where not measured, or (n,) labels."""
 
     @abstractmethod
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,)."""
+        """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,); the label of a classifier."""
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation and 90 % interval, each of shape (n, t)."""
         mean = np.asarray(self.predict(psmiles))
         return Prediction.gaussian(mean.reshape(len(psmiles), -1))
+
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the probability of each class, shape (n, classes), in the order of ``classes_``.
+
+        Raises
+        ------
+        UserError
+            The model does not classify.
+        """
+        raise UserError(f"model '{self.key}' gives no probabilities", fix="fit it with task='classification'")
+
+    def score(self, psmiles: Sequence[str], y: np.ndarray) -> float:
+        """Return R² (mean over targets) or, of a classifier, the accuracy; for scikit-learn's tools."""
+        from sklearn.metrics import accuracy_score, r2_score
+
+        metric = accuracy_score if self._classifies else r2_score
+        return float(metric(y, self.predict(psmiles)))
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
+from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, class_indicators
 from polyml.models.storage import read_model, write_model
 
 
 class MeanModel(PolymerModel):
     """Predict the mean of the training polymers for every polymer, their standard deviation as uncertainty.
+
+    For classification the probabilities are the frequencies of the classes.
 
     Examples
     --------
@@ -25,21 +26,39 @@ class MeanModel(PolymerModel):
     key = "mean"
     family = "baseline"
     title = "Mean of the training polymers"
+    citation = "baseline"
+    exempt = {"overfit": "it predicts one number for all polymers, and is there to be beaten"}
     input_kind = "none"
+    tasks = ("regression", "classification")
     gives_std = True
-    toy_params: ClassVar[dict[str, Any]] = {}
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> MeanModel:
-        """Take the mean and standard deviation of each target over its measured rows."""
+        """Take the mean and standard deviation of each target, or class, over its measured rows."""
+        self.check_params()
+        if self._classifies:
+            _, codes, self.classes_ = as_labelled_data(psmiles, y)
+            values, weights = class_indicators(codes[:, 0], len(self.classes_), self.class_weight)
+            self.single_, self.n_targets_ = True, 1
+            known = ~np.isnan(codes[:, 0])
+            self.mean_ = np.average(values[known], axis=0, weights=weights[known])
+            self.std_ = np.sqrt(self.mean_ * (1 - self.mean_))
+            return self
         _, values, self.single_ = as_training_data(psmiles, y)
         self.mean_, self.std_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         self.n_targets_ = values.shape[1]
         return self
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the mean for each polymer."""
+        """Return the mean for each polymer; for classification the commonest label."""
+        if self._classifies:
+            labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
+            return labels
         mean = self.predict_dist(psmiles).mean
         return mean[:, 0] if self.single_ else mean
+
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the frequency of each class, shape (n, classes)."""
+        return self.predict_dist(psmiles).mean if self._classifies else super().predict_proba(psmiles)
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean and standard deviation of the training polymers."""
@@ -50,7 +69,8 @@ class MeanModel(PolymerModel):
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""
         check_is_trained(self)
-        write_model(Path(folder), self, {"single": self.single_}, {"mean": self.mean_, "std": self.std_})
+        state = {"single": self.single_, **({"classes": self.classes_.tolist()} if self._classifies else {})}
+        write_model(Path(folder), self, state, {"mean": self.mean_, "std": self.std_})
 
     @classmethod
     def load(cls, folder: Path) -> MeanModel:
@@ -59,5 +79,7 @@ class MeanModel(PolymerModel):
         model = cls(**stored.params)
         model.single_ = stored.state["single"]
         model.mean_, model.std_ = stored.arrays["mean"], stored.arrays["std"]
-        model.n_targets_ = len(model.mean_)
+        model.n_targets_ = 1 if model._classifies else len(model.mean_)
+        if model._classifies:
+            model.classes_ = np.asarray(stored.state["classes"])
         return model

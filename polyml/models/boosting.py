@@ -1,22 +1,75 @@
-"""Gradient boosting of decision trees."""
+"""Boosting of decision trees with scikit-learn."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
-from polyml.models.tabular import FeatureKeys, TabularModel
+from polyml.models.space import Float, Int
+from polyml.models.tabular import TabularModel
+from polyml.models.trees import TreeModel, check_links, damaged_tree
 
 
-class LightGBM(TabularModel):
-    """Gradient boosting with LightGBM, averaged over a few members that differ in seed and in their training rows.
+class AdaBoost(TreeModel):
+    """AdaBoost: each tree looks harder at the polymers that those before it got wrong.
 
-    Ke et al.: LightGBM, a highly efficient gradient boosting decision tree. NIPS 30, 3146 (2017). Each member leaves
-    out a tenth of the polymers; the standard deviation is the spread over the members, which sees the noise of the fit
-    and not that of the measurements.
+    Freund and Schapire: A decision-theoretic generalization of on-line learning. J. Comput. Syst. Sci. 55, 119 (1997);
+    Drucker: Improving regressors using boosting techniques. ICML 1997, 107.
+
+    Parameters
+    ----------
+    features : str or list of str
+        Keys of array featurizers.
+    n_estimators : int
+        Trees a target at most.
+    learning_rate : float
+    max_depth : int, optional
+        Splits above a leaf at most. None stands for 15, and for classification for 3: a tree without errors ends the
+        boosting.
+    max_features : float
+        Part of the features tried at a split.
+    targets : {"decorrelated", "separate"}
+    random_state : int or None
+    """
+
+    key = "adaboost"
+    family = "boosting"
+    title = "AdaBoost"
+    citation = "Freund and Schapire 1997; Drucker 1997; scikit-learn"
+    search_space = {
+        "n_estimators": Int(50, 300, log=True),
+        "learning_rate": Float(0.05, 2.0, log=True),
+        "max_depth": Int(2, 15),
+        "max_features": Float(0.05, 1.0),
+    }
+    toy_params = {"n_estimators": 10}
+
+    n_estimators: int = 100
+    learning_rate: float = 1.0
+    max_depth: int | None = None
+    max_features: float = 0.1
+
+    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
+        from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+        tree = DecisionTreeClassifier if self._classifies else DecisionTreeRegressor
+        boost = AdaBoostClassifier if self._classifies else AdaBoostRegressor
+        return boost(
+            tree(max_depth=self.max_depth or (3 if self._classifies else 15), max_features=self.max_features),
+            n_estimators=self.n_estimators,
+            learning_rate=self.learning_rate,
+            random_state=seed,
+        )
+
+
+class GradientBoosting(TreeModel):
+    """Gradient boosting: each tree corrects the sum of those before it, on a random part of the polymers.
+
+    Friedman: Greedy function approximation: a gradient boosting machine. Ann. Stat. 29, 1189 (2001).
 
     Parameters
     ----------
@@ -25,128 +78,137 @@ class LightGBM(TabularModel):
     n_estimators : int
         Boosting rounds.
     learning_rate : float
-    num_leaves : int
-    min_child_samples : int
-        Polymers a leaf at least.
-    colsample : float
-        Part of the features a tree sees.
-    ensemble : int
-        Members; with one there is no standard deviation.
+    max_depth : int
+        Splits above a leaf at most.
+    max_features : float
+        Part of the features tried at a split.
+    subsample : float
+        Part of the polymers that a tree sees.
     targets : {"decorrelated", "separate"}
-    n_jobs : int
-        Threads; 0 follows OMP_NUM_THREADS. The numbers do not depend on it.
     random_state : int or None
     """
 
-    key = "lightgbm"
+    key = "gradient_boosting"
     family = "boosting"
-    title = "Gradient boosting (LightGBM)"
-    citation = "Ke et al. 2017; LightGBM"
-    gives_std = True
-    min_polymers = 3
-    search_space: ClassVar[dict[str, Any]] = {
-        "n_estimators": {"type": "int", "low": 100, "high": 1000, "log": True},
-        "learning_rate": {"type": "float", "low": 0.01, "high": 0.2, "log": True},
-        "num_leaves": {"type": "int", "low": 4, "high": 63, "log": True},
-        "min_child_samples": {"type": "int", "low": 2, "high": 30, "log": True},
-        "colsample": {"type": "float", "low": 0.05, "high": 1.0},
+    title = "Gradient boosting"
+    citation = "Friedman 2001; scikit-learn"
+    search_space = {
+        "n_estimators": Int(100, 1000, log=True),
+        "learning_rate": Float(0.01, 0.2, log=True),
+        "max_depth": Int(2, 8),
+        "max_features": Float(0.02, 1.0, log=True),
+        "subsample": Float(0.4, 1.0),
     }
-    toy_params: ClassVar[dict[str, Any]] = {"n_estimators": 30, "min_child_samples": 2, "ensemble": 2}
+    toy_params = {"n_estimators": 30}
 
-    def __init__(
-        self,
-        features: FeatureKeys = ("ecfp_count", "descriptors"),
-        n_estimators: int = 250,
-        learning_rate: float = 0.05,
-        num_leaves: int = 15,
-        min_child_samples: int = 10,
-        colsample: float = 0.3,
-        ensemble: int = 5,
-        targets: str = "decorrelated",
-        n_jobs: int = 0,
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.num_leaves = num_leaves
-        self.min_child_samples = min_child_samples
-        self.colsample = colsample
-        self.ensemble = ensemble
-        self.targets = targets
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    n_estimators: int = 300
+    learning_rate: float = 0.05
+    max_depth: int = 5
+    max_features: float = 0.05
+    subsample: float = 0.7
 
-    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> BoosterEnsemble:
-        if self.ensemble < 1:
-            raise UserError(f"ensemble must be at least 1, got {self.ensemble}")
-        params = {
-            "objective": "regression",
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "min_data_in_leaf": max(1, min(self.min_child_samples, n_rows // 4)),
-            "feature_fraction": self.colsample,
-            "bagging_fraction": 0.8,
-            "bagging_freq": 1,
-            "lambda_l2": 1.0,
-            "verbosity": -1,
-            "num_threads": self.n_jobs,
-            "deterministic": True,
-            "force_row_wise": True,
-        }
-        return BoosterEnsemble(params, self.n_estimators, self.ensemble, seed)
+    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
+        from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
-    def _members(self, estimator: Any, x: np.ndarray) -> np.ndarray | None:
-        return estimator.predict_members(x) if len(estimator.boosters) > 1 else None
+        boost = GradientBoostingClassifier if self._classifies else GradientBoostingRegressor
+        return boost(
+            n_estimators=self.n_estimators,
+            learning_rate=self.learning_rate,
+            max_depth=self.max_depth,
+            max_features=self.max_features,
+            subsample=self.subsample,
+            random_state=seed,
+        )
 
-    def _save_estimators(self, folder: Path) -> None:
-        for number, estimator in enumerate(self.estimators_):
-            for member, booster in enumerate(estimator.boosters):
-                booster.save_model(folder / f"booster_{number}_{member}.txt")
+    def _trees(self, estimator: Any) -> Iterator[tuple[Any, int]]:
+        for tree in estimator.estimators_.ravel():
+            yield tree.tree_, len(self.columns_)
 
-    def _load_estimators(self, folder: Path, state: dict[str, Any]) -> None:
-        names = [[folder / f"booster_{n}_{m}.txt" for m in range(self.ensemble)] for n in range(self.n_targets_)]
-        self.estimators_ = [
-            BoosterEnsemble({}, self.n_estimators, self.ensemble, 0, [_read_booster(path) for path in paths])
-            for paths in names
-        ]
+    def _load_estimators(self, folder: Path) -> None:
+        super()._load_estimators(folder)
+        scores = len(self.classes_) if self._classifies and len(self.classes_) > 2 else 1
+        if any(estimator.estimators_.shape[1:] != (scores,) for estimator in self.estimators_):
+            raise damaged_tree(folder)
 
 
-class BoosterEnsemble:
-    """LightGBM boosters on overlapping parts of the rows, averaged."""
+class HistGradientBoosting(TabularModel):
+    """Gradient boosting on features in bins, as LightGBM does it.
 
-    def __init__(
-        self, params: dict[str, Any], rounds: int, members: int, seed: int, boosters: list[Any] | None = None
-    ) -> None:
-        self.params, self.rounds, self.members, self.seed = params, rounds, members, seed
-        self.boosters: list[Any] = boosters or []
+    Ke et al.: LightGBM, a highly efficient gradient boosting decision tree. NIPS 30, 3146 (2017).
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> BoosterEnsemble:
-        """Train the members."""
-        import lightgbm
+    Parameters
+    ----------
+    features : str or list of str
+        Keys of array featurizers.
+    max_iter : int
+        Boosting rounds.
+    learning_rate : float
+    max_leaf_nodes : int
+        Leaves a tree at most.
+    min_samples_leaf : int
+        Polymers a leaf at least.
+    max_features : float
+        Part of the features tried at a split.
+    l2_regularization : float
+    targets : {"decorrelated", "separate"}
+    random_state : int or None
+    """
 
-        rng = np.random.default_rng(self.seed)
-        for member in range(self.members):
-            size = len(x) if self.members == 1 or len(x) < 20 else round(0.9 * len(x))
-            rows = np.sort(rng.permutation(len(x))[:size])
-            params = {**self.params, "seed": (self.seed + 1000003 * member) % (2**31 - 1)}
-            data = lightgbm.Dataset(x[rows], y[rows], params={"verbosity": -1, "min_data_in_bin": 1})
-            self.boosters.append(lightgbm.train(params, data, num_boost_round=self.rounds))
-        return self
+    key = "hist_gradient_boosting"
+    family = "boosting"
+    title = "Gradient boosting on bins"
+    citation = "Ke et al. 2017; scikit-learn"
+    tasks = ("regression", "classification")
+    min_polymers = 3
+    trusted_types = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+    search_space = {
+        "max_iter": Int(50, 500, log=True),
+        "learning_rate": Float(0.01, 0.2, log=True),
+        "max_leaf_nodes": Int(4, 63, log=True),
+        "min_samples_leaf": Int(2, 30, log=True),
+        "max_features": Float(0.05, 1.0),
+        "l2_regularization": Float(0.001, 10.0, log=True),
+    }
+    toy_params = {"max_iter": 20, "min_samples_leaf": 2}
+    overfit_params = {"max_iter": 150}
 
-    def predict_members(self, x: np.ndarray) -> np.ndarray:
-        """Return the predictions of each member, shape (members, n)."""
-        return np.stack([booster.predict(x) for booster in self.boosters])
+    max_iter: int = 200
+    learning_rate: float = 0.05
+    max_leaf_nodes: int = 15
+    min_samples_leaf: int = 10
+    max_features: float = 0.2
+    l2_regularization: float = 1.0
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the mean over the members, shape (n,)."""
-        return self.predict_members(x).mean(axis=0)
+    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+        boost = HistGradientBoostingClassifier if self._classifies else HistGradientBoostingRegressor
+        return boost(
+            max_iter=self.max_iter,
+            learning_rate=self.learning_rate,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_leaf=max(1, min(self.min_samples_leaf, n_rows // 4)),
+            max_features=self.max_features,
+            l2_regularization=self.l2_regularization,
+            early_stopping=False,
+            random_state=seed,
+        )
 
-def _read_booster(path: Path) -> Any:
-    import lightgbm
+    def _load_estimators(self, folder: Path) -> None:
+        super()._load_estimators(folder)
+        scores = len(self.classes_) if self._classifies and len(self.classes_) > 2 else 1
+        for estimator in self.estimators_:
+            for trees in estimator._predictors:
+                if len(trees) != scores:
+                    raise damaged_tree(folder)
+                for tree in trees:
+                    self._check_nodes(tree.nodes, folder)
 
-    try:
-        return lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
-        raise UserError(f"the boosted trees cannot be read: {error}", where=str(path)) from error
+    def _check_nodes(self, nodes: np.ndarray, folder: Path) -> None:
+        inner = np.flatnonzero(nodes["is_leaf"] == 0)
+        splits = nodes[inner]
+        if splits["is_categorical"].any():
+            raise damaged_tree(folder)
+        check_links(
+            inner, splits["left"], splits["right"], splits["feature_idx"], len(nodes), len(self.columns_), folder
+        )

@@ -1,15 +1,15 @@
 """The catalog: every model of polyml, one line each.
 
-To add a model, write its class and add its line. The modules are imported when a model is asked for, so that a listing
-needs neither torch nor scikit-learn.
+To add a model, write its class in a file and add its line here. A module is imported when its model is asked for, and
+itself imports torch and its like only to fit or predict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from polyml.errors import UserError, unknown_name
@@ -18,65 +18,67 @@ if TYPE_CHECKING:
     from polyml.models.base import PolymerModel
 
 
-@dataclass(frozen=True)
-class ModelEntry:
-    """One line of the catalog.
-
-    Attributes
-    ----------
-    key, family, title : str
-        As on the class, which a contract test compares.
-    path : str
-        ``module:class``.
-    """
-
-    key: str
-    path: str
-    family: str
-    title: str
-
-
-def _unique(entries: Sequence[ModelEntry]) -> tuple[ModelEntry, ...]:
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.key in seen:
-            raise ValueError(f"two models in the catalog have the key '{entry.key}'")
-        seen.add(entry.key)
-    return tuple(entries)
-
-
-MODELS: tuple[ModelEntry, ...] = _unique(
-    [
-        ModelEntry("mean", "polyml.models.baselines:MeanModel", "baseline", "Mean of the training polymers"),
-        ModelEntry("kmeans", "polyml.models.cluster:KMeansModel", "clustering", "Mean of the k-means cluster"),
-        ModelEntry(
-            "pca_ridge", "polyml.models.linear:PCARidge", "dimensionality reduction", "Principal components + ridge"
-        ),
-        ModelEntry(
-            "svm", "polyml.models.svm:SupportVectorModel", "support vector machine", "Support vector regression (RBF)"
-        ),
-        ModelEntry(
-            "gp", "polyml.models.gaussian_process:GaussianProcess", "Gaussian process", "Gaussian process (RBF kernels)"
-        ),
-        ModelEntry("lightgbm", "polyml.models.boosting:LightGBM", "boosting", "Gradient boosting (LightGBM)"),
-        ModelEntry("random_forest", "polyml.models.forests:RandomForest", "forest", "Random forest"),
-        ModelEntry("extra_trees", "polyml.models.forests:ExtraTrees", "forest", "Extremely randomised trees"),
-        ModelEntry("mlp", "polyml.models.mlp:MLPModel", "deep network", "Deep network on fingerprints"),
-        ModelEntry("gnn", "polyml.models.gnn:GraphModel", "graph network", "Graph network on periodic graphs"),
-        ModelEntry(
-            "autoencoder",
-            "polyml.models.autoencoder:AutoencoderModel",
-            "autoencoder",
-            "Denoising autoencoder + support vector regression",
-        ),
-        ModelEntry(
-            "gnn_pretrained",
-            "polyml.models.gnn:PretrainedGraphModel",
-            "transfer learning",
-            "Graph network pretrained on unlabelled candidates",
-        ),
-    ]
+MODELS: Mapping[str, str] = MappingProxyType(
+    {
+        # baseline
+        "mean": "polyml.models.baselines:MeanModel",
+        # clusters and neighbours
+        "kmeans": "polyml.models.cluster:KMeansModel",
+        "hierarchical": "polyml.models.cluster:HierarchicalModel",
+        "dbscan": "polyml.models.cluster:DBSCANModel",
+        "knn": "polyml.models.neighbours:NearestNeighbours",
+        # linear models
+        "ridge": "polyml.models.linear:RidgeModel",
+        "lasso": "polyml.models.linear:LassoModel",
+        "elastic_net": "polyml.models.linear:ElasticNetModel",
+        "sgd": "polyml.models.linear:SGDModel",
+        "pca_ridge": "polyml.models.linear:PCARidge",
+        # support vector machines
+        "svm": "polyml.models.svm:SupportVectorModel",
+        "svm_linear": "polyml.models.svm:LinearSVM",
+        "svm_poly": "polyml.models.svm:PolynomialSVM",
+        "svm_sigmoid": "polyml.models.svm:SigmoidSVM",
+        "svm_tanimoto": "polyml.models.svm:TanimotoSVM",
+        # Gaussian processes
+        "gp": "polyml.models.gaussian_process:GaussianProcess",
+        "gp_tanimoto": "polyml.models.tanimoto_process:TanimotoProcess",
+        # trees, bagged and boosted
+        "decision_tree": "polyml.models.trees:DecisionTree",
+        "bagging": "polyml.models.trees:BaggedTrees",
+        "random_forest": "polyml.models.forests:RandomForest",
+        "extra_trees": "polyml.models.forests:ExtraTrees",
+        "adaboost": "polyml.models.boosting:AdaBoost",
+        "gradient_boosting": "polyml.models.boosting:GradientBoosting",
+        "hist_gradient_boosting": "polyml.models.boosting:HistGradientBoosting",
+        "lightgbm": "polyml.models.boosting_lightgbm:LightGBM",
+        "xgboost": "polyml.models.boosting_xgboost:XGBoost",
+        # ensembles of models
+        "voting": "polyml.models.ensembles:Voting",
+        "stacking": "polyml.models.stacking:Stacking",
+        # networks
+        "mlp": "polyml.models.mlp:MLPModel",
+        "perceptron": "polyml.models.mlp:Perceptron",
+        "gcn": "polyml.models.gnn:GCNModel",
+        "gat": "polyml.models.gnn:GATModel",
+        "gin": "polyml.models.gnn:GINModel",
+        "dmpnn": "polyml.models.gnn:DMPNNModel",
+        "attentivefp": "polyml.models.gnn:AttentiveFPModel",
+        "gps": "polyml.models.gnn:GPSModel",
+        "cnn": "polyml.models.sequence:CNNModel",
+        "rnn": "polyml.models.sequence:RNNModel",
+        "lstm": "polyml.models.sequence:LSTMModel",
+        "gru": "polyml.models.sequence:GRUModel",
+        "transformer": "polyml.models.sequence:TransformerModel",
+        "autoencoder": "polyml.models.autoencoder:AutoencoderModel",
+        "variational_autoencoder": "polyml.models.autoencoder:VariationalAutoencoderModel",
+        "sequence_autoencoder": "polyml.models.autoencoder:SequenceAutoencoderModel",
+        "foundation": "polyml.models.gnn:FoundationModel",
+        # any of them, given other properties of the polymer, or with its parameters searched
+        "completion": "polyml.models.completion:CompletionModel",
+        "tuned": "polyml.tuning.model:TunedModel",
+    }
 )
+"""``module:class`` of every model by its key; all else that is known of a model stands on its class."""
 
 
 def model_class(key: str) -> type[PolymerModel]:
@@ -92,32 +94,59 @@ def model_class(key: str) -> type[PolymerModel]:
     >>> model_class("mean").title
     'Mean of the training polymers'
     """
-    for entry in MODELS:
-        if entry.key == key:
-            module, name = entry.path.split(":")
-            return getattr(import_module(module), name)
-    raise unknown_name("model", key, [entry.key for entry in MODELS])
+    if key not in MODELS:
+        raise unknown_name("model", key, MODELS)
+    module, name = MODELS[key].split(":")
+    found: type[PolymerModel] = getattr(import_module(module), name)
+    return found
 
 
 def make_model(key: str, **params: Any) -> PolymerModel:
-    """Build a model from its key and parameters.
+    """Build a model from its key and parameters, and check them.
+
+    Parameters
+    ----------
+    key : str
+    **params
+        Parameters of the model. ``preset`` names a set of them; what is given beside it has the last word.
 
     Raises
     ------
     UserError
-        No such model, or no such parameter.
+        No such model, preset or parameter, or parameters that do not go together.
+
+    Examples
+    --------
+    >>> make_model("random_forest", n_estimators=50).n_estimators
+    50
     """
     cls = model_class(key)
+    where = f"model '{key}'"
+    preset = params.pop("preset", None)
+    if preset is not None and preset not in cls.presets:
+        raise unknown_name("preset", str(preset), cls.presets, where=where)
     known = cls._get_param_names()
     for name in params:
         if name not in known:
-            raise unknown_name("parameter", name, known, where=f"model '{key}'")
-    return cls(**params)
+            raise unknown_name("parameter", name, [*known, *(["preset"] if cls.presets else [])], where=where)
+    model = cls(**{**cls.presets.get(preset, {}), **params})
+    model.check_params()
+    return model
 
 
-def list_models() -> list[dict[str, str]]:
-    """Return one row a model: key, family, title (for tables)."""
-    return [{name: value for name, value in asdict(entry).items() if name != "path"} for entry in MODELS]
+def list_models() -> list[dict[str, Any]]:
+    """Return one row a model for tables: key, title, family, input, tasks, citation."""
+    return [
+        {
+            "key": key,
+            "title": cls.title,
+            "family": cls.family,
+            "input": cls.input_kind,
+            "tasks": ", ".join(cls.tasks),
+            "citation": cls.citation,
+        }
+        for key, cls in ((key, model_class(key)) for key in MODELS)
+    ]
 
 
 def load_model(folder: str | Path) -> PolymerModel:

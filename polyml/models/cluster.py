@@ -2,26 +2,215 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from polyml.errors import UserError
 from polyml.models.base import Prediction
-from polyml.models.inputs import as_training_data, draw_seed
+from polyml.models.inputs import class_indicators, draw_seed
 from polyml.models.scaling import scaling_steps
-from polyml.models.storage import read_estimators, read_model, write_estimators, write_model
-from polyml.models.tabular import FeatureKeys, TabularModel, informative_columns
+from polyml.models.space import Choice, Int
+from polyml.models.storage import read_estimators, write_estimators
+from polyml.models.tabular import TabularModel
+from polyml.models.targets import TargetBasis
 
 
-class KMeansModel(TabularModel):
+@dataclass(frozen=True)
+class Partition:
+    """Clusters, and how to tell the cluster of a new polymer: that of the nearest centre.
+
+    Attributes
+    ----------
+    members : ndarray of int, shape (n,)
+        Cluster of each training polymer, -1 for none.
+    centres : ndarray of shape (m, d)
+        Centres of the clusters, or other points that stand for them.
+    labels : ndarray of int, shape (m,)
+        Cluster of each centre.
+    reach : float
+        A polymer farther than this from every centre belongs to no cluster.
+    """
+
+    members: np.ndarray
+    centres: np.ndarray
+    labels: np.ndarray
+    reach: float = np.inf
+
+    @property
+    def count(self) -> int:
+        """Number of clusters."""
+        return int(self.labels.max(initial=-1)) + 1
+
+    def assign(self, points: np.ndarray) -> np.ndarray:
+        """Return the cluster of each point, -1 for none."""
+        if not len(self.centres):
+            return np.full(len(points), -1)
+        from sklearn.metrics import pairwise_distances_argmin_min
+
+        nearest, distance = pairwise_distances_argmin_min(points, self.centres)
+        return np.where(distance <= self.reach, self.labels[nearest], -1)
+
+
+class ClusterModel(TabularModel):
+    """Common part of the models that cluster the training polymers and predict the mean of a cluster.
+
+    The features are scaled and reduced to principal components first. A cluster's mean is drawn toward the mean of all
+    polymers by the weight of one polymer, so that a cluster with a single measured polymer, or none, is not taken at
+    its word; so is its variance. For classification the mean is that of the class, one or zero.
+    """
+
+    family = "clustering"
+    tasks = ("regression", "classification")
+    multi_task = True
+    gives_std = True
+    min_polymers = 3
+    compress = True
+    search_space = {"n_components": Int(5, 100, log=True)}
+    toy_params = {"n_components": 5}
+    exempt = {"overfit": "polymers of one cluster get one value, which is drawn toward the mean of all polymers"}
+
+    n_components: int = 30
+
+    @abstractmethod
+    def _choices(self, points: np.ndarray) -> list[Any]:
+        """Return the settings to choose from by cross-validation; a single one if the user has chosen."""
+
+    @abstractmethod
+    def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
+        """Cluster points with a setting."""
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        clusters = getattr(self, "n_clusters", None)
+        if clusters is not None and clusters < 1:
+            raise UserError(f"n_clusters={clusters}", where=f"model '{self.key}'", fix="ask for at least one cluster")
+
+    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> ClusterModel:
+        """Choose the setting, cluster, and take the means of the measured values."""
+        self.check_params()
+        items, values = self._training_data(psmiles, y)
+        self.n_targets_ = values.shape[1]
+        self.basis_ = TargetBasis.separate(self.n_targets_)
+        weights = np.ones(len(values))
+        if self._classifies:
+            values, weights = class_indicators(values[:, 0], len(self.classes_), self.class_weight)
+        x = self._featurize(items)
+        self.columns_ = self._choose_columns(x)
+        x = x[:, self.columns_]
+        seed = draw_seed(self.random_state)
+        self.estimators_ = [self._make_estimator(seed, len(x), x.shape[1]).fit(x)]
+        points = self.estimators_[0].transform(x)
+        choices = self._choices(points)
+        choice = choices[0] if len(choices) == 1 else self._choose(choices, x, values, weights, seed)
+        self.partition_ = self._partition(points, choice, seed)
+        self.means_, self.stds_ = cluster_statistics(self.partition_, values, weights)
+        return self
+
+    def _choose(self, choices: list[Any], x: np.ndarray, y: np.ndarray, weights: np.ndarray, seed: int) -> Any:
+        """Return the setting with the least error in a threefold cross-validation."""
+        from sklearn.model_selection import KFold
+
+        scale = np.where(np.nanstd(y, axis=0) > 0, np.nanstd(y, axis=0), 1.0)
+        errors = np.zeros(len(choices))
+        for train, test in KFold(3, shuffle=True, random_state=seed).split(x):
+            reduction = self._make_estimator(seed, len(train), x.shape[1]).fit(x[train])
+            points, others = reduction.transform(x[train]), reduction.transform(x[test])
+            for place, choice in enumerate(choices):
+                partition = self._partition(points, choice, seed)
+                means, _ = cluster_statistics(partition, y[train], weights[train])
+                wrong = ((means[partition.assign(others)] - y[test]) / scale) ** 2
+                errors[place] += float(np.nansum(wrong * weights[test, None]))
+        return choices[int(errors.argmin())]
+
+    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
+        from sklearn.decomposition import PCA
+        from sklearn.pipeline import make_pipeline
+
+        components = max(1, min(self.n_components, n_rows, n_columns))
+        return make_pipeline(*scaling_steps(), PCA(components, svd_solver="full", random_state=seed))
+
+    def _clusters_of(self, psmiles: Sequence[str]) -> np.ndarray:
+        x = self._features_of(psmiles)
+        return self.partition_.assign(self.estimators_[0].transform(x)) if len(x) else np.empty(0, dtype=int)
+
+    def predict(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the mean of each polymer's cluster, shape (n, t) or (n,); for classification its commonest label."""
+        if self._classifies:
+            return super().predict(psmiles)
+        mean = self.predict_dist(psmiles).mean
+        return mean[:, 0] if self.single_ else mean
+
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the share of each class in the polymer's cluster, shape (n, classes)."""
+        if not self._classifies:
+            return super().predict_proba(psmiles)
+        share: np.ndarray = self.means_[self._clusters_of(psmiles)]
+        return share
+
+    def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
+        """Return mean and standard deviation of each polymer's cluster."""
+        labels = self._clusters_of(psmiles)
+        return Prediction.gaussian(self.means_[labels], self.stds_[labels])
+
+    def _extra_state(self) -> dict[str, Any]:
+        return {"reach": self.partition_.reach if np.isfinite(self.partition_.reach) else None}
+
+    def _extra_arrays(self) -> dict[str, np.ndarray]:
+        parts = {name: getattr(self.partition_, name) for name in ("members", "centres", "labels")}
+        return {**parts, "means": self.means_, "stds": self.stds_}
+
+    def _load_extra(self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        reach = np.inf if state["reach"] is None else state["reach"]
+        self.partition_ = Partition(arrays["members"], arrays["centres"], arrays["labels"], reach)
+        self.means_, self.stds_ = arrays["means"], arrays["stds"]
+
+    def _save_estimators(self, folder: Path) -> None:
+        write_estimators(folder, self.estimators_)
+
+    def _load_estimators(self, folder: Path) -> None:
+        self.estimators_ = read_estimators(folder, 1)
+
+
+def cluster_statistics(partition: Partition, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weighted means and standard deviations of the measured values of each cluster, and of all polymers last.
+
+    Every cluster's are drawn toward those of all polymers by the weight of one polymer.
+
+    Returns
+    -------
+    means, stds : ndarray of shape (clusters + 1, t)
+    """
+    k = partition.count
+    means, stds = np.empty((k + 1, y.shape[1])), np.empty((k + 1, y.shape[1]))
+    for target, column in enumerate(y.T):
+        measured = ~np.isnan(column)
+        mean = np.average(column[measured], weights=weights[measured])
+        variance = np.average((column[measured] - mean) ** 2, weights=weights[measured])
+        inside = measured & (partition.members >= 0)
+        values, members, weight = column[inside], partition.members[inside], weights[inside]
+        count = np.bincount(members, weight, minlength=k)
+        means[:k, target] = (np.bincount(members, weight * values, minlength=k) + mean) / (count + 1)
+        squares = np.bincount(members, weight * (values - means[members, target]) ** 2, minlength=k)
+        stds[:k, target] = np.sqrt((squares + variance) / (count + 1))
+        means[k, target], stds[k, target] = mean, np.sqrt(variance)
+    return means, stds
+
+
+def _powers_of_two(n_rows: int) -> list[int]:
+    return [2**power for power in range(1, 9) if 2**power <= n_rows / 3] or [1]
+
+
+class KMeansModel(ClusterModel):
     """Cluster the training polymers with k-means, then predict the mean of the nearest cluster.
 
-    MacQueen: Some methods for classification and analysis of multivariate observations (1967). The features are
-    scaled and reduced to principal components first. A cluster's mean is drawn toward the mean of all polymers by the
-    weight of one polymer, so that a cluster with a single measured polymer, or none, is not taken at its word. The
-    standard deviation is that of the polymers in the cluster, likewise drawn toward that of all.
+    MacQueen: Some methods for classification and analysis of multivariate observations (1967). See
+    :class:`ClusterModel`.
 
     Parameters
     ----------
@@ -36,112 +225,100 @@ class KMeansModel(TabularModel):
     """
 
     key = "kmeans"
-    family = "clustering"
     title = "Mean of the k-means cluster"
     citation = "MacQueen 1967; scikit-learn"
-    multi_task = True
-    gives_std = True
-    min_polymers = 3
-    compress = True
-    search_space: ClassVar[dict[str, Any]] = {"n_components": {"type": "int", "low": 5, "high": 100, "log": True}}
-    toy_params: ClassVar[dict[str, Any]] = {"n_components": 5}
 
-    def __init__(
-        self,
-        features: FeatureKeys = ("ecfp_count", "descriptors"),
-        n_clusters: int | None = None,
-        n_components: int = 30,
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.n_clusters = n_clusters
-        self.n_components = n_components
-        self.random_state = random_state
+    n_clusters: int | None = None
 
-    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> KMeansModel:
-        """Choose the number of clusters, cluster, and take the means of the measured values."""
-        items, values, self.single_ = as_training_data(psmiles, y)
-        x = self._featurize(items)
-        self.columns_ = informative_columns(x, self.min_polymers)
-        x = x[:, self.columns_]
-        seed = draw_seed(self.random_state)
-        self.n_clusters_ = self.n_clusters or self._choose_clusters(x, values, seed)
-        self.estimators_ = [self._make_estimator(seed, len(x), x.shape[1]).fit(x)]
-        self.means_, self.stds_ = _cluster_statistics(self._labels(x), values, self._n_centers())
-        self.n_targets_ = values.shape[1]
-        return self
+    def _choices(self, points: np.ndarray) -> list[Any]:
+        return _powers_of_two(len(points)) if self.n_clusters is None else [self.n_clusters]
 
-    def _choose_clusters(self, x: np.ndarray, y: np.ndarray, seed: int) -> int:
-        from sklearn.model_selection import KFold
-
-        choices = [2**power for power in range(1, 9) if 2**power <= len(x) / 3]
-        if not choices:
-            return 1
-        scale = np.where(np.nanstd(y, axis=0) > 0, np.nanstd(y, axis=0), 1.0)
-        errors = dict.fromkeys(choices, 0.0)
-        for train, test in KFold(3, shuffle=True, random_state=seed).split(x):
-            for k in choices:
-                clusters = self._pipeline(k, seed, len(train), x.shape[1]).fit(x[train])
-                means, _ = _cluster_statistics(clusters.predict(x[train]), y[train], k)
-                errors[k] += float(np.nansum(((means[clusters.predict(x[test])] - y[test]) / scale) ** 2))
-        return min(choices, key=lambda k: errors[k])
-
-    def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
-        return self._pipeline(min(self.n_clusters_, n_rows), seed, n_rows, n_columns)
-
-    def _pipeline(self, k: int, seed: int, n_rows: int, n_columns: int) -> Any:
+    def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
         from sklearn.cluster import KMeans
-        from sklearn.decomposition import PCA
-        from sklearn.pipeline import make_pipeline
 
-        components = max(1, min(self.n_components, n_rows, n_columns))
-        pca = PCA(components, svd_solver="full", random_state=seed)
-        return make_pipeline(*scaling_steps(), pca, KMeans(k, n_init=3, random_state=seed))
-
-    def _n_centers(self) -> int:
-        return len(self.estimators_[0][-1].cluster_centers_)
-
-    def _labels(self, x: np.ndarray) -> np.ndarray:
-        return self.estimators_[0].predict(x) if len(x) else np.empty(0, dtype=int)
-
-    def predict(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the mean of each polymer's cluster, shape (n, t) or (n,)."""
-        mean = self.predict_dist(psmiles).mean
-        return mean[:, 0] if self.single_ else mean
-
-    def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
-        """Return mean and standard deviation of each polymer's cluster."""
-        labels = self._labels(self._features_of(psmiles))
-        return Prediction.gaussian(self.means_[labels], self.stds_[labels])
-
-    def save(self, folder: Path) -> None:
-        """Write the fitted model into ``folder``."""
-        folder = Path(folder)
-        arrays = {"columns": self.columns_, "means": self.means_, "stds": self.stds_}
-        write_model(folder, self, {"single": self.single_, "n_clusters": self.n_clusters_}, arrays)
-        write_estimators(folder, self.estimators_)
-
-    @classmethod
-    def load(cls, folder: Path) -> KMeansModel:
-        """Read what :meth:`save` wrote."""
-        stored = read_model(Path(folder), cls.key)
-        model = cls(**stored.params)
-        model.single_, model.n_clusters_ = stored.state["single"], stored.state["n_clusters"]
-        model.columns_, model.means_, model.stds_ = (stored.arrays[name] for name in ("columns", "means", "stds"))
-        model.n_targets_ = model.means_.shape[1]
-        model.estimators_ = read_estimators(Path(folder), 1)
-        return model
+        found = KMeans(min(choice, len(points)), n_init=3, random_state=seed).fit(points)
+        return Partition(found.predict(points), found.cluster_centers_, np.arange(len(found.cluster_centers_)))
 
 
-def _cluster_statistics(labels: np.ndarray, y: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return means and standard deviations (k, t) of the measured values, with one polymer's weight on all of them."""
-    means, stds = np.empty((k, y.shape[1])), np.empty((k, y.shape[1]))
-    for target, column in enumerate(y.T):
-        measured = ~np.isnan(column)
-        values, inside = column[measured], labels[measured]
-        mean, variance = values.mean(), values.var()
-        count = np.bincount(inside, minlength=k)
-        means[:, target] = (np.bincount(inside, values, minlength=k) + mean) / (count + 1)
-        squares = np.bincount(inside, (values - means[inside, target]) ** 2, minlength=k)
-        stds[:, target] = np.sqrt((squares + variance) / (count + 1))
-    return means, stds
+class HierarchicalModel(ClusterModel):
+    """Merge the training polymers step by step into clusters (Ward), then predict the mean of the nearest cluster.
+
+    Ward: Hierarchical grouping to optimize an objective function. J. Am. Stat. Assoc. 58, 236 (1963). See
+    :class:`ClusterModel`; parameters as in :class:`KMeansModel`.
+    """
+
+    key = "hierarchical"
+    title = "Mean of the hierarchical cluster (Ward)"
+    citation = "Ward 1963; scikit-learn"
+
+    n_clusters: int | None = None
+
+    def _choices(self, points: np.ndarray) -> list[Any]:
+        return _powers_of_two(len(points)) if self.n_clusters is None else [self.n_clusters]
+
+    def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
+        from sklearn.cluster import AgglomerativeClustering
+
+        k = min(choice, len(points))
+        members = AgglomerativeClustering(k).fit_predict(points) if k > 1 else np.zeros(len(points), dtype=int)
+        centres = np.stack([points[members == label].mean(axis=0) for label in range(k)])
+        return Partition(members, centres, np.arange(k))
+
+
+class DBSCANModel(ClusterModel):
+    """Cluster the training polymers by density, then predict the mean of the cluster a polymer falls into.
+
+    Ester et al.: A density-based algorithm for discovering clusters. KDD 1996, 226. A polymer with enough neighbours
+    within reach is a core; cores within reach of each other are one cluster. A polymer out of reach of every core gets
+    the mean of all polymers. See :class:`ClusterModel`.
+
+    Parameters
+    ----------
+    features : str or list of str
+        Keys of array featurizers.
+    eps : float, optional
+        The reach, as a distance between scaled features. None chooses it among quantiles of the distance to the
+        farthest of ``min_samples`` neighbours, by the error in an inner threefold cross-validation.
+    min_samples : int
+        Polymers within reach that make one a core, itself included.
+    n_components : int
+        Principal components at most.
+    random_state : int or None
+    """
+
+    key = "dbscan"
+    title = "Mean of the density cluster (DBSCAN)"
+    citation = "Ester et al. 1996; scikit-learn"
+    search_space = {"n_components": Int(5, 100, log=True), "min_samples": Choice((2, 3, 4, 5))}
+
+    eps: float | None = None
+    min_samples: int = 2
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        where = f"model '{self.key}'"
+        if self.eps is not None and self.eps <= 0:
+            raise UserError(f"eps={self.eps}", where=where, fix="give a distance above zero")
+        if self.min_samples < 1:
+            raise UserError(f"min_samples={self.min_samples}", where=where, fix="give at least one polymer")
+
+    def _choices(self, points: np.ndarray) -> list[Any]:
+        return density_reaches(points, self.min_samples) if self.eps is None else [self.eps]
+
+    def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
+        from sklearn.cluster import DBSCAN
+
+        found = DBSCAN(eps=choice, min_samples=self.min_samples).fit(points)
+        cores = found.core_sample_indices_
+        return Partition(found.labels_, points[cores], found.labels_[cores], choice)
+
+
+def density_reaches(points: np.ndarray, min_samples: int) -> list[float]:
+    """Return the reaches that make a tenth to nine tenths of the points cores, for DBSCAN to choose from."""
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(min_samples, len(points))
+    distance = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points)[0][:, -1]
+    reaches = np.quantile(distance[distance > 0], np.linspace(0.1, 0.9, 9)) if (distance > 0).any() else np.ones(1)
+    return sorted({float(reach) for reach in reaches})

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
-from polyml.models.tabular import FeatureKeys, TabularModel
+from polyml.models.space import Float, Int
+from polyml.models.trees import TreeModel
 
 
-class _Forest(TabularModel):
-    """Common part of the forests: the spread over trees, and a check of the trees that come from a file."""
+class _Forest(TreeModel):
+    """Common part of the forests: their parameters, and the spread over the trees."""
 
     family = "forest"
     gives_std = True
-    min_polymers = 3
-    trusted_types = ("sklearn.tree._tree.Tree",)
-    search_space: ClassVar[dict[str, Any]] = {
-        "n_estimators": {"type": "int", "low": 100, "high": 500},
-        "max_features": {"type": "float", "low": 0.05, "high": 1.0},
-        "min_samples_leaf": {"type": "int", "low": 1, "high": 5},
+    search_space = {
+        "n_estimators": Int(100, 500),
+        "max_features": Float(0.05, 1.0),
+        "min_samples_leaf": Int(1, 5),
     }
-    toy_params: ClassVar[dict[str, Any]] = {"n_estimators": 20}
+    toy_params = {"n_estimators": 20}
 
-    def __init__(
-        self,
-        features: FeatureKeys = ("ecfp_count", "descriptors"),
-        n_estimators: int = 200,
-        max_features: float = 0.2,
-        min_samples_leaf: int = 1,
-        targets: str = "decorrelated",
-        n_jobs: int | None = None,
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.n_estimators = n_estimators
-        self.max_features = max_features
-        self.min_samples_leaf = min_samples_leaf
-        self.targets = targets
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    n_estimators: int = 200
+    max_features: float = 0.2
+    min_samples_leaf: int = 1
+    n_jobs: int | None = None
 
     def _forest_params(self, seed: int) -> dict[str, Any]:
         return {
@@ -57,25 +41,6 @@ class _Forest(TabularModel):
             return None
         rows = np.ascontiguousarray(x, dtype=np.float32)
         return np.stack([tree.tree_.predict(rows).reshape(len(rows)) for tree in estimator.estimators_])
-
-    def _load_estimators(self, folder: Path, state: dict[str, Any]) -> None:
-        super()._load_estimators(folder, state)
-        for estimator in self.estimators_:
-            for tree in estimator.estimators_:
-                _check_tree(tree.tree_, len(self.columns_), folder)
-
-
-def _check_tree(tree: Any, n_columns: int, folder: Path) -> None:
-    """Refuse a tree that points outside its arrays: scikit-learn follows the indices of a file unchecked."""
-    inner = tree.children_left != -1
-    nodes = np.arange(tree.node_count)
-    children = np.stack([tree.children_left, tree.children_right])[:, inner]
-    # A child always stands behind its parent, so a walk from the root ends.
-    sound = (children > nodes[inner]).all() and (children < tree.node_count).all()
-    features = tree.feature[inner]
-    sound = sound and (features >= 0).all() and (features < n_columns).all() and tree.n_features == n_columns
-    if not sound or tree.node_count == 0:
-        raise UserError("a decision tree in the saved model is damaged", where=str(folder))
 
 
 class RandomForest(_Forest):
@@ -103,9 +68,10 @@ class RandomForest(_Forest):
     citation = "Breiman 2001; scikit-learn"
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
-        from sklearn.ensemble import RandomForestRegressor
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-        return RandomForestRegressor(**self._forest_params(seed))
+        forest = RandomForestClassifier if self._classifies else RandomForestRegressor
+        return forest(**self._forest_params(seed))
 
 
 class ExtraTrees(_Forest):
@@ -120,6 +86,7 @@ class ExtraTrees(_Forest):
     citation = "Geurts et al. 2006; scikit-learn"
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
-        from sklearn.ensemble import ExtraTreesRegressor
+        from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-        return ExtraTreesRegressor(**self._forest_params(seed))
+        forest = ExtraTreesClassifier if self._classifies else ExtraTreesRegressor
+        return forest(**self._forest_params(seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from polyml.chem import RepeatUnit
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
+from polyml.models.scaling import signed_root
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import informative_columns
 from polyml.models.targets import TargetBasis
@@ -34,7 +35,7 @@ class _Block:
     @classmethod
     def fit(cls, x: np.ndarray) -> _Block:
         columns = informative_columns(x, _MIN_POLYMERS)
-        root = _signed_root(x[:, columns])
+        root = signed_root(x[:, columns])
         if (root >= 0).all():  # counts: a common environment is common for all, only rare ones need no boost
             return cls(columns, np.zeros(len(columns), np.float32), np.ones(len(columns), np.float32))
         spread = root.std(axis=0)
@@ -43,16 +44,11 @@ class _Block:
         return cls(columns, root.mean(axis=0), (1.0 / (spread * np.sqrt(max(len(columns), 1)))).astype(np.float32))
 
     def transform(self, x: np.ndarray) -> np.ndarray:
-        root = _signed_root(x[:, self.columns])
+        root = signed_root(x[:, self.columns])
         if self.shift.any():
             limit = _CLIP / np.sqrt(len(self.columns))
             root = np.clip((root - self.shift) * self.scale, -limit, limit)
         return root
-
-
-def _signed_root(x: np.ndarray) -> np.ndarray:
-    root: np.ndarray = np.sign(x) * np.sqrt(np.abs(x))
-    return root
 
 
 class GaussianProcess(PolymerModel):
@@ -83,20 +79,13 @@ class GaussianProcess(PolymerModel):
     title = "Gaussian process (RBF kernels)"
     citation = "Rasmussen and Williams 2006"
     gives_std = True
-    toy_params: ClassVar[dict[str, Any]] = {"features": "ecfp_count"}
-    search_space: ClassVar[dict[str, Any]] = {}
+    toy_params = {"features": "ecfp_count"}
+    search_space = {}
 
-    def __init__(
-        self,
-        features: str | Sequence[str] = ("ecfp_count", "descriptors"),
-        targets: str = "decorrelated",
-        max_iterations: int = 30,
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.targets = targets
-        self.max_iterations = max_iterations
-        self.random_state = random_state
+    features: str | Sequence[str] = ("ecfp_count", "descriptors")
+    targets: str = "decorrelated"
+    max_iterations: int = 30
+    random_state: int | None = 0
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> GaussianProcess:
         """Fit one process a target on the polymers where it was measured."""

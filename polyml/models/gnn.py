@@ -1,181 +1,183 @@
-"""Graph networks on periodic graphs, from scratch and pretrained."""
+"""Graph networks on periodic graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from polyml.chem import RepeatUnit
-from polyml.models.neural import NeuralModel
+from polyml.models.joint import JointModel, check_heads
+from polyml.models.nn.options import check_number
+from polyml.models.pretrained import FOUNDATION
+from polyml.models.space import Choice, Float, Int
 
 if TYPE_CHECKING:
-    from polyml.models.nn.inputs import GraphInputs, Inputs
+    from polyml.models.nn.inputs import GraphInputs
 
 
-class GraphModel(NeuralModel):
-    """Message passing network on the periodic graph, for all targets at once.
+class GraphModel(JointModel):
+    """Message passing on the periodic graph, for all targets at once: what all graph networks share.
 
-    Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020 (GINE layers); Yang et al.: Analyzing
-    learned molecular representations for property prediction. J. Chem. Inf. Model. 59, 3370 (2019) (messages over
-    bonds); Aldeghi and Coley, Chem. Sci. 13, 10486 (2022) (graphs of polymers). Atoms are pooled by mean and maximum,
-    so the answer is the same for every frame and multiple of the repeat unit.
+    Atoms are pooled by mean and maximum, so the answer is the same for every frame and multiple of the repeat unit.
+    Aldeghi and Coley, Chem. Sci. 13, 10486 (2022) (graphs of polymers).
 
     Parameters
     ----------
-    width : int
-        Length of the vector of an atom.
-    depth : int
-        Message passing steps.
-    dropout : float
-    ensemble, max_epochs, patience, batch_size, lr, weight_decay, accelerator, devices, precision, targets, random_state
-        See :class:`polyml.models.neural.NeuralModel`.
+    features : str or list of str, optional
+        Keys of array featurizers whose columns stand beside the graph's vector; none by default.
+    heads : int
+        Attention heads, of the networks that have attention; a divisor of ``width``.
+    width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
+        See :class:`polyml.models.neural.NeuralModel`; ``depth`` counts the message passing steps.
     """
 
-    key = "gnn"
     family = "graph network"
-    title = "Graph network on periodic graphs"
-    citation = "Hu et al. 2020; Yang et al. 2019; PyTorch Geometric, Lightning"
     input_kind = "graph"
-    search_space: ClassVar[dict[str, Any]] = {
-        "width": {"type": "int", "low": 64, "high": 256, "log": True},
-        "depth": {"type": "int", "low": 2, "high": 6},
-        "dropout": {"type": "float", "low": 0.0, "high": 0.4},
-        "lr": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True},
+    attention: ClassVar[bool] = False
+    search_space = {
+        "width": Int(64, 256, log=True),
+        "depth": Int(2, 6),
+        "dropout": Float(0.0, 0.4),
+        "lr": Float(3e-4, 1e-2, log=True),
     }
-    toy_params: ClassVar[dict[str, Any]] = {**NeuralModel.toy_params, "depth": 2}
+    toy_params = {**JointModel.toy_params, "depth": 2}
 
-    def __init__(
-        self,
-        width: int = 96,
-        depth: int = 4,
-        dropout: float = 0.1,
-        ensemble: int = 1,
-        max_epochs: int = 60,
-        patience: int = 20,
-        batch_size: int = 32,
-        lr: float = 2e-3,
-        weight_decay: float = 0.01,
-        accelerator: str = "auto",
-        devices: int | str = 1,
-        precision: str = "32-true",
-        targets: str = "decorrelated",
-        random_state: int | None = 0,
-    ) -> None:
-        self.width = width
-        self.depth = depth
-        self.dropout = dropout
-        self.ensemble = ensemble
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.accelerator = accelerator
-        self.devices = devices
-        self.precision = precision
-        self.targets = targets
-        self.random_state = random_state
+    heads: int = 4
+    width: int = 96
+    depth: int = 4
 
-    def _inputs(self, items: Sequence[str | RepeatUnit]) -> GraphInputs:
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        where = f"model '{self.key}'"
+        check_number("depth", self.depth, 1, 64, where)
+        check_number("heads", self.heads, 1, 64, where)
+        if self.attention:
+            check_heads(self.heads, self.width, where)
+
+    def _main_inputs(self, items: Sequence[str | RepeatUnit]) -> GraphInputs:
         from polyml.features.batch import featurize
         from polyml.models.nn.inputs import GraphInputs
 
         return GraphInputs(featurize("periodic_graph", items))
 
-    def _shape(self, inputs: Inputs) -> dict[str, int]:
-        graph = inputs.graphs[0]  # type: ignore[union-attr]
+    def _main_shape(self, inputs: Any) -> dict[str, int]:
+        graph = inputs.graphs[0]
         return {"atom_dim": int(graph.x.shape[1]), "bond_dim": int(graph.edge_attr.shape[1])}
 
-    def _encoder(self, shape: dict[str, int]) -> Any:
-        from polyml.models.nn.layers import GraphEncoder
+    def _main_encoder(self, shape: dict[str, int]) -> Any:
+        from polyml.models.nn.graphs import ENCODERS
 
-        return GraphEncoder(shape["atom_dim"], shape["bond_dim"], self.width, self.depth, self.dropout)
+        return ENCODERS[self._architecture()](
+            shape["atom_dim"], shape["bond_dim"], self.width, self.depth, self.dropout, self.activation, self.norm,
+            self.heads,
+        )  # fmt: skip
 
 
-class PretrainedGraphModel(GraphModel):
-    """The network of :class:`GraphModel`, pretrained on unlabelled polymers and then trained on the labels.
+class GCNModel(GraphModel):
+    """Graph convolutional network: an atom takes the weighted mean of its neighbours, whatever the bond.
 
-    Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020. The encoder first learns to predict the
-    periodic descriptors of candidate polymers, which cost nothing but their structures
-    (:func:`polyml.training.pretrain.pretrain_graph_encoder`). It sees no label. Its polymers are not compared with the
-    test polymers of a later split: a structure among both is seen without its label, as in any unlabelled pretraining.
-
-    Parameters
-    ----------
-    pretrained : str, optional
-        Folder of an encoder. None pretrains one on the embedded candidates, once, and keeps it in the cache folder
-        (``POLYML_CACHE``) by the hash of its data and parameters.
-    n_unlabelled : int
-        Polymers to pretrain on when ``pretrained`` is None.
-    pretrain_epochs : int
-        Epochs of pretraining when ``pretrained`` is None.
-    pretrain_seed : int
-        Seed of the pretraining and of its sample: one encoder serves all folds and seeds.
-    width, depth, dropout, ensemble, max_epochs, patience, batch_size, lr, weight_decay, accelerator, devices, precision
-        See :class:`GraphModel`; width and depth are those of the encoder.
-    targets, random_state
-        See :class:`GraphModel`.
+    Kipf and Welling: Semi-supervised classification with graph convolutional networks, ICLR 2017. Parameters as in
+    :class:`GraphModel`.
     """
 
-    key = "gnn_pretrained"
+    key = "gcn"
+    title = "Graph convolutional network (GCN)"
+    citation = "Kipf and Welling 2017; PyTorch Geometric"
+
+
+class GATModel(GraphModel):
+    """Graph attention network (GATv2): an atom weighs its neighbours by atom and bond.
+
+    Brody, Alon and Yahav: How attentive are graph attention networks? ICLR 2022. Parameters as in :class:`GraphModel`.
+    """
+
+    key = "gat"
+    title = "Graph attention network (GATv2)"
+    citation = "Brody et al. 2022; PyTorch Geometric"
+    attention = True
+
+
+class GINModel(GraphModel):
+    """Graph isomorphism network with bonds (GINE): neighbours are summed and passed through a small network.
+
+    Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020. Parameters as in :class:`GraphModel`.
+    """
+
+    key = "gin"
+    title = "Graph isomorphism network (GINE)"
+    citation = "Hu et al. 2020; PyTorch Geometric"
+
+
+class DMPNNModel(GraphModel):
+    """Directed message passing network (D-MPNN): messages along bonds that never turn back at once.
+
+    Yang et al.: Analyzing learned molecular representations for property prediction. J. Chem. Inf. Model. 59, 3370
+    (2019). Parameters as in :class:`GraphModel`.
+    """
+
+    key = "dmpnn"
+    title = "Directed message passing (D-MPNN)"
+    citation = "Yang et al. 2019; PyTorch"
+
+    activation: str = "relu"
+
+
+class AttentiveFPModel(GraphModel):
+    """AttentiveFP: graph attention with gated updates, and attention over the atoms for the vector of the polymer.
+
+    Xiong et al.: Pushing the boundaries of molecular representation for drug discovery with the graph attention
+    mechanism. J. Med. Chem. 63, 8749 (2020). Parameters as in :class:`GraphModel`; ``activation``, ``norm`` and
+    ``heads`` are those of the paper and cannot be set.
+    """
+
+    key = "attentivefp"
+    title = "AttentiveFP"
+    citation = "Xiong et al. 2020; PyTorch Geometric"
+
+
+class GPSModel(GraphModel):
+    """GPS: message passing beside attention between all atoms of the unit.
+
+    Rampášek et al.: Recipe for a general, powerful, scalable graph transformer, NeurIPS 2022. Parameters as in
+    :class:`GraphModel`.
+    """
+
+    key = "gps"
+    title = "Graph transformer (GPS)"
+    citation = "Rampášek et al. 2022; PyTorch Geometric"
+    attention = True
+
+    width: int = 64
+    depth: int = 3
+    lr: float = 1e-3
+
+
+class FoundationModel(DMPNNModel):
+    """The network of :class:`DMPNNModel` that starts from the pretrained encoder that comes with polyml.
+
+    Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020. The encoder has learned to predict the
+    periodic descriptors of candidate polymers from their graphs, and seen no measured value;
+    ``polyml/models/foundation/card.json`` tells on which polymers, and how well it does. Parameters as in
+    :class:`DMPNNModel`; width, depth, activation and norm are those of the encoder.
+    """
+
+    key = "foundation"
     family = "transfer learning"
-    title = "Graph network pretrained on unlabelled candidates"
-    citation = "Hu et al. 2020; PyTorch Geometric, Lightning"
-    toy_params: ClassVar[dict[str, Any]] = {**GraphModel.toy_params, "n_unlabelled": 40, "pretrain_epochs": 2}
+    title = "Graph network that starts from a pretrained one"
+    citation = "Hu et al. 2020; Yang et al. 2019"
+    search_space = {
+        "dropout": Float(0.0, 0.4),
+        "lr": Float(1e-4, 3e-3, log=True),
+        "encoder_lr": Float(0.05, 1.0, log=True),
+        "finetune": Choice(("all", "gradual", "frozen")),
+    }
+    toy_params = {"max_epochs": 30, "patience": 30, "batch_size": 8}
+    overfit_params = {"max_epochs": 100, "patience": 100, "dropout": 0.0, "lr": 3e-3}
 
-    def __init__(
-        self,
-        pretrained: str | None = None,
-        n_unlabelled: int = 4000,
-        pretrain_epochs: int = 10,
-        pretrain_seed: int = 1,
-        width: int = 96,
-        depth: int = 4,
-        dropout: float = 0.1,
-        ensemble: int = 1,
-        max_epochs: int = 60,
-        patience: int = 20,
-        batch_size: int = 32,
-        lr: float = 1e-3,
-        weight_decay: float = 0.01,
-        accelerator: str = "auto",
-        devices: int | str = 1,
-        precision: str = "32-true",
-        targets: str = "decorrelated",
-        random_state: int | None = 0,
-    ) -> None:
-        super().__init__(
-            width=width,
-            depth=depth,
-            dropout=dropout,
-            ensemble=ensemble,
-            max_epochs=max_epochs,
-            patience=patience,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            accelerator=accelerator,
-            devices=devices,
-            precision=precision,
-            targets=targets,
-            random_state=random_state,
-        )
-        self.pretrained = pretrained
-        self.n_unlabelled = n_unlabelled
-        self.pretrain_epochs = pretrain_epochs
-        self.pretrain_seed = pretrain_seed
+    pretrained: str | None = FOUNDATION
+    width: int = 128
+    lr: float = 1e-3
 
-    def _prepare_encoder(self, encoder: Any, inputs: Inputs) -> None:
-        from polyml.training.pretrain import load_encoder
-
-        load_encoder(encoder, self._encoder_folder())
-
-    def _encoder_folder(self) -> Path:
-        if self.pretrained is not None:
-            return Path(self.pretrained)
-        from polyml.training.loop import Hardware
-        from polyml.training.pretrain import PretrainSpec, cached_encoder
-
-        spec = PretrainSpec(width=self.width, depth=self.depth, epochs=self.pretrain_epochs, seed=self.pretrain_seed)
-        return cached_encoder(self.n_unlabelled, spec, Hardware(self.accelerator, self.devices, self.precision))
+    def _architecture(self) -> str:
+        return "dmpnn"

@@ -52,7 +52,12 @@ def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[
         No rows, rows and targets of different number, an infinite value, or a target without a single value.
     """
     items = as_psmiles(psmiles)
-    values = np.asarray(y, dtype=np.float64)
+    try:
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"a target is not a number: {error}", fix="give numbers, or fit classes with task='classification'"
+        ) from error
     if values.ndim not in (1, 2):
         raise UserError(f"y must have shape (n,) or (n, t), got {values.shape}")
     single = values.ndim == 1
@@ -75,6 +80,85 @@ def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[
             fix="leave this target out, or give polymers where it was measured",
         )
     return items, values, single
+
+
+def as_labelled_data(
+    psmiles: Sequence[str | RepeatUnit], y: Any
+) -> tuple[list[str | RepeatUnit], np.ndarray, np.ndarray]:
+    """Check training data with class labels.
+
+    Returns
+    -------
+    psmiles : list of str or RepeatUnit, length n
+    codes : ndarray of shape (n, 1), float64
+        Place of each label among the classes, NaN where there is none.
+    classes : ndarray of shape (k,)
+        The different labels, sorted.
+
+    Raises
+    ------
+    UserError
+        No rows, rows and labels of different number, or fewer than two different labels.
+
+    Examples
+    --------
+    >>> as_labelled_data(["*CC*", "*CO*", "*CN*"], ["polyolefin", "polyether", None])[1:]
+    (array([[ 1.],
+           [ 0.],
+           [nan]]), array(['polyether', 'polyolefin'], dtype='<U10'))
+    """
+    items = as_psmiles(psmiles)
+    labels = np.asarray(y, dtype=object)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise UserError(f"labels must have shape (n,), got {labels.shape}", fix="classify one property at a time")
+    if len(items) == 0:
+        raise UserError("no polymer to train on", fix="give at least one polymer of each class")
+    if len(items) != len(labels):
+        raise UserError(f"{len(items)} polymers but {len(labels)} labels", fix="give one label a polymer")
+    known = np.array([label is not None and label == label for label in labels], dtype=bool)
+    if known.any() and any(isinstance(label, (float, np.floating)) and np.isinf(label) for label in labels[known]):
+        raise UserError("a label is infinite", fix="give None for a polymer without a label")
+    try:
+        classes = np.unique(np.asarray(labels[known].tolist())) if known.any() else np.empty(0)
+    except TypeError as error:
+        raise UserError(f"labels of different kinds: {error}", fix="give all as text or all as numbers") from error
+    if len(classes) < 2:
+        raise UserError(
+            f"{len(classes)} different labels among the training polymers", fix="give polymers of at least two classes"
+        )
+    codes = np.full((len(items), 1), np.nan)
+    codes[known, 0] = np.searchsorted(classes, np.asarray(labels[known].tolist()))
+    return items, codes, classes
+
+
+def class_indicators(codes: np.ndarray, n_classes: int, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return one column a class, one for its members, and the weight of each row.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+        Place of each label among the classes, NaN where there is none.
+    n_classes : int
+    class_weight : {"balanced"}, optional
+        Classes weigh the same, however many polymers they have; the mean weight is one.
+
+    Examples
+    --------
+    >>> class_indicators(np.array([0.0, 1.0, np.nan]), 2, None)[0]
+    array([[ 1.,  0.],
+           [ 0.,  1.],
+           [nan, nan]])
+    """
+    known = ~np.isnan(codes)
+    labels = codes[known].astype(int)
+    indicators = np.full((len(codes), n_classes), np.nan)
+    indicators[known] = np.eye(n_classes)[labels]
+    weights = np.ones(len(codes))
+    if class_weight is not None:
+        weights[known] = len(labels) / (n_classes * np.bincount(labels, minlength=n_classes)[labels])
+    return indicators, weights
 
 
 def check_is_trained(model: object) -> None:

@@ -1,20 +1,21 @@
-"""Fully connected networks on fingerprints."""
+"""Fully connected networks on fingerprints and descriptors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyml.chem import RepeatUnit
 from polyml.models.neural import NeuralModel
-from polyml.models.tabular import FeatureKeys, informative_columns
+from polyml.models.space import Float, Int
+from polyml.models.tabular import FeatureKeys, check_features, informative_columns
 
 if TYPE_CHECKING:
     from polyml.models.nn.inputs import ArrayInputs, Inputs
 
-_MIN_POLYMERS = 5  # a column that fewer training polymers share invites learning them by heart
+MIN_POLYMERS = 5  # a column that fewer training polymers share invites learning them by heart
 
 
 class MLPModel(NeuralModel):
@@ -28,10 +29,9 @@ class MLPModel(NeuralModel):
     ----------
     features : str or list of str
         Keys of array featurizers.
-    width, depth : int
-        Size and number of hidden layers.
-    dropout : float
-    ensemble, max_epochs, patience, batch_size, lr, weight_decay, accelerator, devices, precision, targets, random_state
+    skip : bool
+        Skip connections around the hidden layers.
+    width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
         See :class:`polyml.models.neural.NeuralModel`.
     """
 
@@ -39,65 +39,83 @@ class MLPModel(NeuralModel):
     family = "deep network"
     title = "Deep network on fingerprints"
     citation = "Ma et al. 2015; Lightning"
-    gives_std = True
-    search_space: ClassVar[dict[str, Any]] = {
-        "width": {"type": "int", "low": 64, "high": 512, "log": True},
-        "depth": {"type": "int", "low": 1, "high": 4},
-        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
-        "lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    search_space = {
+        **NeuralModel.search_space,
+        "width": Int(64, 512, log=True),
+        "depth": Int(1, 4),
+        "dropout": Float(0.0, 0.5),
     }
-    toy_params: ClassVar[dict[str, Any]] = {**NeuralModel.toy_params, "ensemble": 2}
+    toy_params = {**NeuralModel.toy_params, "ensemble": 2}
 
-    def __init__(
-        self,
-        features: FeatureKeys = ("ecfp_count", "descriptors"),
-        width: int = 256,
-        depth: int = 2,
-        dropout: float = 0.2,
-        ensemble: int = 3,
-        max_epochs: int = 40,
-        patience: int = 15,
-        batch_size: int = 64,
-        lr: float = 4e-3,
-        weight_decay: float = 0.1,
-        accelerator: str = "auto",
-        devices: int | str = 1,
-        precision: str = "32-true",
-        targets: str = "decorrelated",
-        random_state: int | None = 0,
-    ) -> None:
-        self.features = features
-        self.width = width
-        self.depth = depth
-        self.dropout = dropout
-        self.ensemble = ensemble
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.accelerator = accelerator
-        self.devices = devices
-        self.precision = precision
-        self.targets = targets
-        self.random_state = random_state
+    features: FeatureKeys = ("ecfp_count", "descriptors")
+    skip: bool = False
+    width: int = 256
+    dropout: float = 0.2
+    ensemble: int = 3
+    max_epochs: int = 40
+    patience: int = 15
+    batch_size: int = 64
+    lr: float = 4e-3
+    weight_decay: float = 0.1
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        check_features(self.features, "array", f"model '{self.key}'")
 
     def _inputs(self, items: Sequence[str | RepeatUnit]) -> ArrayInputs:
-        from polyml.features.batch import featurize
-        from polyml.models.nn.inputs import ArrayInputs
-
-        x = np.asarray(featurize(self.features, items), dtype=np.float32)
-        return ArrayInputs(np.sign(x) * np.sqrt(np.abs(x)))
+        return array_inputs(self.features, items)
 
     def _shape(self, inputs: Inputs) -> dict[str, int]:
-        x = inputs.x.numpy()  # type: ignore[union-attr]
-        return {"columns": x.shape[1], "kept": len(informative_columns(x, _MIN_POLYMERS))}
+        return array_shape(inputs)
 
     def _encoder(self, shape: dict[str, int]) -> Any:
         from polyml.models.nn.layers import ArrayEncoder
 
-        return ArrayEncoder(shape["columns"], shape["kept"], self.width, self.depth, self.dropout)
+        return ArrayEncoder(
+            shape["columns"], shape["kept"], self.width, self.depth, self.dropout, self.activation, self.norm, self.skip
+        )
 
     def _prepare_encoder(self, encoder: Any, inputs: Inputs) -> None:
-        x = inputs.x  # type: ignore[union-attr]
-        encoder.fit_columns(x, informative_columns(x.numpy(), _MIN_POLYMERS))
+        fit_array_encoder(encoder, inputs)
+
+
+class Perceptron(MLPModel):
+    """Perceptron: one layer from the features to the targets, trained by stochastic gradient descent.
+
+    Rosenblatt: The perceptron. Psychol. Rev. 65, 386 (1958); Widrow and Hoff: Adaptive switching circuits (1960), for
+    its linear output. Parameters as in :class:`MLPModel`.
+    """
+
+    key = "perceptron"
+    family = "perceptron"
+    title = "Perceptron (one linear layer)"
+    citation = "Rosenblatt 1958; Lightning"
+    search_space = {"lr": Float(1e-4, 1e-2, log=True), "l1": Float(1e-6, 1e-3, log=True), "dropout": Float(0.0, 0.5)}
+
+    depth: int = 0
+    optimizer: str = "sgd"
+    lr: float = 1e-3
+
+    def _head_width(self) -> int:
+        return 0
+
+
+def array_inputs(features: FeatureKeys, items: Sequence[str | RepeatUnit]) -> ArrayInputs:
+    """Return the features of polymers as the networks read them: their signed square roots."""
+    from polyml.features.batch import featurize
+    from polyml.models.nn.inputs import ArrayInputs
+
+    x = np.asarray(featurize(features, items), dtype=np.float32)
+    return ArrayInputs(np.sign(x) * np.sqrt(np.abs(x)))
+
+
+def array_shape(inputs: Any) -> dict[str, int]:
+    """Return the number of columns, and of those that tell the training polymers apart."""
+    x = inputs.x.numpy()
+    return {"columns": x.shape[1], "kept": len(informative_columns(x, MIN_POLYMERS))}
+
+
+def fit_array_encoder(encoder: Any, inputs: Any) -> None:
+    """Let an encoder of arrays choose its columns and learn their scaling."""
+    encoder.fit_columns(inputs.x, informative_columns(inputs.x.numpy(), MIN_POLYMERS))

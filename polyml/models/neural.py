@@ -12,158 +12,293 @@ import numpy as np
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.nn.options import ACTIVATIONS, NORMS, Optimisation, check_name, check_number
+from polyml.models.space import Float, Int
 from polyml.models.storage import read_model, write_model
-from polyml.models.targets import TargetBasis
+from polyml.models.targets import TargetBasis, check_targets
 
 if TYPE_CHECKING:
+    import torch
+
     from polyml.models.nn.inputs import Inputs
-    from polyml.models.nn.module import Optimisation, PropertyNetwork
+    from polyml.models.nn.module import PropertyNetwork
+    from polyml.models.nn.targets import ClassTargets, TargetScaler
+    from polyml.training.loop import Hardware
 
 _ROWS_AT_ONCE = 256
 
 
-class NeuralModel(PolymerModel):
-    """Networks for all targets at once, trained with Lightning.
-
-    Each member of the ensemble sets other training polymers aside for early stopping, starts from other weights, and
-    keeps the weights of its best epoch. A subclass names its parameters in ``__init__`` and writes :meth:`_inputs`
-    (what the network reads) and :meth:`_encoder` (polymer to vector).
+class TrainedModel(PolymerModel):
+    """The parameters of every model that trains a network.
 
     Parameters
     ----------
-    ensemble : int
-        Networks; their mean is the prediction, their spread the standard deviation (none with one network).
-    max_epochs, patience, batch_size, lr, weight_decay
-        See :class:`polyml.models.nn.module.Optimisation`.
+    max_epochs, patience, batch_size : int
+    optimizer, lr, momentum, nesterov, weight_decay, l1, schedule, warmup, lr_end, loss, clip, swa
+        See :class:`polyml.models.nn.options.Optimisation`.
     accelerator, devices, precision
         See :class:`polyml.training.loop.Hardware`; ``devices="auto"`` uses all GPUs.
     targets : {"decorrelated", "separate"}
         See :class:`polyml.models.targets.TargetBasis`.
     random_state : int or None
+    """
+
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.01
+    l1: float = 0.0
+    schedule: str = "one_cycle"
+    warmup: float | None = None
+    lr_end: float = 0.01
+    loss: str = "mse"
+    clip: float = 1.0
+    swa: bool = False
+    max_epochs: int = 60
+    patience: int = 20
+    batch_size: int = 32
+    accelerator: str = "auto"
+    devices: int | str = 1
+    precision: str = "32-true"
+    targets: str = "decorrelated"
+    random_state: int | None = 0
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        self._optimisation().check(f"model '{self.key}'")
+        check_targets(self.targets)
+
+    def _optimisation(self) -> Optimisation:
+        return Optimisation(
+            optimizer=self.optimizer,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            l1=self.l1,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            lr_end=self.lr_end,
+            loss=self.loss,
+            clip=self.clip,
+            swa=self.swa,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            batch_size=self.batch_size,
+        )
+
+    def _hardware(self) -> Hardware:
+        from polyml.training.loop import Hardware
+
+        return Hardware(self.accelerator, self.devices, self.precision)
+
+
+class NeuralModel(TrainedModel):
+    """Networks for all targets at once, trained with Lightning.
+
+    Each member of the ensemble sets other training polymers aside for early stopping, starts from other weights, and
+    keeps the weights of its best epoch. A subclass writes :meth:`_inputs` (what the network reads), :meth:`_shape`
+    (its dimensions) and :meth:`_encoder` (polymer to vector).
+
+    Parameters
+    ----------
+    width : int
+        Length of the hidden vectors.
+    depth : int
+        Hidden layers, or message passing steps.
+    dropout : float
+    activation : {"silu", "relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid"}
+    norm : {"layer", "batch", "none"}
+    ensemble : int
+        Networks (Lakshminarayanan et al., NIPS 2017); their mean is the prediction, their spread the standard
+        deviation. With one network and a loss other than ``gaussian_nll`` there is none.
+    max_epochs, patience, batch_size, optimizer, lr, schedule, loss, swa, accelerator, precision, targets, ...
+        See :class:`TrainedModel`.
+    task, class_weight
+        See :class:`polyml.models.base.PolymerModel`.
 
     Attributes
     ----------
     history_ : list of dict
-        One row an epoch of each member: member, epoch, train_loss, val_loss, lr.
+        One row an epoch of each member: member, epoch, train_loss, val_loss, lr, grad_norm.
     """
 
+    tasks = ("regression", "classification")
     multi_task = True
+    presets = {
+        "quick": {"max_epochs": 15, "patience": 5, "ensemble": 1},
+        "thorough": {"max_epochs": 200, "patience": 40, "ensemble": 5},
+        "deep_ensemble": {"ensemble": 5, "loss": "gaussian_nll"},
+        "swa": {"swa": True, "schedule": "cosine"},
+        "classic_sgd": {
+            "optimizer": "sgd", "nesterov": True, "lr": 0.02, "schedule": "step", "warmup": 0.05, "weight_decay": 1e-4,
+        },
+    }  # fmt: skip
+    search_space = {
+        "width": Int(64, 256, log=True),
+        "depth": Int(1, 6),
+        "dropout": Float(0.0, 0.4),
+        "lr": Float(3e-4, 1e-2, log=True),
+        "weight_decay": Float(1e-4, 0.3, log=True),
+    }
     toy_params: ClassVar[dict[str, Any]] = {"max_epochs": 30, "patience": 30, "batch_size": 8, "width": 16}
 
-    width: int
-    dropout: float
-    ensemble: int
-    max_epochs: int
-    patience: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    accelerator: str
-    devices: int | str
-    precision: str
-    targets: str
-    random_state: int | None
+    overfit_params: ClassVar[dict[str, Any]] = {
+        "max_epochs": 150, "patience": 150, "dropout": 0.0, "width": 32, "lr": 0.01,
+    }  # fmt: skip
+
+    width: int = 128
+    depth: int = 2
+    dropout: float = 0.1
+    activation: str = "silu"
+    norm: str = "layer"
+    ensemble: int = 1
+
+    @property
+    def gives_std(self) -> bool:  # type: ignore[override]
+        """Whether there is a standard deviation: of an ensemble, or of the noise that the loss learns."""
+        return not self._classifies and (self.ensemble > 1 or self.loss == "gaussian_nll")
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        where = f"model '{self.key}'"
+        check_name("activation", self.activation, ACTIVATIONS, where)
+        check_name("norm", self.norm, NORMS, where)
+        check_number("width", self.width, 1, np.inf, where)
+        check_number("depth", self.depth, 0, np.inf, where)
+        check_number("dropout", self.dropout, 0.0, 0.95, where)
+        check_number("ensemble", self.ensemble, 1, np.inf, where)
+        if self._classifies and self.loss == "gaussian_nll":
+            raise UserError("the loss 'gaussian_nll' is for regression", where=where, fix="leave loss out")
 
     @abstractmethod
     def _inputs(self, items: Sequence[str | RepeatUnit]) -> Inputs:
         """Featurize polymers for the network."""
 
     @abstractmethod
-    def _encoder(self, shape: dict[str, int]) -> Any:
-        """Return an untrained encoder for inputs of this shape."""
-
-    @abstractmethod
     def _shape(self, inputs: Inputs) -> dict[str, int]:
         """Return the dimensions of the inputs that :meth:`_encoder` needs."""
+
+    @abstractmethod
+    def _encoder(self, shape: dict[str, int]) -> Any:
+        """Return an untrained encoder for inputs of this shape."""
 
     def _prepare_encoder(self, encoder: Any, inputs: Inputs) -> None:
         """Give the encoder what it takes from the training inputs (scaling) or from elsewhere (pretrained weights)."""
 
-    def _optimisation(self) -> Optimisation:
-        from polyml.models.nn.module import Optimisation
+    def _pretrained_part(self, encoder: Any) -> Any:
+        """Return the part of the encoder that :meth:`_prepare_encoder` gave pretrained weights; None for none."""
+        return None
 
-        return Optimisation(
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-        )
+    def _head_width(self) -> int:
+        """Width of the hidden layer behind the encoder; 0 for none."""
+        return self.width
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> NeuralModel:
-        """Train the networks; ``y`` (n,) or (n, t) with NaN where not measured."""
+        """Train the networks; ``y`` (n,) or (n, t) with NaN where not measured, or labels (n,)."""
         from polyml.training.loop import seeded
 
-        if self.ensemble < 1 or self.max_epochs < 1 or self.batch_size < 1:
-            raise UserError("ensemble, max_epochs and batch_size must be at least 1")
-        items, values, self.single_ = as_training_data(psmiles, y)
+        self.check_params()
+        if self._classifies:
+            items, values, self.classes_ = as_labelled_data(psmiles, y)
+            self.single_ = True
+        else:
+            items, values, self.single_ = as_training_data(psmiles, y)
         keys = [unit.key for unit in ensure_units(items)]
         inputs = self._inputs(items)
         self.shape_ = self._shape(inputs)
+        self.n_targets_ = values.shape[1]
         seed = draw_seed(self.random_state)
         self.networks_ = []
         for member in range(self.ensemble):
             with seeded(seed + 1000003 * member):
                 self.networks_.append(self._train_member(inputs, values, keys, seed + 1000003 * member))
-        self.n_targets_ = values.shape[1]
         return self
 
     def _train_member(self, inputs: Inputs, y: np.ndarray, keys: list[str], seed: int) -> PropertyNetwork:
-        from polyml.training.loop import Hardware, split_validation, train_network
+        from polyml.training.loop import split_validation, train_network
 
         optimisation = self._optimisation()
-        network = self._network(y.shape[1])
+        network = self._network()
         self._prepare_encoder(network.encoder, inputs)
-        network.targets.fit(y, TargetBasis.fit(y, self.targets))
+        pretrained = self._pretrained_part(network.encoder)
+        if pretrained is not None:
+            network.start_from(pretrained)
+        self._fit_targets(network.targets, y)
         rows = split_validation(keys, optimisation.validation, seed)
-        hardware = Hardware(self.accelerator, self.devices, self.precision)
-        train_network(network, inputs, y, rows, optimisation, hardware)
+        train_network(network, inputs, y, rows, optimisation, self._hardware())
         return network
 
-    def _network(self, n_targets: int) -> PropertyNetwork:
+    def _fit_targets(self, targets: Any, y: np.ndarray) -> None:
+        if self._classifies:
+            targets.fit(y, self.class_weight == "balanced")
+        else:
+            targets.fit(y, TargetBasis.fit(y, self.targets))
+
+    def _network(self) -> PropertyNetwork:
         from polyml.models.nn.module import PropertyNetwork
 
         encoder = self._encoder(self.shape_)
-        return PropertyNetwork(encoder, n_targets, self._optimisation(), hidden=self.width, dropout=self.dropout)
+        return PropertyNetwork(
+            encoder, self._network_targets(), self._optimisation(), self._head_width(), self.dropout, self.activation
+        )
+
+    def _network_targets(self) -> TargetScaler | ClassTargets:
+        from polyml.models.nn.targets import ClassTargets, TargetScaler
+
+        return ClassTargets(len(self.classes_)) if self._classifies else TargetScaler(self.n_targets_, self.loss)
 
     @property
     def history_(self) -> list[dict[str, float]]:
         """Learning curves, one row an epoch of each member."""
         check_is_trained(self)
-        return [
-            {"member": member, "epoch": epoch, "train_loss": row[0], "val_loss": row[1], "lr": row[2]}
-            for member, network in enumerate(self.networks_)
-            for epoch, row in enumerate(network.history.tolist())
-            if row[0] == row[0]  # NaN: training ended before
-        ]
+        return [{"member": member, **row} for member, network in enumerate(self.networks_) for row in network.epochs()]
 
-    def _member_predictions(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the predictions of each network, shape (members, n, t)."""
+    def _member_predictions(self, psmiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and noise variance that each network predicts, each (members, n, t), averaged over views."""
         import torch
 
         check_is_trained(self)
         items = as_psmiles(psmiles)
         if not items:
-            return np.empty((len(self.networks_), 0, self.n_targets_))
+            empty = np.empty((len(self.networks_), 0, len(self.classes_) if self._classifies else self.n_targets_))
+            return empty, empty
         inputs = self._inputs(items)
-        parts = []
+        means, variances = [], []
         with torch.inference_mode():
             for at in range(0, len(items), _ROWS_AT_ONCE):
-                batch = inputs.take(range(at, min(at + _ROWS_AT_ONCE, len(items))))
-                parts.append(torch.stack([network(batch) for network in self.networks_]))
-        return torch.cat(parts, dim=1).numpy().astype(np.float64)
+                rows = range(at, min(at + _ROWS_AT_ONCE, len(items)))
+                pairs = [_average_views(network, inputs, rows) for network in self.networks_]
+                means.append(torch.stack([mean for mean, _ in pairs]))
+                variances.append(torch.stack([variance for _, variance in pairs]))
+        return tuple(torch.cat(parts, dim=1).double().numpy() for parts in (means, variances))  # type: ignore[return-value]
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the mean over the networks, shape (n, t), or (n,) when ``y`` had shape (n,)."""
-        mean = self._member_predictions(psmiles).mean(axis=0)
+        """Return the mean over the networks, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
+        mean = self._member_predictions(psmiles)[0].mean(axis=0)
+        if self._classifies:
+            labels: np.ndarray = self.classes_[mean.argmax(axis=1)]
+            return labels
         return mean[:, 0] if self.single_ else mean
 
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the mean over the networks of the probability of each class, shape (n, classes)."""
+        if not self._classifies:
+            return super().predict_proba(psmiles)
+        mean: np.ndarray = self._member_predictions(psmiles)[0].mean(axis=0)
+        return mean
+
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
-        """Return mean and, with an ensemble, the standard deviation over the networks; each (n, t)."""
-        members = self._member_predictions(psmiles)
-        std = members.std(axis=0, ddof=1) if len(members) > 1 else None
-        return Prediction.gaussian(members.mean(axis=0), std)
+        """Return mean, standard deviation (spread of the networks and noise they predict) and interval, each (n, t)."""
+        means, variances = self._member_predictions(psmiles)
+        if not self.gives_std:
+            return Prediction.gaussian(means.mean(axis=0))
+        spread = means.var(axis=0, ddof=1) if len(means) > 1 else 0.0
+        return Prediction.gaussian(means.mean(axis=0), np.sqrt(spread + variances.mean(axis=0)))
 
     def save(self, folder: Path) -> None:
         """Write the weights as safetensors, the rest as JSON."""
@@ -174,6 +309,8 @@ class NeuralModel(PolymerModel):
             for name, value in network.state_dict().items()
         }
         state = {"single": self.single_, "shape": self.shape_, "n_targets": self.n_targets_}
+        if self._classifies:
+            state["classes"] = self.classes_.tolist()
         write_model(Path(folder), self, state, arrays)
 
     @classmethod
@@ -185,6 +322,8 @@ class NeuralModel(PolymerModel):
         model = cls(**stored.params)
         model.single_, model.shape_ = stored.state["single"], stored.state["shape"]
         model.n_targets_ = stored.state["n_targets"]
+        if model._classifies:
+            model.classes_ = np.asarray(stored.state["classes"])
         model.networks_ = []
         for member in range(model.ensemble):
             prefix = f"{member}."
@@ -193,10 +332,20 @@ class NeuralModel(PolymerModel):
                 for name, array in stored.arrays.items()
                 if name.startswith(prefix)
             }
-            network = model._network(model.n_targets_)
+            network = model._network()
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 raise UserError(f"the weights do not fit the model: {error}", where=str(folder)) from error
             model.networks_.append(network.eval())
         return model
+
+
+def _average_views(network: PropertyNetwork, inputs: Inputs, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and variance over the ways of writing the polymers, their disagreement included in the variance."""
+    import torch
+
+    pairs = [network.mean_and_variance(inputs.take(rows, view)) for view in range(inputs.views)]
+    means = torch.stack([mean for mean, _ in pairs])
+    noise = torch.stack([variance for _, variance in pairs]).mean(dim=0)
+    return means.mean(dim=0), noise + means.var(dim=0, correction=0)

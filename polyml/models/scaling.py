@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+
+def signed_root(x: np.ndarray) -> np.ndarray:
+    """Return the square root with the sign of ``x``: tames counts and heavy-tailed descriptors.
+
+    Examples
+    --------
+    >>> signed_root(np.array([4.0, -9.0]))
+    array([ 2., -3.])
+    """
+    root: np.ndarray = np.sign(x) * np.sqrt(np.abs(x))
+    return root
+
 
 def scaling_steps() -> list[Any]:
     """Return the steps that clip each feature to its training range and standardise it.
@@ -23,3 +37,10 @@ def with_scaled_target(*steps: Any) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     return TransformedTargetRegressor(regressor=make_pipeline(*steps), transformer=StandardScaler())
+
+
+def chain(task: str, *steps: Any) -> Any:
+    """Chain ``steps`` for a task: for regression with a standardised target, for classification as they are."""
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(*steps) if task == "classification" else with_scaled_target(*steps)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from polyml.chem import RepeatUnit
+from polyml.errors import UserError, unknown_name
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained, draw_seed, kept_random_state
+from polyml.models.inputs import (
+    as_labelled_data,
+    as_psmiles,
+    as_training_data,
+    check_is_trained,
+    draw_seed,
+    kept_random_state,
+)
 from polyml.models.storage import read_estimators, read_model, write_estimators, write_model
-from polyml.models.targets import TargetBasis
+from polyml.models.targets import TargetBasis, check_targets
 
 FeatureKeys = str | Sequence[str]
 _ROWS_AT_ONCE = 2048  # bounds the memory for the members' predictions
@@ -22,9 +30,8 @@ _ROWS_AT_ONCE = 2048  # bounds the memory for the members' predictions
 class TabularModel(PolymerModel):
     """One estimator a target (or a contrast of targets), each fitted on the polymers where it was measured.
 
-    A subclass names its parameters in ``__init__`` (``features``, ``targets``, ``random_state`` among them) and writes
-    :meth:`_make_estimator`. This class checks the input, featurizes, keeps the informative columns, changes the target
-    basis, and saves with skops.
+    A subclass names its parameters as annotated attributes and writes :meth:`_make_estimator`. This class checks the
+    input, featurizes, keeps the informative columns, changes the target basis, and saves with skops.
 
     Parameters
     ----------
@@ -33,6 +40,8 @@ class TabularModel(PolymerModel):
     targets : {"decorrelated", "separate"}
         See :class:`polyml.models.targets.TargetBasis`.
     random_state : int or None
+    task, class_weight
+        See :class:`polyml.models.base.PolymerModel`.
 
     Attributes
     ----------
@@ -42,28 +51,32 @@ class TabularModel(PolymerModel):
         Take the signed square root of every feature: tames counts and heavy-tailed descriptors before scaling.
     trusted_types : tuple of str
         Types in the saved file beyond those that skops holds safe.
-    toy_params : dict
-        Parameters for a quick fit on a few polymers, for tests.
     """
 
     min_polymers: ClassVar[int] = 1
     compress: ClassVar[bool] = False
     trusted_types: ClassVar[tuple[str, ...]] = ()
-    toy_params: ClassVar[dict[str, Any]] = {}
 
-    features: FeatureKeys
-    targets: str
-    random_state: int | None
+    features: FeatureKeys = ("ecfp_count", "descriptors")
+    targets: str = "decorrelated"
+    random_state: int | None = 0
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        check_features(self.features, self.input_kind, f"model '{self.key}'")
+        check_targets(self.targets)
 
     @abstractmethod
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
-        """Return an unfitted scikit-learn regressor for one target."""
+        """Return an unfitted scikit-learn regressor for one target, or a classifier where ``task`` says so."""
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> TabularModel:
         """Fit one estimator a target on the rows where it was measured."""
-        items, values, self.single_ = as_training_data(psmiles, y)
+        self.check_params()
+        items, values = self._training_data(psmiles, y)
         x = self._featurize(items)
-        self.columns_ = informative_columns(x, self.min_polymers)
+        self.columns_ = self._choose_columns(x)
         x = x[:, self.columns_]
         self.basis_ = TargetBasis.fit(values, self.targets)
         seed = draw_seed(self.random_state)
@@ -72,18 +85,43 @@ class TabularModel(PolymerModel):
         self.n_targets_ = values.shape[1]
         return self
 
+    def _training_data(self, psmiles: Sequence[str], y: np.ndarray) -> tuple[list[str | RepeatUnit], np.ndarray]:
+        """Check the data; return polymers and values (n, t), the codes of the labels for classification."""
+        if not self._classifies:
+            items, values, self.single_ = as_training_data(psmiles, y)
+            return items, values
+        items, values, self.classes_ = as_labelled_data(psmiles, y)
+        self.single_ = True
+        return items, values
+
     def _fit_target(self, x: np.ndarray, target: np.ndarray, seed: int) -> Any:
         measured = ~np.isnan(target)
         estimator = self._make_estimator(seed, int(measured.sum()), x.shape[1])
+        values = target[measured].astype(int) if self._classifies else target[measured]
+        weights = balance_classes(estimator, values, self.key) if self.class_weight else {}
         with kept_random_state():
-            return estimator.fit(x[measured], target[measured])
+            return estimator.fit(x[measured], values, **weights)
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
-        """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,)."""
+        """Return the predicted mean, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
+        if self._classifies:
+            labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
+            return labels
         x = self._features_of(psmiles)
         columns = [estimator.predict(x) if len(x) else np.empty(0) for estimator in self.estimators_]
         mean = self.basis_.from_basis(np.column_stack(columns))
         return mean[:, 0] if self.single_ else mean
+
+    def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return the probability of each class, shape (n, classes).
+
+        Estimators without probabilities (hinge loss) give the softmax of their decision function, which ranks well and
+        is not calibrated.
+        """
+        if not self._classifies:
+            return super().predict_proba(psmiles)
+        x = self._features_of(psmiles)
+        return class_probabilities(self.estimators_[0], x) if len(x) else np.empty((0, len(self.classes_)))
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation over the members of an ensemble, and 90 % interval, each (n, t)."""
@@ -109,6 +147,10 @@ class TabularModel(PolymerModel):
             return np.empty((0, len(self.columns_)), np.float32)
         return self._embed(self._featurize(items)[:, self.columns_])
 
+    def _choose_columns(self, x: np.ndarray) -> np.ndarray:
+        """Return the columns of the training features that are read."""
+        return informative_columns(x, self.min_polymers)
+
     def _fit_embedding(self, x: np.ndarray, items: Sequence[str | RepeatUnit], seed: int) -> np.ndarray:
         """Learn an embedding of the training features and return it; by default the features themselves."""
         return x
@@ -117,9 +159,22 @@ class TabularModel(PolymerModel):
         """Return the embedding of features."""
         return x
 
+    @property
+    def needs_counts(self) -> bool:
+        """Whether the features must be counts, zero or more."""
+        return False
+
+    def read_from(self, source: Callable[[Sequence[str | RepeatUnit]], np.ndarray]) -> Self:
+        """Take the features of polymers (n, d) from a function instead of the featurizers; for embeddings."""
+        self._source = source
+        return self
+
     def _featurize(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         from polyml.features.batch import featurize
 
+        source = vars(self).get("_source")
+        if source is not None:
+            return np.asarray(source(items), dtype=np.float32)
         x = np.asarray(featurize(self.features, items), dtype=np.float32)
         return np.sign(x) * np.sqrt(np.abs(x)) if self.compress else x
 
@@ -127,7 +182,10 @@ class TabularModel(PolymerModel):
         """Write the fitted model into ``folder``."""
         check_is_trained(self)
         state = {"basis": self.basis_.to_dict(), "single": self.single_, **self._extra_state()}
-        write_model(Path(folder), self, state, {"columns": self.columns_})
+        if self._classifies:
+            state["classes"] = self.classes_.tolist()
+        arrays = {"columns": self.columns_, **self._extra_arrays()}
+        write_model(Path(folder), self, state, arrays)
         self._save_estimators(Path(folder))
 
     @classmethod
@@ -138,17 +196,84 @@ class TabularModel(PolymerModel):
         model.basis_ = TargetBasis.from_dict(stored.state["basis"])
         model.single_, model.columns_ = stored.state["single"], stored.arrays["columns"]
         model.n_targets_ = len(model.basis_.parent)
-        model._load_estimators(Path(folder), stored.state)
+        if model._classifies:
+            model.classes_ = np.asarray(stored.state["classes"])
+        model._load_extra(stored.state, stored.arrays)
+        model._load_estimators(Path(folder))
         return model
 
     def _extra_state(self) -> dict[str, Any]:
+        """Return what a subclass learned besides, as JSON can hold it."""
         return {}
+
+    def _extra_arrays(self) -> dict[str, np.ndarray]:
+        """Return what a subclass learned besides, as arrays."""
+        return {}
+
+    def _load_extra(self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`_extra_state` and :meth:`_extra_arrays` gave."""
 
     def _save_estimators(self, folder: Path) -> None:
         write_estimators(folder, self.estimators_)
 
-    def _load_estimators(self, folder: Path, state: dict[str, Any]) -> None:
+    def _load_estimators(self, folder: Path) -> None:
         self.estimators_ = read_estimators(folder, self.n_targets_, self.trusted_types)
+
+
+def check_features(features: FeatureKeys, kind: str, where: str) -> None:
+    """Check that the featurizers exist and give the kind of input that a model reads.
+
+    Raises
+    ------
+    UserError
+        No featurizer, an unknown one, or one of another kind.
+    """
+    from polyml.features.catalog import FEATURIZERS
+
+    keys = [features] if isinstance(features, str) else list(features)
+    if not keys:
+        raise UserError("no features", where=where, fix=f"name at least one {kind} featurizer")
+    fitting = [key for key, cls in FEATURIZERS.items() if cls.output_kind == kind]
+    for key in keys:
+        if key not in FEATURIZERS:
+            raise unknown_name("featurizer", key, fitting, where=where)
+        if key not in fitting:
+            raise UserError(
+                f"features '{key}' are no {kind}", where=where, fix=f"choose among: {', '.join(sorted(fitting))}"
+            )
+
+
+def balance_classes(estimator: Any, labels: np.ndarray, key: str) -> dict[str, Any]:
+    """Make an estimator weigh classes alike: by its own parameter, or by weights of the rows for ``fit``.
+
+    Raises
+    ------
+    UserError
+        The estimator can do neither.
+    """
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.validation import has_fit_parameter
+
+    own = [name for name in estimator.get_params() if name.split("__")[-1] == "class_weight"]
+    if own:
+        estimator.set_params(**dict.fromkeys(own, "balanced"))
+        return {}
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise UserError("this model cannot weigh classes", where=f"model '{key}'", fix="leave class_weight out")
+    return {"sample_weight": compute_sample_weight("balanced", labels)}
+
+
+def class_probabilities(estimator: Any, x: np.ndarray) -> np.ndarray:
+    """Return the probabilities of a fitted classifier, or the softmax of its decision function, shape (n, classes)."""
+    if hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict_proba(x), dtype=np.float64)
+    from scipy.special import softmax
+
+    scores = np.asarray(estimator.decision_function(x), dtype=np.float64)
+    if scores.ndim == 1:  # two classes: one score, positive for the second
+        scores = np.column_stack([-scores / 2, scores / 2])
+    probabilities: np.ndarray = softmax(scores, axis=1)
+    return probabilities
 
 
 def informative_columns(x: np.ndarray, min_polymers: int = 1) -> np.ndarray:

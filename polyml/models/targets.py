@@ -19,6 +19,18 @@ _MIN_SHARED_ROWS = 20
 _MIN_CORRELATION = 0.5
 
 
+def check_targets(mode: str) -> None:
+    """Check the name of a basis.
+
+    Raises
+    ------
+    UserError
+        It is neither "separate" nor "decorrelated".
+    """
+    if mode not in TARGET_MODES:
+        raise UserError(f"targets={mode!r} is not known", fix=f"use one of: {', '.join(TARGET_MODES)}")
+
+
 @dataclass(frozen=True)
 class TargetBasis:
     """A tree over the targets: a root is modelled as it is, any other target as its residual on its parent.
@@ -95,8 +107,7 @@ class TargetBasis:
         UserError
             ``mode`` is neither "separate" nor "decorrelated".
         """
-        if mode not in TARGET_MODES:
-            raise UserError(f"targets={mode!r} is not known", fix=f"use one of: {', '.join(TARGET_MODES)}")
+        check_targets(mode)
         t = y.shape[1]
         return cls.separate(t) if mode == "separate" or t == 1 else _spanning_tree(y)
 

@@ -23,4 +23,5 @@ def load_table(folder: Path, properties: Sequence[Property], source: str) -> Pol
     """Read what :func:`save_table` wrote; ``source`` is the file the polymers came from."""
     frame = pd.read_parquet(folder / "table.parquet")
     parts = {part: pd.read_csv(folder / f"{part}.csv", keep_default_na=False) for part in REPORTS}
-    return PolymerTable(frame, tuple(properties), **parts, source=source)
+    known = tuple(item.with_classes(frame[item.name]) for item in properties)
+    return PolymerTable(frame, known, **parts, source=source)

@@ -29,9 +29,10 @@ def run_recipe(
 
 def _check(recipe: Recipe) -> None:
     """Find wrong names before hours are spent."""
-    steps.check_models(recipe.compare.models)
+    task = steps.task_of(recipe.data.targets)
+    steps.check_models(recipe.compare.models, task)
     if recipe.train.model != "best":
-        steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)])
+        steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
     if recipe.train.quick is not None:
         steps.check_models([recipe.train.quick])
     if recipe.screen is not None and bool(recipe.screen.prefilter) != (recipe.train.quick is not None):
@@ -78,7 +79,9 @@ def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     from polyml.data.splits import check_folds, make_folds, save_folds
     from polyml.pipeline.frames import save_table
 
-    table = steps.read(recipe.data.source, recipe.data.targets, smiles_column=recipe.data.smiles_column)
+    table = steps.read(
+        recipe.data.source, recipe.data.targets, smiles_column=recipe.data.smiles_column, sample=recipe.data.sample
+    )
     folds = make_folds(table, recipe.split)
     check_folds(folds, table.y, table.names)
     save_table(table, folder)
@@ -106,6 +109,7 @@ def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         seed=recipe.seed,
         jobs=recipe.compare.jobs,
         ratios=recipe.compare.ratios,
+        known_properties=recipe.compare.known_properties,
         name=recipe.name,
         tracking=_tracking(recipe),
     )

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyml.config import ExploreSpec, ModelSpec, TrackingSpec
+from polyml.config import ExploreSpec, ModelSpec, TrackingSpec, TuneSpec
 from polyml.errors import UserError
 from polyml.screening.spec import ScreenSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from polyml.bundle import Bundle
     from polyml.data.properties import Property
     from polyml.data.readers import CandidateChunk
+    from polyml.data.sample import SampleSpec
     from polyml.data.splits import SplitSpec
     from polyml.data.table import PolymerTable
+    from polyml.evaluation.learning_curve import LearningCurve
     from polyml.evaluation.results import Results
+    from polyml.models.base import PolymerModel
     from polyml.tracking import Tracker
+    from polyml.transfer.pretrain import PretrainSpec
+    from polyml.tuning import SearchSettings
+    from polyml.tuning.trials import SearchResult
 
-QUICK_MODELS = ("mean", "pca_ridge", "svm", "lightgbm", "extra_trees")
-"""What ``polyml compare`` takes when no models are named: one of each quick family."""
+QUICK_MODELS = {
+    "regression": ("mean", "pca_ridge", "svm", "lightgbm", "extra_trees"),
+    "classification": ("mean", "ridge", "svm", "lightgbm", "extra_trees"),
+}
+"""What ``polyml compare`` takes when no models are named, by task: one of each quick family."""
 
 _FEATURIZE_ROWS = 20_000  # at a time: enough to keep all processes busy
 
 
-def read(file: str, properties: Sequence[Property], *, smiles_column: str | None = None) -> PolymerTable:
+def read(
+    file: str, properties: Sequence[Property], *, smiles_column: str | None = None, sample: SampleSpec | None = None
+) -> PolymerTable:
     """Read polymers with measured properties and check that there is something to learn."""
     from polyml.data.table import read_table
 
-    table = read_table(file, properties, smiles_column=smiles_column)
+    table = read_table(file, properties, smiles_column=smiles_column, sample=sample)
     table.check_targets()
     return table
 
@@ -43,12 +55,22 @@ def open_tracker(tracking: TrackingSpec, fallback: str) -> Tracker:
     return make_tracker(tracking.experiment or fallback, enabled=tracking.enabled)
 
 
-def check_models(models: Iterable[ModelSpec]) -> None:
-    """Check names and parameters of models before anything is read or trained."""
+def task_of(properties: Iterable[Property]) -> str:
+    """Return "classification" when a class is among the targets, else "regression"."""
+    return "classification" if any(item.is_class for item in properties) else "regression"
+
+
+def with_task(params: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the parameters of a model for a task."""
+    return {**params, "task": task} if task == "classification" else dict(params)
+
+
+def check_models(models: Iterable[ModelSpec], task: str = "regression") -> None:
+    """Check names and parameters of models, and that they do the task, before anything is read or trained."""
     from polyml.models.catalog import make_model
 
-    for spec in models:
-        make_model(spec.key, **spec.params)
+    for spec in map(ModelSpec.wrapped, models):
+        make_model(spec.key, **with_task(spec.params, task))
 
 
 def compare_models(
@@ -62,14 +84,41 @@ def compare_models(
     ratios: Iterable[Sequence[str] | str],
     name: str,
     tracking: TrackingSpec,
+    known_properties: bool = False,
 ) -> Results:
     """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
 
-    specs = [evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params) for spec in models]
+    specs = [
+        evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params)
+        for spec in map(ModelSpec.wrapped, models)
+    ]
     tracker = open_tracker(tracking, name)
     return evaluation.compare(
-        table, specs, split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name
+        table, specs, split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
+        protocol="completion" if known_properties else "honest",
+    )  # fmt: skip
+
+
+def learning_curve(
+    table: PolymerTable,
+    models: Sequence[ModelSpec],
+    split: SplitSpec,
+    folder: Path,
+    *,
+    sizes: Sequence[int] | None,
+    seed: int,
+    jobs: int | None,
+    name: str,
+    tracking: TrackingSpec,
+) -> LearningCurve:
+    """Score models over the number of training polymers; see :mod:`polyml.evaluation.learning_curve`."""
+    from polyml.evaluation import learning_curve as evaluation
+
+    specs = [evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params) for spec in models]
+    tracker = open_tracker(tracking, name)
+    return evaluation.learning_curve(
+        table, specs, split, folder, sizes=sizes, tracker=tracker, jobs=jobs, seed=seed, name=name
     )
 
 
@@ -98,6 +147,7 @@ def train_model(
     from polyml.bundle import Bundle
     from polyml.models.catalog import make_model, model_class
 
+    model = model.wrapped()
     if register and not tracking.enabled:
         raise UserError(
             "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
@@ -106,7 +156,7 @@ def train_model(
         from polyml.tracking.registry import check_registered_name
 
         check_registered_name(register)  # before the model is trained, not after
-    params = dict(model.params)
+    params = with_task(model.params, table.task)
     if "random_state" in model_class(model.key)._get_param_names():
         params.setdefault("random_state", seed)
     estimator = make_model(model.key, **params)
@@ -115,10 +165,11 @@ def train_model(
     tags = {"polyml.stage": "train", "polyml.model": model.key, "polyml.data_digest": table.digest}
     with tracker.parent_run(f"train {model.label}", described, tags):
         tracker.log_dataset(table.frame[["psmiles", *table.names]], Path(table.source).stem, table.digest, table.source)
-        estimator.fit(table.psmiles, table.y)
+        estimator.fit(table.psmiles, table.y[:, 0] if table.task == "classification" else table.y)
         history = getattr(estimator, "history_", None)
         if history is not None:
-            tracker.log_history(history)
+            log_training(tracker, history)
+        log_search(tracker, estimator)
         bundle = Bundle(
             model=estimator,
             properties=table.properties,
@@ -131,7 +182,165 @@ def train_model(
         )
         bundle.save(folder)
         table.save_reports(folder)
-        return tracker.log_bundle(folder, bundle.names, table.psmiles[:3], registered_name=register)
+        return tracker.log_bundle(folder, bundle.properties, table.psmiles[:3], registered_name=register)
+
+
+def read_structures(
+    file: str, *, smiles_column: str | None = None, class_column: str | None = None, sample: SampleSpec | None = None
+) -> tuple[list[str], int]:
+    """Read repeat units without values, each polymer once; return them and how many rows were refused.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or holds no repeat unit.
+    """
+    from polyml.data.catalog import data_path
+    from polyml.data.properties import Property
+    from polyml.data.readers import cell_text, check_columns, find_smiles_column
+    from polyml.data.rows import open_rows
+    from polyml.data.sample import choose_rows
+    from polyml.row_faults import parse_all
+
+    source = open_rows(data_path(file), smiles_column=smiles_column)
+    at = source.columns.index(find_smiles_column(source.columns, smiles_column, where=source.where))
+    label = Property(name=class_column, transform="class") if class_column else Property(name="structure")
+    if class_column:
+        check_columns([class_column], source.columns, where=source.where)
+    rows = list(source.rows) if sample is None else choose_rows(source.rows, sample, [label], source.columns)
+    parsed, refused = parse_all([cell_text(row.cells[at]) for row in rows])
+    unique = {unit.key: unit.psmiles for _, unit in parsed}
+    if not unique:
+        raise UserError("there is no repeat unit", where=source.where, fix="give polymers with two attachment points")
+    return list(unique.values()), len(refused)
+
+
+def pretrain_encoder(
+    psmiles: Sequence[str],
+    folder: Path,
+    spec: PretrainSpec,
+    *,
+    y: np.ndarray | None = None,
+    jobs: int | None = None,
+    source: str,
+    tracking: TrackingSpec,
+) -> dict[str, Any]:
+    """Pretrain an encoder and log its card and curves; see :func:`polyml.transfer.pretrain.pretrain`."""
+    from polyml.settings import default_jobs
+    from polyml.transfer.pretrain import check_folder, pretrain
+
+    check_folder(folder)
+    spec.make_model()  # its faults are told before a run is opened
+    tracker = open_tracker(tracking, folder.name)
+    params = {"encoder": spec.encoder, "pretext": spec.pretext, "polymers": len(psmiles), "seed": spec.seed}
+    params |= {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "params": dict(spec.params)}
+    with tracker.parent_run(f"pretrain {spec.encoder}", params, {"polyml.stage": "pretrain"}):
+        card = pretrain(psmiles, folder, spec, y=y, jobs=jobs or default_jobs(), source=source)
+        tracker.log_metrics({name.replace(" ", "_"): value for name, value in card["checks"].items()})
+        log_training(tracker, card["history"])
+        tracker.log_files([folder])
+    return card
+
+
+def log_training(tracker: Tracker, history: Sequence[Mapping[str, Any]]) -> None:
+    """Log learning curves, their picture, and what they say in plain words."""
+    import pandas as pd
+
+    from polyml.report.plots import learning_curves
+    from polyml.training.diagnosis import diagnose, diagnosis_text
+
+    tracker.log_history(history)
+    frame = pd.DataFrame(history)
+    findings = diagnose(frame)
+    if findings:
+        tracker.set_tags({"polyml.diagnosis": ", ".join(findings)})
+        tracker.log_text(diagnosis_text(findings), "diagnosis.txt")
+    if len(frame):
+        parts = frame.groupby("member") if "member" in frame else [(0, frame)]
+        tracker.log_figures(
+            {f"Learning curves {n}": learning_curves(part) for n, part in parts}, "learning_curves.html"
+        )
+
+
+def log_search(tracker: Tracker, model: PolymerModel) -> None:
+    """Log what a tuned model found in its search; nothing for any other model."""
+    import pandas as pd
+
+    trials = getattr(model, "trials_", None)
+    if trials is not None:
+        tracker.log_table(pd.DataFrame(trials), "tuning_trials.csv")
+        tracker.log_params({"tuned": model.best_params_})
+
+
+def with_tuning(models: Sequence[ModelSpec], trials: int) -> list[ModelSpec]:
+    """Return the models with a search of their parameters, where they declare what to search.
+
+    Raises
+    ------
+    UserError
+        None of them does.
+    """
+    from polyml.models.catalog import model_class
+
+    tuned = [
+        spec.model_copy(update={"tune": TuneSpec(trials=trials)}) if model_class(spec.key).search_space else spec
+        for spec in models
+    ]
+    if not any(spec.tune for spec in tuned):
+        keys = ", ".join(spec.key for spec in models)
+        raise UserError(f"nothing to tune: no search space is declared by {keys}", fix="name other models")
+    return tuned
+
+
+def tune_model(
+    table: PolymerTable,
+    model: ModelSpec,
+    folder: Path,
+    *,
+    search: TuneSpec,
+    seed: int,
+    tracking: TrackingSpec,
+    study: str | None = None,
+    storage: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
+) -> SearchResult:
+    """Search the parameters of a model on a whole table; see :func:`polyml.tuning.tune.tune`."""
+    from polyml.tuning.tune import tune
+
+    return tune(
+        model.key,
+        table,
+        table.y[:, 0] if table.task == "classification" else table.y,
+        folder,
+        tracker=open_tracker(tracking, folder.name),
+        params=with_task(model.params, table.task),
+        space=search.space,
+        settings=search_settings(search, seed),
+        study=study,
+        storage=storage,
+        resume=resume,
+        force=force,
+        jobs=jobs,
+        timeout=timeout,
+    )
+
+
+def check_search(model: ModelSpec, search: TuneSpec, task: str) -> None:
+    """Check model, sampler and ranges of a search before anything is read."""
+    from polyml.tuning.space import make_space
+
+    space = make_space(model.key, with_task(model.params, task), search.space)
+    search_settings(search, 0).check(space)
+
+
+def search_settings(search: TuneSpec, seed: int) -> SearchSettings:
+    """Return the settings of a search that a recipe or the options describe."""
+    from polyml.tuning import SearchSettings
+
+    return SearchSettings(search.trials, search.sampler, search.pruner, search.folds, search.repeats, seed)
 
 
 def load_bundle(model: str) -> Bundle:
@@ -204,7 +413,7 @@ def check_array_features(key: str) -> None:
 
     if make_featurizer(key).output_kind != "array":
         arrays = [name for name, cls in FEATURIZERS.items() if cls.output_kind == "array"]
-        raise UserError(f"'{key}' gives graphs, not columns", fix=f"choose one of: {', '.join(arrays)}")
+        raise UserError(f"'{key}' gives no columns of numbers", fix=f"choose one of: {', '.join(arrays)}")
 
 
 def list_featurizers() -> dict[str, str]:
@@ -225,6 +434,7 @@ def explore_table(table: PolymerTable, spec: ExploreSpec, folder: Path, *, seed:
         folder,
         features=spec.features,
         n_clusters=spec.clusters,
+        clustering=spec.clustering,
         methods=spec.methods,
         seed=seed,
         tracker=tracker,
@@ -289,6 +499,12 @@ def check_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std:
     """Check the expressions of a screen before anything is trained or read."""
     from polyml.screening.spec import plan_prefilter, plan_screen
 
+    for item in properties:
+        if item.is_class:
+            raise UserError(
+                f"'{item.name}' is a class, and candidates are ranked by numbers",
+                fix="predict the classes of candidates with: polyml predict",
+            )
     plan_screen(with_objectives(spec, properties), properties, gives_std=gives_std)
     if spec.prefilter:
         plan_prefilter(spec, properties, properties)

@@ -44,10 +44,13 @@ def projection_map(
         marker = {"color": colour(index), "symbol": symbol, "size": 7, "opacity": 0.8}
         figure.add_trace(_points(frame[rows], x, y, f"cluster {cluster} ({rows.sum()})", labels[rows], marker))
     for item in properties:
-        values = item.to_model(frame[item.name].to_numpy(dtype=float))
+        values = item.to_model(frame[item.name])
         rows = ~np.isnan(values)
-        bar = {"title": {"text": plain(item.model_label), "side": "right"}, "thickness": 14}
-        marker = {"color": values[rows], "colorscale": SEQUENTIAL, "colorbar": bar, "size": 7, "opacity": 0.85}
+        if item.is_class:
+            marker = {"color": [colour(int(code)) for code in values[rows]], "size": 7, "opacity": 0.85}
+        else:
+            bar = {"title": {"text": plain(item.model_label), "side": "right"}, "thickness": 14}
+            marker = {"color": values[rows], "colorscale": SEQUENTIAL, "colorbar": bar, "size": 7, "opacity": 0.85}
         figure.add_trace(
             _points(frame[rows], x, y, f"{item.name} ({rows.sum()} measured)", labels[rows], marker, False)
         )
@@ -90,6 +93,9 @@ def _labels(frame: pd.DataFrame, properties: Sequence[Property]) -> np.ndarray:
     labels = np.array(hover_texts(frame["psmiles"]), dtype=object)
     labels += [f"<br>cluster {cluster}" for cluster in frame["cluster"]]
     for item in properties:
+        if item.is_class:
+            labels += ["" if pd.isna(name) else f"<br>{plain(item.label)}: {plain(name)}" for name in frame[item.name]]
+            continue
         values = frame[item.name].to_numpy(dtype=float)
         labels += ["" if np.isnan(value) else f"<br>{plain(item.label)}: {value:.3g}" for value in values]
     return labels

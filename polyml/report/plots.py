@@ -1,10 +1,11 @@
-"""Pictures of a model comparison: parity, residuals, learning curves, leaderboard.
+"""Pictures of a model comparison: parity, residuals, confusion matrix, learning curves, leaderboard.
 
 The functions take the tables of :class:`polyml.evaluation.results.Results` and return plotly figures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,6 +118,70 @@ def learning_curves(history: pd.DataFrame, title: str = "") -> Figure:
     if np.nanmin(losses, initial=np.inf) > 0:
         figure.update_yaxes(type="log")
     return figure
+
+
+def confusion(predictions: pd.DataFrame, classes: Sequence[str], title: str = "") -> Figure:
+    """Draw which classes are taken for which: polymers of a true class (row) by predicted class (column).
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Out-of-fold predictions with the codes y_true and y_pred.
+    classes : sequence of str
+    title : str
+    """
+    import plotly.graph_objects as go
+    from sklearn.metrics import confusion_matrix
+
+    known = predictions.dropna(subset=["y_true", "y_pred"])
+    codes = list(range(len(classes)))
+    counts = confusion_matrix(known["y_true"].astype(int), known["y_pred"].astype(int), labels=codes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [plain(name) for name in classes]
+    figure = new_figure(title or "Confusion matrix", "predicted class", "true class")
+    figure.add_trace(
+        go.Heatmap(
+            z=share,
+            x=names,
+            y=names,
+            text=counts,
+            texttemplate="%{text}",
+            colorscale="Blues",
+            zmin=0.0,
+            zmax=1.0,
+            colorbar={"title": "share of the true class", "tickformat": ".0%"},
+            hovertemplate="%{y} taken for %{x}: %{text} (%{z:.1%})<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
+    return figure.update_xaxes(type="category").update_layout(height=220 + 40 * len(classes))
+
+
+def size_curves(summary: pd.DataFrame, label: str) -> Figure:
+    """Draw scores over the number of training polymers, a line a model, with the spread over the folds.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Columns model, polymers, score, score_sd.
+    label : str
+        Name of the score for people.
+    """
+    import plotly.graph_objects as go
+
+    figure = new_figure("", "training polymers", label)
+    for index, (model, part) in enumerate(summary.groupby("model", sort=False)):
+        figure.add_trace(
+            go.Scatter(
+                x=part["polymers"],
+                y=part["score"],
+                error_y={"type": "data", "array": part["score_sd"], "thickness": 1},
+                mode="lines+markers",
+                name=plain(model),
+                line={"color": colour(index), "width": 1.5},
+            )
+        )
+    return figure.update_xaxes(type="log", tickvals=sorted(set(summary["polymers"])))
 
 
 def leaderboard_bars(leaderboard: pd.DataFrame, metric: str, label: str = "", *, maximize: bool = False) -> Figure:

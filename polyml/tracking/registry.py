@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
+    from polyml.data.properties import Property
+
 _MODEL = "model"  # name of the model inside its run
 _FORMS = "a folder, runs:/RUN_ID/model, models:/NAME@ALIAS or models:/NAME/VERSION"
 
@@ -30,7 +32,7 @@ def log_bundle(
     store: TrackingStore,
     run_id: str,
     bundle: Path,
-    properties: Sequence[str],
+    properties: Sequence[Property],
     input_example: Sequence[str],
     registered_name: str | None = None,
     alias: str = "champion",
@@ -43,8 +45,8 @@ def log_bundle(
     run_id : str
     bundle : Path
         Folder written by ``Bundle.save``; copied whole, nothing in it is pickled.
-    properties : sequence of str
-        Names of the predicted properties, from which the output columns follow (``Bundle.predict_frame``).
+    properties : sequence of Property
+        The predicted properties, from which the output columns follow (``Bundle.predict_frame``).
     input_example : sequence of str
         A few pSMILES, shown with the model.
     registered_name : str, optional
@@ -213,14 +215,13 @@ def _bundle_of(folder: Path) -> Path:
     return folder / Path(path.replace("\\", "/"))
 
 
-def _signature(properties: Sequence[str]) -> ModelSignature:
+def _signature(properties: Sequence[Property]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from polyml.bundle import SUFFIXES
+    from polyml.bundle import output_columns
 
-    numbers = [*(name + suffix for name in properties for suffix in SUFFIXES), "nearest_similarity"]
-    texts = ("nearest_warning", "nearest_training", "warning", "error")
+    numbers, texts = output_columns(properties)
     outputs = Schema([*(ColSpec("double", name) for name in numbers), *(ColSpec("string", name) for name in texts)])
     return ModelSignature(Schema([ColSpec("string", "psmiles")]), outputs)
 

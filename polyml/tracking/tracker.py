@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from plotly.graph_objects import Figure
 
+    from polyml.data.properties import Property
+
 _SYSTEM_METRICS_SECONDS = 5
 # The MLflow UI then opens with runs and metrics, not with the views for language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -315,7 +317,7 @@ class Tracker:
     def log_bundle(
         self,
         bundle: Path,
-        properties: Sequence[str],
+        properties: Sequence[Property],
         input_example: Sequence[str],
         *,
         registered_name: str | None = None,

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader
 
 from polyml.errors import UserError
 from polyml.models.nn.inputs import Inputs
-from polyml.models.nn.module import Optimisation
+from polyml.models.nn.module import TrainedInMemory
+from polyml.models.nn.options import Optimisation
+
+_SWA_START = 0.75
 
 
 @dataclass(frozen=True)
@@ -41,35 +46,59 @@ class Hardware:
     precision: str = "32-true"
 
 
-class BestWeights(Callback):
-    """Keep the weights of the epoch with the lowest validation loss in memory, and put them back at the end."""
+class TrainingDiverged(UserError):
+    """The loss became NaN or infinite before a single epoch ended well."""
 
-    def __init__(self) -> None:
-        self.loss = np.inf
+
+class GoodWeights(Callback):
+    """Keep weights in memory and put them back at the end: of the best epoch, or of the last good one.
+
+    Parameters
+    ----------
+    best : bool
+        Keep the epoch with the lowest validation loss. Otherwise the weights at the end stay, unless the loss has
+        become NaN or infinite: then training stops and the last epoch before comes back.
+    """
+
+    def __init__(self, best: bool) -> None:
+        self.best = best
+        self.loss = math.inf
         self.state: dict[str, torch.Tensor] = {}
+        self.stopped = False
 
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Copy the weights when they are the best so far."""
-        loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.loss:
-            self.loss = loss
+    def on_train_epoch_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
+        """Copy the weights when they are to be kept; stop when the loss is no number."""
+        losses = [float(trainer.callback_metrics[name]) for name in ("train_loss", module.watched)]
+        if not all(map(math.isfinite, losses)):
+            trainer.should_stop = self.stopped = True
+        elif not self.best or losses[1] < self.loss:
+            self.loss = losses[1]
             self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Put the best weights back; the history stays whole."""
-        if self.state:
+    def on_train_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
+        """Put the kept weights back; the history stays whole."""
+        if self.state and (self.best or self.stopped):
             module.load_state_dict({**self.state, "history": module.state_dict()["history"]})
 
 
 class RowBatches:
-    """Collate row numbers into a batch of inputs and targets (a class, so that it travels to other processes)."""
+    """Collate row numbers into a batch of inputs and targets (a class, so that it travels to other processes).
 
-    def __init__(self, inputs: Inputs, y: np.ndarray) -> None:
+    Parameters
+    ----------
+    inputs : Inputs
+    y : ndarray of shape (n, t)
+    view : int, optional
+        Which way of writing the polymers to take; None draws one a polymer.
+    """
+
+    def __init__(self, inputs: Inputs, y: np.ndarray, view: int | None = 0) -> None:
         self.inputs, self.y = inputs, torch.as_tensor(np.asarray(y, dtype=np.float32))
+        self.view = view
 
     def __call__(self, rows: Sequence[int]) -> tuple[Any, torch.Tensor]:
         """Return ``(inputs, y)`` of the rows."""
-        return self.inputs.take(rows), self.y[list(rows)]
+        return self.inputs.take(rows, self.view), self.y[list(rows)]
 
 
 @contextmanager
@@ -119,7 +148,7 @@ def split_validation(keys: Sequence[str], part: float, seed: int) -> tuple[np.nd
 
 
 def train_network(
-    network: LightningModule,
+    network: TrainedInMemory,
     inputs: Inputs,
     y: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
@@ -128,11 +157,13 @@ def train_network(
 ) -> None:
     """Train ``network`` in place.
 
+    A loss that becomes NaN or infinite stops the training, and the best (or last) good epoch is kept. A GPU without
+    enough memory gets batches of half the size, again and again down to one polymer. Both are said in a warning.
+
     Parameters
     ----------
-    network : LightningModule
-        Logs "train_loss" and "val_loss" and has a buffer "history".
-    inputs : ArrayInputs or GraphInputs of length n
+    network : TrainedInMemory
+    inputs : Inputs of length n
     y : ndarray of shape (n, t)
     rows : pair of ndarray of int
         Training and validation rows; with no validation rows all epochs are run.
@@ -141,24 +172,74 @@ def train_network(
 
     Raises
     ------
+    TrainingDiverged
+        The loss was no number in the very first epoch.
     UserError
-        The accelerator, the devices or the precision are not to be had on this machine.
+        The accelerator, the devices or the precision are not to be had on this machine, or the memory of the GPU is
+        too small for a single polymer.
     """
-    collate = RowBatches(inputs, y)
+    untrained = copy.deepcopy(network.state_dict())
+    while True:
+        try:
+            _fit(network, inputs, y, rows, optimisation, hardware)
+            break
+        except torch.OutOfMemoryError as error:
+            size = optimisation.batch_size // 2
+            if size < 1:
+                raise UserError(
+                    "the memory of the GPU is too small for one polymer",
+                    fix="make the network narrower, or use the CPU",
+                ) from error
+            warnings.warn(
+                f"out of GPU memory with batches of {optimisation.batch_size}: starting again with {size}", stacklevel=2
+            )
+            optimisation = replace(optimisation, batch_size=size)
+            network.load_state_dict(untrained)
+            torch.cuda.empty_cache()
+    if network.diverged is not None:
+        advice = "lower lr, or set a smaller clip"
+        if network.diverged == 0:
+            raise TrainingDiverged("the loss became NaN or infinite in epoch 0", fix=advice)
+        kept = "best" if len(rows[1]) else "last good"
+        warnings.warn(
+            f"training stopped in epoch {network.diverged}: the loss became NaN or infinite; "
+            f"the {kept} epoch before is kept ({advice})",
+            stacklevel=2,
+        )
+
+
+def _fit(
+    network: TrainedInMemory,
+    inputs: Inputs,
+    y: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    optimisation: Optimisation,
+    hardware: Hardware,
+) -> None:
     train, validation = (list(map(int, part)) for part in rows)
-    loaders: list[Any] = [DataLoader(train, optimisation.batch_size, shuffle=True, collate_fn=collate)]  # type: ignore[arg-type]
-    callbacks: list[Callback] = []
+    size = optimisation.batch_size
+    # A last batch of one polymer cannot be normalised over the batch.
+    alone = len(train) > 1 and len(train) % size == 1 and size > 1
+    loaders: list[Any] = [
+        DataLoader(train, size, shuffle=True, drop_last=alone, collate_fn=RowBatches(inputs, y, None))  # type: ignore[arg-type]
+    ]
+    network.watched = "val_loss" if validation else "train_loss"
+    callbacks: list[Callback] = [GoodWeights(best=bool(validation) and not optimisation.swa)]
     if validation:
-        loaders.append(DataLoader(validation, 256, collate_fn=collate))  # type: ignore[arg-type]
-        callbacks = [BestWeights(), EarlyStopping("val_loss", patience=optimisation.patience)]
+        loaders.append(DataLoader(validation, 256, collate_fn=RowBatches(inputs, y)))  # type: ignore[arg-type]
+    if validation and not optimisation.swa:
+        callbacks.append(EarlyStopping("val_loss", patience=optimisation.patience, check_finite=False))
+    if optimisation.swa and optimisation.max_epochs > 1:
+        start = max(1, int(_SWA_START * optimisation.max_epochs))
+        callbacks.append(StochasticWeightAveraging(optimisation.lr * 0.2, start, annealing_epochs=1, device=None))
     with _quiet_lightning(), tempfile.TemporaryDirectory() as folder:
-        trainer = _trainer(callbacks, optimisation.max_epochs, hardware, folder)
+        trainer = _trainer(callbacks, optimisation, hardware, folder)
         trainer.fit(network, *loaders)
     network.to("cpu")
     network.eval()
 
 
-def _trainer(callbacks: list[Callback], max_epochs: int, hardware: Hardware, folder: str) -> Trainer:
+def _trainer(callbacks: list[Callback], optimisation: Optimisation, hardware: Hardware, folder: str) -> Trainer:
     try:
         return Trainer(
             accelerator=hardware.accelerator,
@@ -166,9 +247,9 @@ def _trainer(callbacks: list[Callback], max_epochs: int, hardware: Hardware, fol
             # Spawned processes run the training alone; Lightning's default would run the user's whole command twice.
             strategy="ddp_spawn" if _device_count(hardware) > 1 else "auto",
             precision=hardware.precision,  # type: ignore[arg-type]
-            max_epochs=max_epochs,
+            max_epochs=optimisation.max_epochs,
             callbacks=callbacks,
-            gradient_clip_val=1.0,
+            gradient_clip_val=optimisation.clip or None,
             num_sanity_val_steps=0,
             logger=False,
             enable_checkpointing=False,

@@ -41,7 +41,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_all_verbs_are_there() -> None:
     assert {
-        "run", "compare", "train", "predict", "screen", "canonicalize", "data", "featurize", "explore", "models", "ui",
+        "run", "compare", "tune", "train", "predict", "screen", "canonicalize", "data", "featurize", "explore",
+        "models", "ui", "learning-curve", "pretrain",
     } == set(VERBS)  # fmt: skip
 
 

@@ -112,6 +112,14 @@ def test_explore_draws_maps(csv: str) -> None:
     assert set(pd.read_csv("maps/map.csv")["cluster"]) == {1, 2, 3}
 
 
+def test_explore_takes_other_clusterings(csv: str) -> None:
+    options = ("--methods", "pca", "--no-track", "-o", "maps")
+    run("explore", csv, *TARGETS, "--clusters", "3", "--clustering", "hierarchical", *options)
+    assert set(pd.read_csv("maps/map.csv")["cluster"]) == {1, 2, 3}
+    run("explore", csv, *TARGETS, "--clustering", "dbscan", *options)
+    assert len(pd.read_csv("maps/map.csv")) > 50
+
+
 def test_data_lists_and_exports(workdir: Path) -> None:
     listed = json.loads(run("data", "--json").stdout)
     assert {"gas_permeability", "candidates", "monomers"} <= {row["name"] for row in listed["sets"]}
@@ -123,7 +131,7 @@ def test_data_lists_and_exports(workdir: Path) -> None:
 
 def test_models_are_listed_and_described(workdir: Path) -> None:
     listed = json.loads(run("models", "--json").stdout)
-    assert {"mean", "extra_trees", "gnn"} <= {row["key"] for row in listed}
+    assert {"mean", "extra_trees", "gin"} <= {row["key"] for row in listed}
     described = json.loads(run("models", "extra_trees", "--json").stdout)
     assert "n_estimators" in described["params"]
     assert "gives standard deviation" in run("models", "extra_trees").output

@@ -12,9 +12,9 @@ import polyml
 
 ROOT = Path(polyml.__file__).parent
 ORDER = [
-    "errors", "settings", "progress", "chem", "features", "data", "models.nn", "training", "models", "row_faults",
-    "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "explore", "screening", "recipe_yaml",
-    "config", "pipeline", "cli", "__main__",
+    "errors", "settings", "progress", "chem", "features", "data", "models.nn", "training", "models", "transfer",
+    "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "tuning",
+    "explore", "screening", "recipe_yaml", "config", "pipeline", "cli", "__main__",
 ]  # fmt: skip
 # Small things that know nothing of their room and may be taken from before it.
 EXCEPTIONS = {"models.targets", "evaluation.metrics", "evaluation.threads"}

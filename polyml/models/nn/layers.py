@@ -1,15 +1,56 @@
-"""Encoders: from a batch of polymers to one vector each."""
+"""Layers that the encoders share, and the encoder of feature arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch_geometric.nn import GINEConv
 
-from polyml.models.nn.inputs import GraphBatch
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer": nn.LayerNorm,
+    "batch": nn.BatchNorm1d,
+    "none": lambda width: nn.Identity(),
+}
+
+
+def make_activation(name: str) -> nn.Module:
+    """Return an activation by its name in :data:`polyml.models.nn.options.ACTIVATIONS`."""
+    return _ACTIVATIONS[name]()
+
+
+def make_norm(name: str, width: int) -> nn.Module:
+    """Return a normalisation of rows (n, width) by its name in :data:`polyml.models.nn.options.NORMS`."""
+    return _NORMS[name](width)
+
+
+def stages(module: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the weights of a network stage by stage, from its input to its output; lists of layers are taken apart.
+
+    Examples
+    --------
+    >>> [len(stage) for stage in stages(nn.Sequential(nn.Linear(2, 3), nn.SiLU(), nn.Linear(3, 1)))]
+    [2, 2]
+    """
+    found: list[list[nn.Parameter]] = []
+    for child in module.children():
+        if isinstance(child, (nn.ModuleList, nn.TransformerEncoder)):
+            found += stages(child)
+        elif own := list(child.parameters()):
+            found.append(own)
+    return found
 
 
 class FeatureScaler(nn.Module):
@@ -42,6 +83,32 @@ class FeatureScaler(nn.Module):
         return (torch.clamp(x, self.low, self.high) - self.mean) / self.std
 
 
+class DenseBlock(nn.Module):
+    """A fully connected layer with normalisation, activation, dropout and, if asked for, a skip connection.
+
+    The skip connection (He et al., CVPR 2016) stands only where input and output have the same length.
+
+    Parameters
+    ----------
+    columns, width : int
+        Length of input and output.
+    activation, norm : str
+    dropout : float
+    skip : bool
+    """
+
+    def __init__(self, columns: int, width: int, activation: str, norm: str, dropout: float, skip: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(columns, width), make_norm(norm, width), make_activation(activation), nn.Dropout(dropout)
+        )
+        self.skip = skip and columns == width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return rows (n, width) from rows (n, columns)."""
+        return x + self.layers(x) if self.skip else self.layers(x)
+
+
 class ArrayEncoder(nn.Module):
     """Scaled features through fully connected layers with dropout.
 
@@ -50,25 +117,36 @@ class ArrayEncoder(nn.Module):
     columns, kept : int
         Features of a polymer, and those of them that are used.
     width : int
-        Length of the vector of a polymer.
+        Length of the vector of a polymer; with no hidden layer it is ``kept``.
     depth : int
         Hidden layers.
     dropout : float
+    activation, norm : str
+        See :mod:`polyml.models.nn.options`.
+    skip : bool
+        Skip connections around the layers.
     """
 
     columns: torch.Tensor
 
-    def __init__(self, columns: int, kept: int, width: int = 256, depth: int = 2, dropout: float = 0.2) -> None:
+    def __init__(
+        self,
+        columns: int,
+        kept: int,
+        width: int = 256,
+        depth: int = 2,
+        dropout: float = 0.2,
+        activation: str = "silu",
+        norm: str = "layer",
+        skip: bool = False,
+    ) -> None:
         super().__init__()
         self.register_buffer("columns", torch.arange(kept) % columns)
         self.scale = FeatureScaler(kept)
         self.blank = nn.Dropout(dropout / 2)
         sizes = [kept] + [width] * depth
-        blocks = [
-            nn.Sequential(nn.Linear(a, b), nn.LayerNorm(b), nn.SiLU(), nn.Dropout(dropout)) for a, b in pairwise(sizes)
-        ]
-        self.layers = nn.Sequential(*blocks)
-        self.out_width = width
+        self.layers = nn.Sequential(*(DenseBlock(a, b, activation, norm, dropout, skip) for a, b in pairwise(sizes)))
+        self.out_width = sizes[-1]
 
     def fit_columns(self, x: torch.Tensor, columns: np.ndarray) -> None:
         """Choose the columns to use and learn their scaling from training rows (n, d)."""
@@ -80,45 +158,22 @@ class ArrayEncoder(nn.Module):
         return self.layers(self.blank(self.scale(x[:, self.columns])))
 
 
-class GraphEncoder(nn.Module):
-    """Message passing on the periodic graph, then the mean over the atoms.
-
-    Hu et al.: Strategies for pre-training graph neural networks, ICLR 2020 (the GINE layer); messages over bonds as in
-    Yang et al., J. Chem. Inf. Model. 59, 3370 (2019). Atoms are averaged and never summed: a doubled repeat unit has
-    each atom twice with the same neighbourhood, so its mean is the same and its sum is not. The largest value over the
-    atoms, which is the same too, stands beside the mean.
+class JointEncoder(nn.Module):
+    """Two encoders side by side, for :class:`polyml.models.nn.inputs.JointInputs`.
 
     Parameters
     ----------
-    atom_dim, bond_dim : int
-        Features of an atom and of a bond.
-    width : int
-        Length of the vector of an atom.
-    depth : int
-        Message passing steps: how many bonds far an atom sees.
-    dropout : float
+    main : Module
+        Reads the graphs or tokens.
+    beside : ArrayEncoder
+        Reads the features.
     """
 
-    def __init__(self, atom_dim: int, bond_dim: int, width: int = 128, depth: int = 4, dropout: float = 0.1) -> None:
+    def __init__(self, main: nn.Module, beside: ArrayEncoder) -> None:
         super().__init__()
-        self.embed_atom = nn.Linear(atom_dim, width)
-        self.embed_bond = nn.Linear(bond_dim, width)
-        self.convolutions = nn.ModuleList(
-            GINEConv(nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)), train_eps=True)
-            for _ in range(depth)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.dropout = nn.Dropout(dropout)
-        self.out_width = 2 * width
+        self.main, self.beside = main, beside
+        self.out_width = int(main.out_width) + beside.out_width  # type: ignore[arg-type]
 
-    def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Return vectors (graphs, 2 width)."""
-        bonds = self.embed_bond(batch.edge_attr)
-        atoms = self.embed_atom(batch.x)
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            atoms = atoms + self.dropout(convolution(norm(atoms), batch.edge_index, bonds))
-        empty = atoms.new_zeros(len(batch.size), atoms.shape[1])
-        mean = empty.index_add(0, batch.graph, atoms) / batch.size
-        index = batch.graph.unsqueeze(1).expand_as(atoms)
-        largest = empty.scatter_reduce(0, index, atoms, reduce="amax", include_self=False)
-        return torch.cat([mean, largest], dim=1)
+    def forward(self, batch: tuple[Any, torch.Tensor]) -> torch.Tensor:
+        """Return vectors (n, out_width)."""
+        return torch.cat([self.main(batch[0]), self.beside(batch[1])], dim=1)

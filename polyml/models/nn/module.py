@@ -1,100 +1,24 @@
-"""The Lightning module of all property networks."""
+"""The Lightning module of all networks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule
 from torch import nn
 
-from polyml.models.targets import TargetBasis
+from polyml.models.nn.layers import make_activation, stages
+from polyml.models.nn.optimizers import make_optimizer, make_schedule
+from polyml.models.nn.options import Optimisation
+from polyml.models.nn.targets import ClassTargets, TargetScaler
 
-
-@dataclass(frozen=True)
-class Optimisation:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    lr : float
-        Highest learning rate of the one-cycle schedule.
-    weight_decay : float
-    max_epochs : int
-    patience : int
-        Epochs without a better validation loss before training ends.
-    batch_size : int
-    validation : float
-        Part of the training polymers that early stopping watches.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-    max_epochs: int = 100
-    patience: int = 15
-    batch_size: int = 32
-    validation: float = 0.12
-
-
-class TargetScaler(nn.Module):
-    """From the outputs of a network to the targets, and the masked loss; part of the network, so a file predicts y.
-
-    The network predicts the standardised quantities of a :class:`~polyml.models.targets.TargetBasis`: a root target,
-    and contrasts to it. The loss is the mean squared error of these and of the targets themselves, each over its
-    standard deviation, over what was measured.
-    """
-
-    matrix: torch.Tensor
-    center: torch.Tensor
-    scale: torch.Tensor
-    inverse: torch.Tensor
-    y_scale: torch.Tensor
-
-    def __init__(self, n_targets: int) -> None:
-        super().__init__()
-        for name in ("center", "scale", "y_scale"):
-            self.register_buffer(name, torch.ones(n_targets))
-        for name in ("matrix", "inverse"):
-            self.register_buffer(name, torch.eye(n_targets))
-
-    def fit(self, y: np.ndarray, basis: TargetBasis) -> TargetScaler:
-        """Learn from training targets (n, t) with NaN."""
-        z = basis.to_basis(y)
-
-        def spread(values: np.ndarray) -> torch.Tensor:
-            std = np.nanstd(values, axis=0)
-            return torch.as_tensor(np.where(std > 1e-8, std, 1.0), dtype=torch.float32)
-
-        self.matrix = torch.as_tensor(basis.matrix, dtype=torch.float32)
-        self.inverse = torch.as_tensor(np.linalg.inv(basis.matrix), dtype=torch.float32)
-        self.center = torch.as_tensor(np.nanmean(z, axis=0), dtype=torch.float32)
-        self.scale, self.y_scale = spread(z), spread(y)
-        return self
-
-    def forward(self, out: torch.Tensor) -> torch.Tensor:
-        """Return targets (n, t) from outputs of the network."""
-        return (self.center + self.scale * out) @ self.matrix.T
-
-    def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Return the masked loss of outputs against targets with NaN."""
-        measured = ~torch.isnan(y)
-        known = torch.where(measured, y, torch.zeros_like(y))
-        # A contrast is known where all of its parts were measured.
-        parts = (self.inverse != 0).to(y.dtype)
-        z_known = (~measured).to(y.dtype) @ parts.T == 0
-        z_error = ((known @ self.inverse.T - self.center) / self.scale - out) * z_known
-        y_error = ((known - self(out)) / self.y_scale) * measured
-        return _mean_square(z_error, z_known) + _mean_square(y_error, measured)
-
-
-def _mean_square(error: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return (error**2).sum() / mask.sum().clamp(min=1)
+HISTORY = ("train_loss", "val_loss", "lr", "grad_norm")
+"""What is kept of each epoch."""
 
 
 class TrainedInMemory(LightningModule):
-    """Common part of the networks: losses logged for early stopping, learning curves kept, AdamW under one cycle.
+    """Common part of the networks: losses logged for early stopping, learning curves kept, optimizer and schedule.
 
     A subclass writes :meth:`batch_loss`.
 
@@ -108,44 +32,74 @@ class TrainedInMemory(LightningModule):
     def __init__(self, optimisation: Optimisation) -> None:
         super().__init__()
         self.optimisation = optimisation
-        # Epoch by epoch: train loss, validation loss, learning rate. A buffer, so that it comes back from the
-        # processes of a run on several devices, and travels with the weights.
-        self.register_buffer("history", torch.full((optimisation.max_epochs, 3), torch.nan))
+        # A buffer, so that it comes back from the processes of a run on several devices, and travels with the weights.
+        self.register_buffer("history", torch.full((optimisation.max_epochs, len(HISTORY)), torch.nan))
+        self._norms: list[torch.Tensor] = []
+        self.watched = "val_loss"  # the loss that a plateau schedule follows
 
     def batch_loss(self, inputs: Any, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of one batch."""
         raise NotImplementedError
 
+    def epochs(self) -> list[dict[str, float]]:
+        """Return the learning curve, one row an epoch: epoch, train_loss, val_loss, lr, grad_norm."""
+        return [
+            {"epoch": epoch, **dict(zip(HISTORY, row, strict=True))}
+            for epoch, row in enumerate(self.history.tolist())
+            if row[0] == row[0]  # NaN: training ended before
+        ]
+
+    @property
+    def diverged(self) -> int | None:
+        """The epoch in which the loss became NaN or infinite."""
+        bad = torch.isinf(self.history[:, 0]).nonzero()
+        return int(bad[0]) if len(bad) else None
+
     def training_step(self, batch: tuple[Any, torch.Tensor], index: int) -> torch.Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch, penalty on the weights included."""
         loss = self.batch_loss(*batch)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch[1]), sync_dist=True)
+        if self.optimisation.l1:
+            weights = [weight.abs().sum() for weight in self.parameters() if weight.requires_grad and weight.ndim > 1]
+            loss = loss + self.optimisation.l1 * torch.stack(weights).sum()
         return loss
 
     def validation_step(self, batch: tuple[Any, torch.Tensor], index: int) -> None:
         """Log the loss of one validation batch."""
         self.log("val_loss", self.batch_loss(*batch), batch_size=len(batch[1]), sync_dist=True)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note the norm of the gradient, before it is clipped."""
+        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        if gradients:
+            self._norms.append(torch.nn.utils.get_total_norm(gradients).detach())
+
     def on_train_epoch_end(self) -> None:
         """Write the epoch into the history."""
         metrics = self.trainer.callback_metrics
         missing = torch.tensor(torch.nan)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        row = [metrics.get("train_loss", missing), metrics.get("val_loss", missing), torch.tensor(rate)]
+        rate = torch.tensor(self.trainer.optimizers[0].param_groups[-1]["lr"])
+        norm = torch.stack(self._norms).mean() if self._norms else missing
+        self._norms = []
+        train = metrics.get("train_loss", missing)
+        # A loss that is no number is kept as infinite: NaN marks the epochs that were not run.
+        sound = torch.isfinite(train) & torch.isfinite(metrics.get(self.watched, missing))
+        train = torch.where(sound, train, torch.full_like(train, torch.inf))
+        row = [train, metrics.get("val_loss", missing), rate, norm]
         self.history[self.current_epoch] = torch.stack([value.detach().float().cpu() for value in row]).to(self.device)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the weights to train, with their share of the learning rate."""
+        return [{"params": [weight for weight in self.parameters() if weight.requires_grad]}]
+
     def configure_optimizers(self) -> Any:
-        """AdamW under a one-cycle schedule (Smith and Topin 2019)."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.optimisation.lr, weight_decay=self.optimisation.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.optimisation.lr,
-            total_steps=max(2, int(self.trainer.estimated_stepping_batches)),
-            pct_start=0.15,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Return optimizer and schedule as :class:`~polyml.models.nn.options.Optimisation` names them."""
+        optimizer = make_optimizer(self.optimisation, self.parameter_groups())
+        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": make_schedule(self.optimisation, optimizer, steps, self.watched),
+        }
 
 
 class PropertyNetwork(TrainedInMemory):
@@ -155,32 +109,75 @@ class PropertyNetwork(TrainedInMemory):
     ----------
     encoder : Module
         With ``out_width``.
-    n_targets : int
+    targets : TargetScaler or ClassTargets
     optimisation : Optimisation
     hidden : int
-        Width of the head's hidden layer.
+        Width of the head's hidden layer; 0 for none.
     dropout : float
+    activation : str
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        n_targets: int,
+        targets: TargetScaler | ClassTargets,
         optimisation: Optimisation,
         hidden: int = 128,
         dropout: float = 0.1,
+        activation: str = "silu",
     ) -> None:
         super().__init__(optimisation)
         self.encoder = encoder
+        self.targets = targets
+        self._pretrained: tuple[nn.Module, ...] = ()  # in a tuple: a part of the encoder, no second module
         width = int(encoder.out_width)  # type: ignore[arg-type]
-        self.head = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, n_targets)
-        )
-        self.targets = TargetScaler(n_targets)
+        if hidden:
+            self.head = nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, hidden),
+                make_activation(activation),
+                nn.Dropout(dropout),
+                nn.Linear(hidden, targets.n_outputs),
+            )
+        else:
+            self.head = nn.Sequential(nn.Linear(width, targets.n_outputs))
+
+    def start_from(self, pretrained: nn.Module) -> None:
+        """Name the part of the encoder that is pretrained; the options say how it is fine-tuned."""
+        self._pretrained = (pretrained,)
+
+    def set_trained(self, part: float) -> None:
+        """Set what is trained when this part of the training is done; see :class:`Optimisation`, ``finetune``."""
+        if not self._pretrained or self.optimisation.finetune == "all":
+            return
+        layers = stages(self._pretrained[0])
+        # The head alone at first; the last of the layers joins at half of the epochs.
+        free = int(2 * part * len(layers)) if self.optimisation.finetune == "gradual" else 0
+        for place, weights in enumerate(reversed(layers)):
+            for weight in weights:
+                weight.requires_grad_(place < free)
+
+    def on_train_epoch_start(self) -> None:
+        """Unfreeze what is due."""
+        self.set_trained(self.current_epoch / self.optimisation.max_epochs)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the weights to train, those of a pretrained encoder with their share of the learning rate."""
+        pretrained = {id(weight) for part in self._pretrained for weight in part.parameters()}
+        rest = [weight for weight in self.parameters() if id(weight) not in pretrained]
+        if not pretrained or self.optimisation.finetune == "frozen":
+            return [{"params": rest}]
+        tuned = [weight for weight in self.parameters() if id(weight) in pretrained]
+        return [{"params": tuned, "share": self.optimisation.encoder_lr}, {"params": rest}]
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        """Return targets (n, t), in the scale of ``y``."""
+        """Return targets (n, t) in the scale of ``y``, or probabilities (n, classes)."""
         return self.targets(self.head(self.encoder(inputs)))
+
+    def mean_and_variance(self, inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the prediction and the predicted variance of its noise, zero where the loss gives none."""
+        out = self.head(self.encoder(inputs))
+        return self.targets(out), self.targets.variance(out)
 
     def batch_loss(self, inputs: Any, y: torch.Tensor) -> torch.Tensor:
         """Return the masked loss of one batch."""

@@ -29,8 +29,9 @@ class Stub(PolymerModel):
 
     key, family, title, input_kind = "stub", "stand-in", "Stand-in", "none"
 
-    def __init__(self, noise: float = 0.0, features: str = "", random_state: int | None = None) -> None:
-        self.noise, self.features, self.random_state = noise, features, random_state
+    noise: float = 0.0
+    features: str = ""
+    random_state: int | None = None
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> Stub:
         x = np.array([len(text) for text in psmiles], dtype=float)
@@ -308,7 +309,7 @@ def test_a_random_state_of_the_user_is_kept(table: PolymerTable, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": ["rmsd"]}, "unknown metric 'rmsd'"),
+        ({"metrics": ["rmsd"]}, "unknown metric of a regression 'rmsd'"),
         ({"ratios": ["O2/CO2"]}, "unknown property 'CO2'"),
         ({"protocol": "hasty"}, "unknown protocol 'hasty'"),
         ({"jobs": 0}, "at least 1"),

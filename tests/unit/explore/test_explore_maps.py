@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polyml.config import ExploreSpec, check_section
 from polyml.data.properties import Property
 from polyml.data.table import read_table
 from polyml.errors import UserError
@@ -113,3 +114,45 @@ def test_explore_takes_other_features_and_methods(table, workdir):
     with pytest.raises(UserError, match="unknown projection 'umap'"):
         explore(table, workdir / "other", methods=["umap"])
     assert not (workdir / "other").exists()
+
+
+def test_hierarchical_clusters_find_the_groups(blobs):
+    points, group = blobs
+    found = cluster(points, None, seed=1, method="hierarchical")
+    np.testing.assert_array_equal(found.labels, group + 1)
+    assert [group[row] for row in found.representatives] == [0, 1, 2]
+
+
+def test_density_clusters_leave_strangers_out(blobs):
+    points, group = blobs
+    found = cluster(np.vstack([points, np.full(6, 50.0)]), None, seed=1, method="dbscan")
+    assert found.labels[-1] == 0
+    inside = found.labels[:-1] > 0
+    assert inside.mean() > 0.8
+    np.testing.assert_array_equal(found.labels[:-1][inside], group[inside] + 1)
+    assert len(found.representatives) == 3
+
+
+def test_density_takes_no_number_and_unknown_clusterings_name_the_nearest():
+    with pytest.raises(UserError, match="finds the number of clusters itself"):
+        cluster(np.eye(6), 3, seed=1, method="dbscan")
+    with pytest.raises(UserError, match="did you mean 'kmeans'"):
+        cluster(np.eye(6), 3, seed=1, method="k-means")
+    found = cluster(np.eye(6), None, seed=1, method="dbscan")  # all as far from each other
+    assert set(found.labels) <= {0, 1}
+
+
+def test_explore_by_density_lists_the_polymers_in_no_cluster_last(table, workdir):
+    frame = explore(table, workdir / "maps", clustering="dbscan", methods=["pca"])
+    summary = pd.read_csv(workdir / "maps" / "clusters.csv")
+    assert summary["size"].sum() == len(table)
+    assert set(summary["cluster"]) == set(frame["cluster"])
+    if (frame["cluster"] == 0).any():
+        assert summary["cluster"].tolist()[-1] == 0
+        assert pd.isna(summary["representative"].tolist()[-1])
+
+
+def test_a_recipe_gives_density_clusters_no_number():
+    with pytest.raises(UserError, match="dbscan finds the number of clusters itself"):
+        check_section(ExploreSpec, clusters=3, clustering="dbscan")
+    assert check_section(ExploreSpec, clustering="hierarchical").clusters is None

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 
 def build_scaler(y: np.ndarray):
-    from polyml.models.nn.module import TargetScaler
+    from polyml.models.nn.targets import TargetScaler
 
     return TargetScaler(y.shape[1]).fit(y, TargetBasis((0, 1), (-1, 0), (0.0, 1.0)))
 
@@ -48,23 +48,27 @@ def test_a_contrast_counts_only_where_both_parts_are_known():
     assert torch.isclose(scaler.loss(out, gap), expected)
 
 
-def test_pooling_is_the_same_for_a_doubled_unit():
+@pytest.mark.parametrize("key", ["gcn", "gat", "gin", "dmpnn", "attentivefp", "gps"])
+def test_a_doubled_unit_gets_the_same_vector(key):
     from torch_geometric.data import Data
 
+    from polyml.models.nn.graphs import ENCODERS
     from polyml.models.nn.inputs import GraphInputs
-    from polyml.models.nn.layers import GraphEncoder
 
     torch.manual_seed(0)
     x, bond = torch.randn(2, 5), torch.randn(2, 3)
     # Atoms a, b in a chain ...-a-b-a-b-...: bond 0 inside the unit, bond 1 across the period.
-    once = Data(x=x, edge_index=torch.tensor([[0, 1, 1, 0], [1, 0, 0, 1]]), edge_attr=bond[[0, 0, 1, 1]])
+    ends = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 1]])
+    once = Data(x=x, edge_index=ends, edge_attr=bond[[0, 0, 1, 1]], reverse=torch.tensor([1, 0, 3, 2]))
     pairs = [(0, 1, 0), (1, 2, 1), (2, 3, 0), (3, 0, 1)]
     ends = [(a, b) for a, b, _ in pairs] + [(b, a) for a, b, _ in pairs]
     kinds = [kind for *_, kind in pairs] * 2
-    twice = Data(x=x.repeat(2, 1), edge_index=torch.tensor(ends).T, edge_attr=bond[kinds])
-    encoder = GraphEncoder(5, 3, width=8, depth=3).eval()
+    back = torch.tensor([4, 5, 6, 7, 0, 1, 2, 3])
+    twice = Data(x=x.repeat(2, 1), edge_index=torch.tensor(ends).T, edge_attr=bond[kinds], reverse=back)
+    encoder = ENCODERS[key](5, 3, width=8, depth=3).eval()
     rows = encoder(GraphInputs([once, twice]).take([0, 1]))
-    assert rows.shape == (2, 16)
+    assert rows.shape == (2, encoder.out_width)
+    assert rows.std() > 1e-3
     torch.testing.assert_close(rows[0], rows[1])
 
 
@@ -111,44 +115,3 @@ def test_a_missing_gpu_is_a_user_error():
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="accelerator='gpu'"):
         make_model("mlp", accelerator="gpu", max_epochs=1).fit(TOY_POLYMERS, toy_targets())
-
-
-def test_pretrained_encoder_is_the_starting_point(tmp_path):
-    from polyml.training.pretrain import PretrainSpec, load_encoder, pretrain_graph_encoder
-
-    spec = PretrainSpec(width=16, depth=2, epochs=3, batch_size=8)
-    folder = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "encoder", spec)
-    again = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "again", spec)
-    assert {path.name for path in folder.iterdir()} == {"card.json", "encoder.safetensors"}
-    first, second = ((place / "encoder.safetensors").read_bytes() for place in (folder, again))
-    assert first == second  # the seed decides the weights
-    params = {"width": 16, "depth": 2, "max_epochs": 1, "batch_size": 8}
-    # A vanishing learning rate leaves the weights where training started.
-    model = make_model("gnn_pretrained", pretrained=str(folder), lr=1e-12, **params).fit(TOY_POLYMERS, toy_targets())
-    encoder = model._encoder(model.shape_)
-    load_encoder(encoder, folder)
-    for name, value in encoder.state_dict().items():
-        torch.testing.assert_close(model.networks_[0].encoder.state_dict()[name], value)
-
-
-def test_an_encoder_of_another_size_or_none_is_refused(tmp_path):
-    from polyml.training.pretrain import PretrainSpec, pretrain_graph_encoder
-
-    folder = pretrain_graph_encoder(TOY_POLYMERS, tmp_path / "encoder", PretrainSpec(width=8, depth=1, epochs=1))
-    wrong_size = make_model("gnn_pretrained", pretrained=str(folder), width=16, depth=1, max_epochs=1)
-    with pytest.raises(UserError, match="another size"):
-        wrong_size.fit(TOY_POLYMERS, toy_targets())
-    nothing = make_model("gnn_pretrained", pretrained=str(tmp_path / "nothing"), max_epochs=1)
-    with pytest.raises(UserError, match="no pretrained encoder"):
-        nothing.fit(TOY_POLYMERS, toy_targets())
-    with pytest.raises(UserError, match="too few"):
-        pretrain_graph_encoder(TOY_POLYMERS[:3], tmp_path / "few")
-
-
-def test_candidates_are_sampled_by_seed():
-    from polyml.training.pretrain import sample_candidates
-
-    first = sample_candidates(5, seed=1)
-    assert len(set(first)) == 5
-    assert first == sample_candidates(5, seed=1)
-    assert first != sample_candidates(5, seed=2)

@@ -10,16 +10,16 @@ from polyml.settings import sqlite_uri
 from polyml.tracking import Tracker, resolve_model
 from polyml.tracking.store import connect, current_store
 
+PROPERTIES = (Property(name="O2", unit="Barrer", transform="log10"), Property(name="N2", unit="Barrer"))
 PSMILES = ("*CC*", "*OCC*", "*CC(C)*", "*CC(c1ccccc1)*")
 VALUES = np.array([[1.0, 0.5], [2.0, 0.25], [4.0, np.nan], [8.0, 1.0]])
 
 
 @pytest.fixture(scope="module")
 def bundle_folder(tmp_path_factory):
-    properties = (Property(name="O2", unit="Barrer", transform="log10"), Property(name="N2", unit="Barrer"))
     model = make_model("mean").fit(list(PSMILES), np.column_stack([np.log10(VALUES[:, 0]), VALUES[:, 1]]))
     bundle = Bundle(
-        model=model, properties=properties, keys=PSMILES, psmiles=PSMILES, values=VALUES, data_digest="d", seed=1
+        model=model, properties=PROPERTIES, keys=PSMILES, psmiles=PSMILES, values=VALUES, data_digest="d", seed=1
     )
     return bundle.save(tmp_path_factory.mktemp("models") / "bundle")
 
@@ -31,7 +31,7 @@ def registered_store(bundle_folder, tmp_path_factory):
     names = []
     for _ in range(2):
         with tracker.parent_run("train") as run_id:
-            names.append(tracker.log_bundle(bundle_folder, ["O2", "N2"], PSMILES[:2], registered_name="membranes"))
+            names.append(tracker.log_bundle(bundle_folder, PROPERTIES, PSMILES[:2], registered_name="membranes"))
             tracker.log_metrics({"after": 1.0})  # the run is still open
     return tracker, run_id, names
 
@@ -127,4 +127,4 @@ def test_a_folder_of_another_mlflow_model_is_refused(store_folder):
 def test_a_name_that_could_not_be_found_again_is_refused(store_folder, bundle_folder, name):
     tracker = Tracker("gas")
     with tracker.parent_run("train"), pytest.raises(UserError, match="cannot name a registered model"):
-        tracker.log_bundle(bundle_folder, ["O2", "N2"], PSMILES[:1], registered_name=name)
+        tracker.log_bundle(bundle_folder, PROPERTIES, PSMILES[:1], registered_name=name)

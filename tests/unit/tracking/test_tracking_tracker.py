@@ -101,7 +101,7 @@ def test_a_failed_model_fails_alone(store_folder):
     with tracker.parent_run("compare") as parent_id:
         with pytest.raises(ValueError, match="singular"), tracker.child_run("svm") as raised_id:
             raise ValueError("singular matrix")
-        with tracker.child_run("gnn") as marked_id:
+        with tracker.child_run("gin") as marked_id:
             tracker.mark_failed("out of memory")
     runs = {run_id: client(tracker).get_run(run_id) for run_id in (parent_id, raised_id, marked_id)}
     assert {key: run.info.status for key, run in runs.items()} == {

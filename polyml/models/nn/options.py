@@ -1,0 +1,129 @@
+"""How a network is built and trained, by names; importing this imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from polyml.errors import UserError, unknown_name
+
+ACTIVATIONS = ("silu", "relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid")
+NORMS = ("layer", "batch", "none")
+OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adagrad")
+FINETUNING = ("all", "gradual", "frozen")
+SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "warmup", "constant")
+LOSSES = ("mse", "mae", "huber", "gaussian_nll")
+_WARMUP = {"one_cycle": 0.15, "warmup": 0.1}
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    optimizer : {"adamw", "adam", "sgd", "rmsprop", "adagrad"}
+    lr : float
+        Highest learning rate.
+    momentum : float
+        Of sgd and rmsprop.
+    nesterov : bool
+        Nesterov's momentum, of sgd.
+    weight_decay : float
+        L2 penalty on the weights; decoupled from the gradient with adamw.
+    l1 : float
+        L1 penalty on the weights.
+    schedule : {"one_cycle", "cosine", "step", "exponential", "plateau", "warmup", "constant"}
+        Course of the learning rate: up and down once (Smith and Topin 2019); half a cosine; three steps; exponential
+        decay; a step whenever the validation loss stands still; a rise, then constant; constant.
+    warmup : float, optional
+        Part of the training in which the learning rate rises from nearly zero. None leaves it to the schedule: 0.15
+        for one_cycle, 0.1 for warmup, none for the others.
+    lr_end : float
+        Last learning rate as part of ``lr``, for cosine, step, exponential and plateau.
+    loss : {"mse", "mae", "huber", "gaussian_nll"}
+        Of a regression; ``gaussian_nll`` lets the network predict its own noise. Classes are learned by cross-entropy.
+    clip : float
+        Largest norm of the gradient; 0 for no limit.
+    max_epochs : int
+    patience : int
+        Epochs without a better validation loss before training ends.
+    batch_size : int
+    validation : float
+        Part of the training polymers that early stopping watches.
+    swa : bool
+        Average the weights over the last quarter of the epochs (Izmailov et al., UAI 2018) instead of taking the
+        best epoch; training does not stop early then.
+    finetune : {"all", "gradual", "frozen"}
+        What is trained of a network whose encoder is pretrained: all of it; the layers of the encoder one after the
+        other from the top down, all of them by half of the epochs (Howard and Ruder, ACL 2018); or none of them.
+    encoder_lr : float
+        Learning rate of a pretrained encoder as a share of the rest's (discriminative learning rates, ibid.).
+    """
+
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-2
+    l1: float = 0.0
+    schedule: str = "one_cycle"
+    warmup: float | None = None
+    lr_end: float = 0.01
+    loss: str = "mse"
+    clip: float = 1.0
+    max_epochs: int = 100
+    patience: int = 15
+    batch_size: int = 32
+    validation: float = 0.12
+    swa: bool = False
+    finetune: str = "all"
+    encoder_lr: float = 1.0
+
+    @property
+    def warmup_part(self) -> float:
+        """Part of the training in which the learning rate rises."""
+        return _WARMUP.get(self.schedule, 0.0) if self.warmup is None else self.warmup
+
+    def check(self, where: str) -> None:
+        """Check names, ranges and combinations.
+
+        Raises
+        ------
+        UserError
+            Naming the parameter, and the nearest right name.
+        """
+        check_name("optimizer", self.optimizer, OPTIMIZERS, where)
+        check_name("schedule", self.schedule, SCHEDULES, where)
+        check_name("loss", self.loss, LOSSES, where)
+        check_name("finetune", self.finetune, FINETUNING, where)
+        for name in ("max_epochs", "batch_size", "patience"):
+            check_number(name, getattr(self, name), 1, math.inf, where)
+        for name in ("weight_decay", "l1", "clip"):
+            check_number(name, getattr(self, name), 0.0, math.inf, where)
+        check_number("lr", self.lr, 1e-15, math.inf, where)
+        check_number("encoder_lr", self.encoder_lr, 0.0, math.inf, where)
+        for name in ("momentum", "lr_end", "validation", "warmup_part"):
+            check_number(name.removesuffix("_part"), getattr(self, name), 0.0, 1.0, where)
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise UserError("nesterov needs optimizer='sgd' and a momentum", where=where, fix="leave nesterov out")
+        if self.schedule in ("plateau", "constant") and self.warmup:
+            raise UserError(
+                f"schedule '{self.schedule}' has no warm-up", where=where, fix="leave warmup out, or take another"
+            )
+        if self.swa and self.schedule == "plateau":
+            raise UserError("swa sets the learning rate itself", where=where, fix="take another schedule than plateau")
+
+
+def check_name(kind: str, name: object, known: tuple[str, ...], where: str) -> None:
+    """Refuse a name that is not in a list, naming the nearest."""
+    if name not in known:
+        raise unknown_name(kind, str(name), known, where=where)
+
+
+def check_number(name: str, value: object, low: float, high: float, where: str) -> None:
+    """Refuse a parameter that is no number between two ends."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    if not good:
+        range_ = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise UserError(f"{name} must be a number {range_}, got {value!r}", where=where)

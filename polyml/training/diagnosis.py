@@ -1,0 +1,136 @@
+"""What learning curves say, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+_FEW = 8  # epochs below which a curve says nothing
+_GAP = 3.0  # validation loss over training loss, at the best epoch
+_RISE = 1.15  # last validation loss over the best
+_FLAT = 0.85  # last training loss over the first
+_FALL = 0.97  # validation loss of the last tenth of the epochs over the tenth before
+_EXPLODED = 100.0  # largest gradient norm over the median
+_VANISHED = 1e-3  # median gradient norm of the second half over the largest of the first epochs
+
+_ADVICE = {
+    "diverged": "the loss became NaN or infinite: lower lr, or set a smaller clip",
+    "exploding gradients": "the norm of the gradient jumps to a hundred times its median: lower lr or clip",
+    "vanishing gradients": "the gradient has all but vanished while the loss stands still: fewer layers, another "
+    "activation (relu, silu), skip connections or a norm",
+    "underfitting": "the training loss hardly falls: a wider network, a larger lr, more epochs, less dropout or "
+    "weight decay",
+    "overfitting": "the network knows its training polymers far better than others: more polymers, a smaller network, "
+    "more dropout or weight decay, an ensemble",
+    "not converged": "the validation loss was still falling when training ended: more max_epochs",
+    "trained past the best epoch": "the validation loss rose again; the best epoch was kept, fewer max_epochs or less "
+    "patience would save time",
+}
+
+
+def diagnose(history: pd.DataFrame) -> dict[str, str]:
+    """Say what the learning curves of a model show.
+
+    Parameters
+    ----------
+    history : DataFrame
+        One row an epoch: epoch, train_loss, val_loss, grad_norm, and what tells the curves apart (repeat, fold,
+        member). Columns that are missing are not judged.
+
+    Returns
+    -------
+    dict
+        Finding to what was seen and what to try, those seen in most curves first; ``{"sound": ...}`` when nothing is
+        wrong. Empty when no curve is long enough to say.
+
+    Examples
+    --------
+    >>> epochs = np.arange(40)
+    >>> curve = pd.DataFrame({"epoch": epochs, "train_loss": 0.9**epochs, "val_loss": 1.1 * 0.9**epochs})
+    >>> list(diagnose(curve))
+    ['not converged']
+    """
+    curves = [curve for curve in _curves(history) if len(curve) >= _FEW or _diverged(curve)]
+    if not curves:
+        return {}
+    seen: dict[str, int] = {}
+    for curve in curves:
+        for finding in _findings(curve):
+            seen[finding] = seen.get(finding, 0) + 1
+    order = sorted((name for name in _ADVICE if name in seen), key=lambda name: -seen[name])
+    if not order:
+        return {"sound": f"the losses fell and levelled out in {_of(len(curves), len(curves))}"}
+    return {name: f"in {_of(seen[name], len(curves))}, {_ADVICE[name]}" for name in order}
+
+
+def _of(count: int, total: int) -> str:
+    return "the learning curve" if total == 1 else f"{count} of {total} learning curves"
+
+
+def _curves(history: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    if not len(history) or "train_loss" not in history:
+        return
+    by = [name for name in ("repeat", "fold", "member") if name in history.columns]
+    parts = [part for _, part in history.groupby(by)] if by else [history]
+    yield from (part.sort_values("epoch") for part in parts)
+
+
+def _diverged(curve: pd.DataFrame) -> bool:
+    return bool(np.isinf(curve["train_loss"]).any())
+
+
+def _findings(curve: pd.DataFrame) -> Iterator[str]:
+    if _diverged(curve):
+        yield "diverged"
+    finite = curve[np.isfinite(curve["train_loss"])]
+    train = finite["train_loss"].to_numpy(dtype=float)
+    if len(train) < _FEW:
+        return
+    tenth = max(1, len(train) // 10)
+    norm = finite["grad_norm"].to_numpy(dtype=float) if "grad_norm" in finite else np.empty(0)
+    norm = norm[np.isfinite(norm)]
+    stands = _level(train[-tenth:]) > _FLAT * _level(train[:1])
+    if any(norm[i] > _EXPLODED * max(float(np.median(norm[:i])), 1e-12) for i in range(3, len(norm))):
+        yield "exploding gradients"
+    vanished = bool(len(norm)) and float(np.median(norm[len(norm) // 2 :])) < _VANISHED * max(norm[:3].max(), 1e-12)
+    if stands and (vanished or (len(norm) and norm.max() < 1e-6)):
+        yield "vanishing gradients"
+    elif stands:
+        yield "underfitting"
+    if "val_loss" in finite and finite["val_loss"].notna().all():
+        yield from _validation_findings(train, finite["val_loss"].to_numpy(dtype=float), tenth, stands)
+
+
+def _validation_findings(train: np.ndarray, val: np.ndarray, tenth: int, stands: bool) -> Iterator[str]:
+    best = int(np.argmin(val))
+    last, before = _level(val[-tenth:]), _level(val[-2 * tenth : -tenth])
+    if min(train.min(), val.min()) > 0:
+        falling = last < _FALL * before
+        apart, risen = val[best] > _GAP * train[best], val[-1] > _RISE * val[best]
+    else:  # a likelihood has no zero to measure a ratio from; how far it fell stands in for it
+        falling = before - last > (1 - _FALL) * (val[0] - val[best])
+        apart = val[best] - train[best] > 0.5 * (train[0] - train[best])
+        risen = val[-1] - val[best] > (_RISE - 1) * (val[0] - val[best])
+    if apart and not stands:
+        yield "overfitting"
+    if best >= len(val) - tenth and falling:
+        yield "not converged"
+    elif best < len(val) - max(_FEW, tenth) and risen:
+        yield "trained past the best epoch"
+
+
+def _level(values: np.ndarray) -> float:
+    return float(np.median(values))
+
+
+def diagnosis_text(findings: dict[str, str]) -> str:
+    """Return the findings as a text of a few lines.
+
+    Examples
+    --------
+    >>> diagnosis_text({"sound": "the losses fell"})
+    'sound: the losses fell'
+    """
+    return "\n".join(f"{name}: {words}" for name, words in findings.items())

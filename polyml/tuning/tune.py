@@ -1,0 +1,273 @@
+"""Tune a model on a table: a study in a database, shared by processes, tracked, with its outcome in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import signal
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polyml
+from polyml.errors import UserError
+from polyml.evaluation.threads import limited_threads
+from polyml.progress import progress_bar
+from polyml.tuning.files import FILES, write_files
+from polyml.tuning.inner import Problem, make_problem
+from polyml.tuning.samplers import quiet_optuna
+from polyml.tuning.search import SearchSettings, left, make_parts, queue_first, run_trials
+from polyml.tuning.space import SpaceOption
+from polyml.tuning.storage import load, open_study, shown, storage_errors, storage_url
+from polyml.tuning.track import SearchTracking
+from polyml.tuning.trials import FINISHED, SearchResult, collect, read_trials
+
+if TYPE_CHECKING:
+    from polyml.data.table import PolymerTable
+    from polyml.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class SharedStudy:
+    """Where a study lies, and whether it may go on or be replaced.
+
+    Attributes
+    ----------
+    url, name : str
+    resume, force : bool
+    """
+
+    url: str
+    name: str
+    resume: bool = False
+    force: bool = False
+
+
+def tune(
+    key: str,
+    table: PolymerTable,
+    y: Any,
+    folder: Path,
+    *,
+    tracker: Tracker,
+    params: Mapping[str, Any] | None = None,
+    space: SpaceOption = None,
+    settings: SearchSettings | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
+) -> SearchResult:
+    """Search the parameters of a model, in a study that is kept.
+
+    Parameters
+    ----------
+    key : str
+        Model of the catalog.
+    table : PolymerTable
+    y : ndarray of shape (n, t), or (n,) labels
+    folder : Path
+        Gets best_params.yaml (to paste in a recipe), best_params.json, trials.csv, tuning.html, and study.db unless
+        ``storage`` names another.
+    tracker : Tracker
+        One parent run for the search, a child run a trial.
+    params, space, settings
+        As for :func:`polyml.tuning.search.search`.
+    study : str, optional
+        Name of the study; made from the data's and the model's if none is given.
+    storage : str, optional
+        URL of a database that Optuna can use, or a SQLite file.
+    resume : bool
+        Go on with a study, or join the processes that work on it.
+    force : bool
+        Replace a study of this name.
+    jobs : int
+        Processes; with more than one the trials depend on which ends first.
+    timeout : float, optional
+        Seconds after which no trial begins.
+
+    Raises
+    ------
+    UserError
+        Wrong names or ranges, a storage that cannot be used, a study made on another basis, or no complete trial.
+    KeyboardInterrupt
+        On Ctrl-C, with a message that says what is kept and how to go on.
+    """
+    settings = settings or SearchSettings()
+    _check_numbers(jobs, timeout)
+    with quiet_optuna():
+        problem = make_problem(
+            key, table.psmiles, y,
+            params=params or {}, space=space, folds=settings.folds, repeats=settings.repeats, seed=settings.seed,
+        )  # fmt: skip
+        settings.check(problem.space)
+        shared = SharedStudy(
+            storage_url(storage, folder), study or f"{Path(table.source).stem}_{key}", resume=resume, force=force
+        )
+        opened = open_study(
+            shared.url,
+            shared.name,
+            _basis(problem),
+            make_parts(settings, len(problem.folds)),
+            lambda new: queue_first(new, problem.space, settings),
+            resume=resume,
+            force=force,
+        )
+        deadline = math.inf if timeout is None else time.time() + timeout
+        tracking = SearchTracking(tracker, opened, problem)
+        described = _describe(problem, settings, shared, jobs)
+        frame = table.frame[["psmiles", *table.names]]
+        with storage_errors(shared.url), tracking.search(described, frame, table.digest, table.source):
+            try:
+                _run(opened, shared, problem, settings, jobs, deadline, tracking.log_trial)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                with suppress(UserError):
+                    write_files(opened, collect(opened, problem), folder, described)
+                raise KeyboardInterrupt(_how_to_resume(opened, problem, settings, shared)) from stop
+            result = collect(opened, problem)
+            write_files(opened, result, folder, described)
+            tracking.log_finished()
+            tracking.finish(result, folder, FILES)
+    return result
+
+
+def _check_numbers(jobs: int, timeout: float | None) -> None:
+    if jobs < 1:
+        raise UserError(f"jobs must be at least 1, got {jobs}")
+    if timeout is not None and not timeout > 0:
+        raise UserError(f"the time limit is {timeout:g} s", where="timeout", fix="give a number of seconds above 0")
+
+
+def _basis(problem: Problem) -> dict[str, Any]:
+    """Say what the scores of a study depend on; the names stand in the message when a study is refused."""
+    folds = [[fold.repeat, fold.fold, fold.test.tolist()] for fold in problem.folds]
+    return {
+        "model": problem.key,
+        "set of fixed parameters": json.dumps(dict(problem.params), sort_keys=True, default=str),
+        "set of data": problem.digest,
+        "search space": json.dumps(problem.space.describe(), sort_keys=True, default=str),
+        "seed": problem.seed,
+        "number of inner folds": len(problem.folds),
+        "division into folds": hashlib.sha256(json.dumps(folds).encode()).hexdigest()[:16],
+        "version of polyml": polyml.__version__,
+    }
+
+
+def _describe(problem: Problem, settings: SearchSettings, shared: SharedStudy, jobs: int) -> dict[str, Any]:
+    return {
+        "model": problem.key,
+        "params": dict(problem.params),
+        "space": problem.space.describe(),
+        **asdict(settings),
+        "folds": len(problem.folds) // settings.repeats,
+        "metric": f"inner {problem.metric}",
+        "polymers": len(problem.psmiles),
+        "study": shared.name,
+        "storage": shown(shared.url),
+        "jobs": jobs,
+    }
+
+
+def _run(
+    study: Any,
+    shared: SharedStudy,
+    problem: Problem,
+    settings: SearchSettings,
+    jobs: int,
+    deadline: float,
+    log: Callable[[int], None],
+) -> None:
+    """Run the trials that are left, here or in a pool of processes."""
+    _warm_features(problem, jobs)
+    todo = left(study, settings)
+    with progress_bar(f"tuning {problem.key}", todo) as bar:
+
+        def note(number: int) -> None:
+            log(number)
+            best = max((t.score for t in read_trials(study, problem.space) if t.state == "complete"), default=math.nan)
+            bar.update(bar.task_ids[0], advance=1, description=f"tuning {problem.key}: best {best:.4f}")
+
+        if jobs == 1 or todo <= 1:
+            with limited_threads(1):
+                run_trials(study, problem, settings, deadline=deadline, on_trial=note)
+            return
+        while (todo := left(study, settings)) and time.time() < deadline:
+            before = len(study.get_trials(deepcopy=False))
+            with closing(_pool(shared, problem, settings, min(jobs, todo), todo, deadline)) as numbers:
+                for number in numbers:
+                    if number >= 0:
+                        note(number)
+            if len(study.get_trials(deepcopy=False)) == before and left(study, settings) == todo:
+                break  # the workers found nothing to do
+
+
+def _warm_features(problem: Problem, jobs: int) -> None:
+    """Compute the features of all polymers once; each polymer's are its own, and no value is read."""
+    from polyml.evaluation.folds import feature_keys
+    from polyml.features.batch import featurize
+    from polyml.models.catalog import make_model
+
+    for key in feature_keys(make_model(problem.key, **problem.params)):
+        with suppress(Exception):  # the trials that read them will fail and say why
+            featurize(key, problem.psmiles, jobs=jobs)
+
+
+def _pool(
+    shared: SharedStudy, problem: Problem, settings: SearchSettings, jobs: int, todo: int, deadline: float
+) -> Generator[int, None, None]:
+    """Yield the numbers of trials as processes finish them, -1 where one found nothing to do."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    pool = Parallel(
+        n_jobs=jobs,
+        backend="loky",
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch=jobs,
+        initializer=_leave_interrupts_to_parent,
+    )
+    args = (shared.url, shared.name, problem, settings, deadline)
+    tasks = (delayed(_one_trial)(*args) for _ in range(todo) if time.time() < deadline)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*still being processed", category=UserWarning)
+            yield from pool(tasks)
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "a worker process was stopped from outside, most likely for lack of memory",
+            fix="run again with --resume and --jobs 1; finished trials are kept",
+        ) from error
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _one_trial(url: str, name: str, problem: Problem, settings: SearchSettings, deadline: float) -> int:
+    numbers: list[int] = []
+    with quiet_optuna(), limited_threads(1), storage_errors(url):
+        study = _loaded(url, name, settings, len(problem.folds))
+        run_trials(study, problem, settings, most=1, deadline=deadline, on_trial=numbers.append)
+    return numbers[0] if numbers else -1
+
+
+@lru_cache(maxsize=4)
+def _loaded(url: str, name: str, settings: SearchSettings, folds: int) -> Any:
+    return load(url, name, make_parts(settings, folds))
+
+
+def _how_to_resume(study: Any, problem: Problem, settings: SearchSettings, shared: SharedStudy) -> str:
+    finished = sum(trial.state in FINISHED for trial in read_trials(study, problem.space))
+    return (
+        f"{finished} of {settings.trials} trials are finished and kept in {shown(shared.url)}\n"
+        "  → give the same command again with --resume to continue"
+    )

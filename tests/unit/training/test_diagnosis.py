@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polyml.training.diagnosis import diagnose, diagnosis_text
+
+EPOCHS = np.arange(60)
+LEVELS_OUT = 0.2 + np.exp(-EPOCHS / 6)
+
+
+def curve(train, val=None, norm=None) -> pd.DataFrame:
+    frame = pd.DataFrame({"epoch": np.arange(len(train)), "train_loss": train})
+    frame["val_loss"] = np.nan if val is None else val
+    frame["grad_norm"] = 1.0 if norm is None else norm
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (curve(LEVELS_OUT, LEVELS_OUT * 1.2), ["sound"]),
+        (curve(LEVELS_OUT), ["sound"]),
+        (curve(np.exp(-EPOCHS / 6), 0.3 + np.exp(-EPOCHS / 6)), ["overfitting"]),
+        (curve(LEVELS_OUT, LEVELS_OUT + np.maximum(0, EPOCHS - 20) * 0.01), ["trained past the best epoch"]),
+        (curve(0.97**EPOCHS, 0.1 + 0.97**EPOCHS), ["not converged"]),
+        (curve(np.full(60, 2.0), np.full(60, 2.0)), ["underfitting"]),
+        (curve(np.full(60, 2.0), np.full(60, 2.0), 0.5**EPOCHS), ["vanishing gradients"]),
+        (curve(LEVELS_OUT, LEVELS_OUT, np.where(EPOCHS == 30, 500.0, 1.0)), ["exploding gradients"]),
+        (curve([1.0, 0.5, np.inf], [1.0, 0.5, np.nan]), ["diverged"]),
+        (curve(-5 + LEVELS_OUT, -5 + LEVELS_OUT * 1.2), ["sound"]),
+        (curve([1.0, 0.5]), []),
+        (pd.DataFrame(), []),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, list) else "",
+)
+def test_curves_are_told_apart(frame, expected):
+    assert list(diagnose(frame)) == expected
+
+
+def test_curves_are_counted_and_the_commonest_finding_comes_first():
+    parts = [curve(np.exp(-EPOCHS / 6), 0.3 + np.exp(-EPOCHS / 6)).assign(fold=fold) for fold in range(3)]
+    parts.append(curve(np.full(60, 2.0), np.full(60, 2.0)).assign(fold=3))
+    findings = diagnose(pd.concat(parts))
+    assert list(findings) == ["overfitting", "underfitting"]
+    assert findings["overfitting"].startswith("in 3 of 4 learning curves, ")
+    assert diagnosis_text(findings).count("\n") == 1
