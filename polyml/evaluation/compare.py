@@ -228,9 +228,10 @@ def _collect(plan: Plan, label: str, failure: Failure | None) -> ModelOutcome:
         {"repeat": task.repeat, "fold": task.fold, **step} for task, _, record in folds for step in record.history
     ]
     messages = dict.fromkeys(message for _, _, record in folds for message in record.warnings)
+    chosen = {f"repeat {task.repeat}, fold {task.fold}": record.chosen for task, _, record in folds if record.chosen}
     return ModelOutcome(
         entry, spec.params, scores, predictions, pd.DataFrame(history), tuple(messages), None,
-        tuple(task.fingerprint for task in tasks),
+        tuple(task.fingerprint for task in tasks), chosen,
     )  # fmt: skip
 
 

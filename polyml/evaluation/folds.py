@@ -85,7 +85,7 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class FoldRecord:
-    """What is known of a finished fold besides its predictions."""
+    """What is known of a finished fold besides its predictions; ``chosen`` are the parameters that a search found."""
 
     fingerprint: str
     seed: int
@@ -94,6 +94,7 @@ class FoldRecord:
     predict_seconds: float
     history: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
         fit_seconds=round(fitted - started, 4),
         predict_seconds=round(predicted - fitted, 4),
         history=[dict(step) for step in getattr(model, "history_", None) or []],
+        chosen=dict(getattr(model, "best_params_", None) or {}),
     )
     return record, columns
 
@@ -214,14 +216,22 @@ def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed
 
 
 def feature_keys(model: PolymerModel) -> tuple[str, ...]:
-    """Return the keys of the featurizers in a model's ``features`` parameter; none if it has no such parameter."""
+    """Return the keys of the featurizers that a model reads, and those of the models inside it."""
     features = model.get_params(deep=False).get("features") or ()
-    return (features,) if isinstance(features, str) else tuple(str(item) for item in features)
+    own = (features,) if isinstance(features, str) else tuple(str(item) for item in features)
+    return tuple(dict.fromkeys([*own, *(key for inner in model.inner_models() for key in feature_keys(inner))]))
+
+
+def is_accelerated(model: PolymerModel) -> bool:
+    """Tell whether a model, or one inside it, trains on a CUDA device if there is one; "cpu" keeps it off."""
+    own = model.get_params(deep=False).get("accelerator", "cpu") != "cpu"
+    return own or any(is_accelerated(inner) for inner in model.inner_models())
 
 
 def features_of(model: PolymerModel) -> str:
     """Name what a model reads: its features, or else its kind of input."""
-    return "+".join(feature_keys(model)) or ("" if model.input_kind == "none" else model.input_kind)
+    inner = next((features_of(item) for item in model.inner_models()), "")
+    return "+".join(feature_keys(model)) or inner or ("" if model.input_kind == "none" else model.input_kind)
 
 
 def _check_prediction(prediction: Prediction, shape: tuple[int, ...]) -> None:

@@ -22,6 +22,7 @@ from polyml.evaluation.folds import (
     file_stem,
     fingerprint,
     fold_seed,
+    is_accelerated,
     make_seeded,
     with_task,
 )
@@ -242,8 +243,7 @@ def _make_entries(
             entries.append(Entry(spec.label, spec.key))
             continue
         entries.append(Entry(spec.label, spec.key, model.family, feature_keys(model)))
-        # A network takes the parameter "accelerator"; "cpu" keeps it off the device.
-        if model.get_params(deep=False).get("accelerator", "cpu") != "cpu":
+        if is_accelerated(model):
             accelerated.add(spec.label)
     return tuple(entries), frozenset(accelerated)
 

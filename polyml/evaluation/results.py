@@ -36,7 +36,8 @@ class Entry:
 class ModelOutcome:
     """All folds of one model: scores and predictions as in :class:`Results`, or why there are none.
 
-    ``history`` has one row an epoch with repeat, fold and what the model recorded.
+    ``history`` has one row an epoch with repeat, fold and what the model recorded; ``chosen`` has the parameters that a
+    search found, by fold.
     """
 
     entry: Entry
@@ -47,6 +48,7 @@ class ModelOutcome:
     warnings: tuple[str, ...] = ()
     failure: Failure | None = None
     fingerprints: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ class ComparisonTracking:
             rows = zip(part["metric"], part["property"], part["score"], strict=True)
             tracker.log_metrics({f"folds/{metric_name(m, prop)}": float(s) for m, prop, s in rows}, step=step)
         tracker.log_table(with_labels(outcome.predictions, classes), "predictions.csv")
+        if outcome.chosen:
+            tracker.log_text(json.dumps(outcome.chosen, indent=1, default=str), "chosen_params.json")
         if outcome.warnings:
             tracker.log_text("\n".join(outcome.warnings), "warnings.txt")
 

@@ -142,6 +142,10 @@ class PolymerModel(BaseEstimator):
         if self.class_weight is not None and not self._classifies:
             raise UserError("class weights need task='classification'", where=where, fix="leave class_weight out")
 
+    def inner_models(self) -> Sequence[PolymerModel]:
+        """Return the models that this one is made of, unfitted: the members of an ensemble, what a wrapper wraps."""
+        return ()
+
     @abstractmethod
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> PolymerModel:
         """Learn from pSMILES and ``y``: (n,) or (n, t) with NaN where not measured, or (n,) labels."""

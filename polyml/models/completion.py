@@ -74,6 +74,10 @@ class CompletionModel(PolymerModel):
             raise UserError("a completion cannot be completed again", where=where, fix="name another base")
         self._make_base(0)
 
+    def inner_models(self) -> list[PolymerModel]:
+        """Return the model, unfitted."""
+        return [self._make_base(0)]
+
     def _make_base(self, seed: int) -> PolymerModel:
         return make_member(self.base, f"base of model '{self.key}'", seed)
 

@@ -46,6 +46,10 @@ class Ensemble(PolymerModel):
             raise UserError("an ensemble needs two members or more", where=where, fix="list them: [ridge, svm]")
         self._make_members(0)
 
+    def inner_models(self) -> list[PolymerModel]:
+        """Return the members, unfitted."""
+        return self._make_members(0)
+
     def _make_members(self, seed: int) -> list[PolymerModel]:
         seeds = np.random.SeedSequence(seed).generate_state(len(self.members)) % (2**31)
         return [self._make_member(member, int(own)) for member, own in zip(self.members, seeds, strict=True)]

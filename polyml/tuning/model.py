@@ -106,6 +106,10 @@ class TunedModel(PolymerModel):
             fixed["class_weight"] = self.class_weight
         return {**fixed, **(self.base_params or {})}
 
+    def inner_models(self) -> list[PolymerModel]:
+        """Return the model with its parameters that are fixed, unfitted."""
+        return [self._untuned()]
+
     def _untuned(self) -> PolymerModel:
         return make_model(self.base, **self._fixed())
 
