@@ -34,9 +34,18 @@ def models(
     typer.echo(f"{info['key']}: {info['title']} ({info['family']})")
     if info["citation"]:
         typer.echo(info["citation"])
+    does = " and ".join(info["tasks"])
     spread = "gives standard deviation and interval" if info["gives_std"] else "gives no uncertainty"
     tasks = "all targets in one model" if info["multi_task"] else "one model a target"
-    typer.echo(f"reads {info['input']}; {tasks}; {spread}")
-    typer.echo("\nparameters (--param NAME=VALUE):")
-    for name, value in info["params"].items():
-        typer.echo(f"  {name} = {value!r}")
+    typer.echo(f"{does}; reads {info['input']}; {tasks}; {spread}")
+    _list("parameters (--param NAME=VALUE)", {name: repr(value) for name, value in info["params"].items()})
+    presets = {name: " ".join(f"{k}={v}" for k, v in params.items()) for name, params in info["presets"].items()}
+    _list("presets (--param preset=NAME)", presets)
+    _list("searched by polyml tune", info["search_space"])
+
+
+def _list(title: str, entries: dict[str, str]) -> None:
+    if entries:
+        typer.echo(f"\n{title}:")
+    for name, value in entries.items():
+        typer.echo(f"  {name} = {value}")

@@ -26,6 +26,7 @@ SIZES = (25, 50, 100, 200, 400, 800, 1600, 3200)
 """Numbers of training polymers taken by default, as far as there are so many; all of them come last."""
 
 _LEVEL = 0.05  # of significance
+_SMALL = 0.02  # of a score up to one
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class LearningCurve:
             return f"{model}: too few sizes to see a trend."
         gain, p = self._difference(model, sizes[-1], model, before[-1])
         told = f"{title} {self._scores(model, sizes[-1]).mean():.3f} with {sizes[-1]} polymers"
-        step = f"{abs(gain):.3f} from {before[-1]} to {sizes[-1]}"
+        step = f"{gain:+.3f} from {before[-1]} to {sizes[-1]}"
         if p < _LEVEL and gain > 0:
-            return f"{model}: {told}, still better by {step}: more polymers will help."
-        return f"{model}: {told}, a change of {step} within the noise of the folds: it has levelled out."
+            return f"{model}: {told}, still rising ({step}): more polymers will help."
+        if gain > _SMALL:
+            return f"{model}: {told}, probably still rising ({step}, which the spread over the folds does not confirm)."
+        return f"{model}: {told}, levelled out ({step}): more polymers of this kind will help little."
 
     def _against(self, first: str, other: str) -> str:
         better: list[str] = []

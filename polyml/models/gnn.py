@@ -35,7 +35,7 @@ class GraphModel(JointModel):
     input_kind = "graph"
     attention: ClassVar[bool] = False
     search_space = {
-        "width": Int(64, 256, log=True),
+        "width": Choice((64, 96, 128, 192, 256)),  # all can be divided among the heads
         "depth": Int(2, 6),
         "dropout": Float(0.0, 0.4),
         "lr": Float(3e-4, 1e-2, log=True),

@@ -29,6 +29,9 @@ class Float:
     def __post_init__(self) -> None:
         _check_range(self.low, self.high, self.log)
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
+
     def suggest(self, trial: Any, name: str) -> float:
         """Draw a value for an Optuna trial."""
         return float(trial.suggest_float(name, self.low, self.high, log=self.log))
@@ -56,6 +59,9 @@ class Int:
     def __post_init__(self) -> None:
         _check_range(self.low, self.high, self.log)
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" + (", logarithmic" if self.log else "")
+
     def suggest(self, trial: Any, name: str) -> int:
         """Draw a value for an Optuna trial."""
         return int(trial.suggest_int(name, self.low, self.high, log=self.log))
@@ -80,6 +86,9 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise UserError("a choice without a value", where="search space")
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(str(value) for value in self.values)
 
     def suggest(self, trial: Any, name: str) -> Any:
         """Draw a value for an Optuna trial."""

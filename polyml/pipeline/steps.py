@@ -528,7 +528,10 @@ def describe_model(key: str) -> dict[str, Any]:
         "title": model.title,
         "citation": model.citation,
         "input": model.input_kind,
+        "tasks": list(model.tasks),
         "multi_task": model.multi_task,
         "gives_std": model.gives_std,
         "params": model.get_params(deep=False),
+        "presets": {name: dict(params) for name, params in model.presets.items()},
+        "search_space": {name: str(values) for name, values in model.search_space.items()},
     }

@@ -64,6 +64,8 @@ def test_trends_are_told_apart():
     rises, flat, against = curve.words()
     assert "more polymers will help" in rises
     assert "levelled out" in flat
+    frame["score"] += 0.3 * rng.normal(size=len(frame))
+    assert "probably still rising" in curve.words()[0]
     assert re.search(r"against rises: better with 25 \(\+0\.\d+\), 50 \(\+0\.\d+\); worse with 100 \(-0\.", against)
 
 
