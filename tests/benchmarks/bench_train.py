@@ -96,7 +96,7 @@ def rates(works: dict[str, Callable[[], None]], rows: int) -> dict[str, float]:
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     RDLogger.DisableLog("rdApp.*")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
 
 
