@@ -17,6 +17,7 @@ from polyml.settings import sqlite_uri
 from polyml.tuning.trials import state_of
 
 _HEARTBEAT, _GRACE = 30, 180  # seconds; by these a trial on a machine that died is noticed
+_NAMELESS = 180  # seconds after which a trial is given up that was cut off before its process was noted
 _BUSY = 60  # seconds to wait for a SQLite file that another process writes to
 _BASIS = "polyml"
 
@@ -240,7 +241,7 @@ def _is_dead(trial: Any) -> bool:
 
     process = trial.user_attrs.get("process")
     if process is None:  # it ended between its first two writes, if it is that old
-        return bool(trial.datetime_start and datetime.now() - trial.datetime_start > timedelta(seconds=_GRACE))
+        return bool(trial.datetime_start and datetime.now() - trial.datetime_start > timedelta(seconds=_NAMELESS))
     if process["host"] != socket.gethostname():
         return False  # its heartbeat tells
     try:
