@@ -68,7 +68,8 @@ class GoodWeights(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
         """Copy the weights when they are to be kept; stop when the loss is no number."""
-        losses = [float(trainer.callback_metrics[name]) for name in ("train_loss", module.watched)]
+        train = float(module.epoch_loss())
+        losses = [train, float(trainer.callback_metrics.get(module.watched, train))]
         if not all(map(math.isfinite, losses)):
             trainer.should_stop = self.stopped = True
         elif not self.best or losses[1] < self.loss:

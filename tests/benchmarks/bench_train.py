@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 
 POLYMERS, EPOCHS, ROUNDS = 1500, 3, 3
 WIDTH, DEPTH, BATCH = 300, 3, 64  # chemprop's own defaults
-MODELS = ("extra_trees", "lightgbm", "mlp", "dmpnn")
+MODELS = ("svm", "lightgbm", "mlp")
 
 
 def readable(n: int) -> list[str]:

@@ -93,6 +93,34 @@ def test_every_option_trains(options):
     assert np.isfinite(dist.std).all() == (options.get("loss") == "gaussian_nll")
 
 
+def test_plateau_follows_the_training_loss_where_nothing_is_set_aside():
+    options = {**SMALL, "lr": 1e-7, "patience": 3, "max_epochs": 12, "dropout": 0.0}
+    model = make_model("mlp", schedule="plateau", **options)
+    rates_seen = [row["lr"] for row in model.fit(TOY_POLYMERS[:8], toy_targets(missing=False)[:8]).history_]
+    assert len(rates_seen) == 12
+    assert rates_seen[-1] < rates_seen[0]  # the loss stands still at such a rate
+
+
+def test_the_training_loss_is_the_mean_over_the_polymers(monkeypatch):
+    from polyml.models.nn.module import PropertyNetwork
+
+    seen = []
+    honest = PropertyNetwork.batch_loss
+
+    def watch(network, inputs, y):
+        loss = honest(network, inputs, y)
+        if network.training:
+            seen.append((network.current_epoch, float(loss.detach()), len(y)))
+        return loss
+
+    monkeypatch.setattr(PropertyNetwork, "batch_loss", watch)
+    history = make_model("mlp", **{**SMALL, "max_epochs": 3}).fit(TOY_POLYMERS, toy_targets()).history_
+    for row in history:
+        own = [(loss, size) for epoch, loss, size in seen if epoch == row["epoch"]]
+        losses, sizes = zip(*own, strict=True)
+        assert row["train_loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-5)
+
+
 def test_losses_are_those_of_torch():
     from polyml.models.nn.targets import ClassTargets, TargetScaler
     from polyml.models.targets import TargetBasis
