@@ -41,7 +41,9 @@ def compare(
     known_properties: Annotated[
         bool, typer.Option("--known-properties", help="Give each model the other measured properties of a polymer.")
     ] = False,
-    split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
+    split: Annotated[
+        str, typer.Option("--split", help="kfold, repeated_kfold, scaffold, cluster, or rows as papers do.")
+    ] = "kfold",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")] = 1,
     seed: common.Seed = 1,
@@ -74,7 +76,7 @@ def compare(
     steps.check_models(chosen, task)
     spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
     drawn = common.make_sample(sample, per_class, seed)
-    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
+    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _NEEDED = 3  # values of a property in the smallest training part
 
-SplitKind = Literal["kfold", "repeated_kfold", "scaffold", "cluster"]
+SplitKind = Literal["kfold", "repeated_kfold", "scaffold", "cluster", "rows"]
 
 
 class SplitSpec(BaseModel):
@@ -29,10 +29,12 @@ class SplitSpec(BaseModel):
 
     Parameters
     ----------
-    kind : {"kfold", "repeated_kfold", "scaffold", "cluster"}
+    kind : {"kfold", "repeated_kfold", "scaffold", "cluster", "rows"}
         Where the target is a class, every kind gives the folds the same share of each class as far as it can.
         ``kfold`` shuffles polymers: how well a model fills gaps. ``scaffold`` keeps polymers of one ring skeleton
-        together and ``cluster`` keeps similar ones together: how well it reaches new chemistry.
+        together and ``cluster`` keeps similar ones together: how well it reaches new chemistry. ``rows`` shuffles the
+        rows of the file as published work does (scikit-learn's ``KFold`` with this seed), to compare with its numbers:
+        it is the only kind that may put one polymer on both sides of a fold.
     folds : int
         Number of folds.
     repeats : int
@@ -50,8 +52,8 @@ class SplitSpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_repeats(self) -> SplitSpec:
-        if self.kind == "kfold" and self.repeats > 1:
-            raise ValueError("a split of kind kfold has one repeat; use kind: repeated_kfold")
+        if self.kind in ("kfold", "rows") and self.repeats > 1:
+            raise ValueError(f"a split of kind {self.kind} has one repeat; use kind: repeated_kfold")
         return self
 
 
@@ -90,6 +92,8 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
     >>> sum(len(fold.test) for fold in folds)
     4
     """
+    if spec.kind == "rows":
+        return _row_folds(polymers, spec)
     keys = np.asarray(_keys_of(polymers), dtype=object)
     unique, first, position = np.unique(keys.astype(str), return_index=True, return_inverse=True)
     labels = _labels_of(polymers)
@@ -103,6 +107,26 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
         for fold in range(spec.folds):
             folds.append(Fold(repeat, fold, np.flatnonzero(number != fold), np.flatnonzero(number == fold)))
     return folds
+
+
+def _row_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[Fold]:
+    """Shuffle rows as they stand in the file."""
+    from sklearn.model_selection import KFold
+
+    from polyml.data.table import PolymerTable
+
+    if isinstance(polymers, PolymerTable):
+        left_out = len(polymers.rejects) + sum(polymers.duplicates["count"] - 1) - sum(polymers.frame.duplicated("key"))
+        if left_out:
+            raise UserError(
+                f"{left_out} rows of the file were refused or merged, and a split by rows counts all of them",
+                where=polymers.source or None,
+                fix="mend or remove these rows, or split by polymer (kind kfold)",
+            )
+    if len(polymers) < spec.folds:
+        raise UserError(f"{spec.folds} folds need at least as many rows, there are {len(polymers)}", fix="use fewer")
+    parts = KFold(spec.folds, shuffle=True, random_state=spec.seed).split(np.zeros(len(polymers)))
+    return [Fold(0, fold, train, test) for fold, (train, test) in enumerate(parts)]
 
 
 def _keys_of(polymers: PolymerTable | Sequence[str]) -> list[str]:

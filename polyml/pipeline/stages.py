@@ -80,8 +80,9 @@ def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     from polyml.pipeline.frames import save_table
 
     table = steps.read(
-        recipe.data.source, recipe.data.targets, smiles_column=recipe.data.smiles_column, sample=recipe.data.sample
-    )
+        recipe.data.source, recipe.data.targets, smiles_column=recipe.data.smiles_column, sample=recipe.data.sample,
+        split=recipe.split,
+    )  # fmt: skip
     folds = make_folds(table, recipe.split)
     check_folds(folds, table.y, table.names)
     save_table(table, folder)

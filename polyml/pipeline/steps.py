@@ -38,12 +38,21 @@ _FEATURIZE_ROWS = 20_000  # at a time: enough to keep all processes busy
 
 
 def read(
-    file: str, properties: Sequence[Property], *, smiles_column: str | None = None, sample: SampleSpec | None = None
+    file: str,
+    properties: Sequence[Property],
+    *,
+    smiles_column: str | None = None,
+    sample: SampleSpec | None = None,
+    split: SplitSpec | None = None,
 ) -> PolymerTable:
-    """Read polymers with measured properties and check that there is something to learn."""
+    """Read polymers with measured properties and check that there is something to learn.
+
+    The rows of one polymer are merged, but for a split by rows, which counts each.
+    """
     from polyml.data.table import read_table
 
-    table = read_table(file, properties, smiles_column=smiles_column, sample=sample)
+    merge = split is None or split.kind != "rows"
+    table = read_table(file, properties, smiles_column=smiles_column, sample=sample, merge_duplicates=merge)
     table.check_targets()
     return table
 
