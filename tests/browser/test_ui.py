@@ -142,8 +142,16 @@ def _screenshot(driver, name: str) -> None:
         driver.save_screenshot(str(Path(folder) / f"{name.replace(' ', '_')}.png"))
 
 
+def _told(log: Path) -> list[str]:
+    """Return the addresses in the log; the server answers a moment before polyml has seen it and says so."""
+    end = time.monotonic() + 60
+    while not (found := re.findall(r"MLflow UI: (\S+)", log.read_text())) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
+
+
 def test_the_address_that_is_told_shows_the_experiment_and_its_runs(driver, address, comparison):
-    [told] = re.findall(r"MLflow UI: (\S+)", (comparison[0] / "server.log").read_text())
+    [told] = _told(comparison[0] / "server.log")
     assert told.startswith(address)
     _open(driver, told)
     _wait_for_text(driver, "gas_membranes", "compare gases", "compare again")
