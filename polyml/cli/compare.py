@@ -63,7 +63,7 @@ def compare(
     from polyml.data.splits import SplitSpec
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import render_leaderboard
-    from polyml.pipeline import steps
+    from polyml.pipeline import fitting, steps
 
     if repeats > 1 and split == "kfold":
         split = "repeated_kfold"
@@ -72,7 +72,7 @@ def compare(
     keys = common.split_names(models) or list(steps.QUICK_MODELS[task])
     chosen = [ModelSpec(key=key) for key in common.unique(keys)]
     if tune is not None:
-        chosen = steps.with_tuning(chosen, tune)
+        chosen = fitting.with_tuning(chosen, tune)
     steps.check_models(chosen, task)
     spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
     drawn = common.make_sample(sample, per_class, seed)

@@ -51,7 +51,7 @@ def pretrain(
     polymers set aside. Models take it by their parameter pretrained; finetune and encoder_lr say how it is trained on.
     """
     from polyml.errors import UserError
-    from polyml.pipeline import steps
+    from polyml.pipeline import fitting, steps
     from polyml.transfer.pretrain import PretrainSpec
 
     spec = PretrainSpec(
@@ -73,7 +73,7 @@ def pretrain(
             )
         psmiles, refused = steps.read_structures(file, smiles_column=smiles_column, class_column=class_, sample=drawn)
         common.note(f"{len(psmiles)} polymers" + (f", {refused} rows refused" if refused else ""))
-    card = steps.pretrain_encoder(
+    card = fitting.pretrain_encoder(
         psmiles, output, spec, y=values, jobs=jobs, source=Path(file).stem,
         tracking=common.make_tracking(track, experiment, file),
     )  # fmt: skip

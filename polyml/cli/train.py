@@ -45,7 +45,7 @@ def train(
     became of the other rows: rejects.csv, warnings.csv and duplicates.csv.
     """
     from polyml.config import ModelSpec
-    from polyml.pipeline import steps
+    from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
     spec = ModelSpec(key=model, params=common.make_params(param))
@@ -56,7 +56,7 @@ def train(
     folder = output or Path(f"{Path(file).stem}_{model}")
     tracking = common.make_tracking(track, experiment, file)
     replaces = (folder / "bundle.json").is_file()
-    uri = steps.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
+    uri = fitting.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
     if as_json:
         common.print_json({"folder": str(folder), "model": spec.key, "uri": uri, "polymers": len(table)})
         return

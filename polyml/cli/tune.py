@@ -81,7 +81,7 @@ def tune(
     """
     from polyml.config import ModelSpec, TuneSpec, check_section
     from polyml.errors import UserError
-    from polyml.pipeline import steps
+    from polyml.pipeline import fitting, steps
 
     if resume and force:
         raise UserError("--resume goes on with a study and --force replaces it", fix="give one of the two")
@@ -96,12 +96,12 @@ def tune(
         repeats=repeats,
         space=make_space_option(space),
     )
-    steps.check_search(spec, search, steps.task_of(properties))
+    fitting.check_search(spec, search, steps.task_of(properties))
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
     folder = output or Path(f"{Path(file).stem}_{model}_tuning")
-    found = steps.tune_model(
+    found = fitting.tune_model(
         table,
         spec,
         folder,

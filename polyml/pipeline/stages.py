@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import ModelSpec, Recipe, TrackingSpec
 from polyml.errors import UserError
-from polyml.pipeline import steps
+from polyml.pipeline import fitting, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
 
 def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     model, scores = _chosen(recipe, inputs)
-    steps.train_model(
+    fitting.train_model(
         _table(recipe, inputs),
         model,
         folder / "model",
@@ -129,7 +129,7 @@ def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     )
     if recipe.train.quick is not None:
         table, tracking = _table(recipe, inputs), _tracking(recipe)
-        steps.train_model(table, recipe.train.quick, folder / "quick", seed=recipe.seed, tracking=tracking)
+        fitting.train_model(table, recipe.train.quick, folder / "quick", seed=recipe.seed, tracking=tracking)
 
 
 def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] | None]:

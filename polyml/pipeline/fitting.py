@@ -1,0 +1,212 @@
+"""Steps that fit something: train a model, search its parameters, pretrain an encoder; with what each logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyml.config import ModelSpec, TrackingSpec, TuneSpec
+from polyml.errors import UserError
+from polyml.pipeline.steps import open_tracker, with_task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from polyml.data.table import PolymerTable
+    from polyml.models.base import PolymerModel
+    from polyml.tracking import Tracker
+    from polyml.transfer.pretrain import PretrainSpec
+    from polyml.tuning import SearchSettings
+    from polyml.tuning.trials import SearchResult
+
+
+def train_model(
+    table: PolymerTable,
+    model: ModelSpec,
+    folder: Path,
+    *,
+    seed: int,
+    tracking: TrackingSpec,
+    register: str | None = None,
+    scores: dict[str, Any] | None = None,
+) -> str:
+    """Fit a model on the whole table, save it as a bundle with the reports of the table, and log and register it.
+
+    Returns
+    -------
+    str
+        Name of the model in MLflow, ``models:/NAME/VERSION`` when registered; empty without tracking.
+
+    Raises
+    ------
+    UserError
+        A name to register under is given, but tracking is off.
+    """
+    from polyml.bundle import Bundle
+    from polyml.models.catalog import make_model, model_class
+
+    model = model.wrapped()
+    if register and not tracking.enabled:
+        raise UserError(
+            "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
+        )
+    if register:
+        from polyml.tracking.registry import check_registered_name
+
+        check_registered_name(register)  # before the model is trained, not after
+    params = with_task(model.params, table.task)
+    if "random_state" in model_class(model.key)._get_param_names():
+        params.setdefault("random_state", seed)
+    estimator = make_model(model.key, **params)
+    tracker = open_tracker(tracking, folder.name)
+    described = {"model": model.key, "seed": seed, "params": params, "polymers": len(table)}
+    tags = {"polyml.stage": "train", "polyml.model": model.key, "polyml.data_digest": table.digest}
+    with tracker.parent_run(f"train {model.label}", described, tags):
+        tracker.log_dataset(table.frame[["psmiles", *table.names]], Path(table.source).stem, table.digest, table.source)
+        estimator.fit(table.psmiles, table.y[:, 0] if table.task == "classification" else table.y)
+        history = getattr(estimator, "history_", None)
+        if history is not None:
+            log_training(tracker, history)
+        log_search(tracker, estimator)
+        bundle = Bundle(
+            model=estimator,
+            properties=table.properties,
+            keys=tuple(table.keys),
+            psmiles=tuple(table.psmiles),
+            values=table.values,
+            data_digest=table.digest,
+            seed=seed,
+            scores=scores,
+        )
+        bundle.save(folder)
+        table.save_reports(folder)
+        return tracker.log_bundle(folder, bundle.properties, table.psmiles[:3], registered_name=register)
+
+
+def pretrain_encoder(
+    psmiles: Sequence[str],
+    folder: Path,
+    spec: PretrainSpec,
+    *,
+    y: np.ndarray | None = None,
+    jobs: int | None = None,
+    source: str,
+    tracking: TrackingSpec,
+) -> dict[str, Any]:
+    """Pretrain an encoder and log its card and curves; see :func:`polyml.transfer.pretrain.pretrain`."""
+    from polyml.settings import default_jobs
+    from polyml.transfer.pretrain import check_folder, pretrain
+
+    check_folder(folder)
+    spec.make_model()  # its faults are told before a run is opened
+    tracker = open_tracker(tracking, folder.name)
+    params = {"encoder": spec.encoder, "pretext": spec.pretext, "polymers": len(psmiles), "seed": spec.seed}
+    params |= {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "params": dict(spec.params)}
+    with tracker.parent_run(f"pretrain {spec.encoder}", params, {"polyml.stage": "pretrain"}):
+        card = pretrain(psmiles, folder, spec, y=y, jobs=jobs or default_jobs(), source=source)
+        tracker.log_metrics({name.replace(" ", "_"): value for name, value in card["checks"].items()})
+        log_training(tracker, card["history"])
+        tracker.log_files([folder])
+    return card
+
+
+def log_training(tracker: Tracker, history: Sequence[Mapping[str, Any]]) -> None:
+    """Log learning curves, their picture, and what they say in plain words."""
+    import pandas as pd
+
+    from polyml.report.plots import learning_curves
+    from polyml.training.diagnosis import diagnose, diagnosis_text
+
+    tracker.log_history(history)
+    frame = pd.DataFrame(history)
+    findings = diagnose(frame)
+    if findings:
+        tracker.set_tags({"polyml.diagnosis": ", ".join(findings)})
+        tracker.log_text(diagnosis_text(findings), "diagnosis.txt")
+    if len(frame):
+        parts = frame.groupby("member") if "member" in frame else [(0, frame)]
+        tracker.log_figures(
+            {f"Learning curves {n}": learning_curves(part) for n, part in parts}, "learning_curves.html"
+        )
+
+
+def log_search(tracker: Tracker, model: PolymerModel) -> None:
+    """Log what a tuned model found in its search; nothing for any other model."""
+    import pandas as pd
+
+    trials = getattr(model, "trials_", None)
+    if trials is not None:
+        tracker.log_table(pd.DataFrame(trials), "tuning_trials.csv")
+        tracker.log_params({"tuned": model.best_params_})
+
+
+def with_tuning(models: Sequence[ModelSpec], trials: int) -> list[ModelSpec]:
+    """Return the models with a search of their parameters, where they declare what to search.
+
+    Raises
+    ------
+    UserError
+        None of them does.
+    """
+    from polyml.models.catalog import model_class
+
+    tuned = [
+        spec.model_copy(update={"tune": TuneSpec(trials=trials)}) if model_class(spec.key).search_space else spec
+        for spec in models
+    ]
+    if not any(spec.tune for spec in tuned):
+        keys = ", ".join(spec.key for spec in models)
+        raise UserError(f"nothing to tune: no search space is declared by {keys}", fix="name other models")
+    return tuned
+
+
+def tune_model(
+    table: PolymerTable,
+    model: ModelSpec,
+    folder: Path,
+    *,
+    search: TuneSpec,
+    seed: int,
+    tracking: TrackingSpec,
+    study: str | None = None,
+    storage: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
+) -> SearchResult:
+    """Search the parameters of a model on a whole table; see :func:`polyml.tuning.tune.tune`."""
+    from polyml.tuning.tune import tune
+
+    return tune(
+        model.key,
+        table,
+        table.y[:, 0] if table.task == "classification" else table.y,
+        folder,
+        tracker=open_tracker(tracking, folder.name),
+        params=with_task(model.params, table.task),
+        space=search.space,
+        settings=search_settings(search, seed),
+        study=study,
+        storage=storage,
+        resume=resume,
+        force=force,
+        jobs=jobs,
+        timeout=timeout,
+    )
+
+
+def check_search(model: ModelSpec, search: TuneSpec, task: str) -> None:
+    """Check model, sampler and ranges of a search before anything is read."""
+    from polyml.tuning.space import make_space
+
+    space = make_space(model.key, with_task(model.params, task), search.space)
+    search_settings(search, 0).check(space)
+
+
+def search_settings(search: TuneSpec, seed: int) -> SearchSettings:
+    """Return the settings of a search that a recipe or the options describe."""
+    from polyml.tuning import SearchSettings
+
+    return SearchSettings(search.trials, search.sampler, search.pruner, search.folds, search.repeats, seed)
