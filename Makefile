@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow test-browser test-gpu lint format typecheck bench data build clean
+.PHONY: help demo ui test test-slow test-browser test-gpu lint format typecheck bench results data build clean
 
 help:  ## Explain every target
 	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv] [JOBS=2]"
@@ -50,6 +50,9 @@ typecheck: $(VENV)/.installed-dev  ## Check types (mypy)
 
 bench: $(VENV)/.installed-dev  ## Measure the figures of docs/performance.md as ratios on this machine
 	$(PYTEST) -m benchmark -s tests/benchmarks
+
+results: $(VENV)/.installed-dev  ## Score all models on the benchmark files in POLYML_BENCHMARKS (hours; resumable), write docs/results.md
+	OMP_NUM_THREADS=1 $(BIN)/polyml benchmark dft --report docs/results.md
 
 data: $(VENV)/.installed  ## Build the embedded data anew from their packages and verify them (needs PyPI)
 	$(BIN)/python -m polyml.data.embedded_build

@@ -6,34 +6,23 @@ the nearest right one and its line. Paths in a recipe are relative to the folder
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from polyml.data.catalog import properties_for, recipe_path
 from polyml.data.properties import Property
 from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec
-from polyml.errors import UserError, unknown_name
-from polyml.recipe_yaml import key_lines, parse_value, set_value
 from polyml.screening.spec import ScreenSpec
-
-Section = TypeVar("Section", bound=BaseModel)
-
-
-class _Section(BaseModel):
-    """A part of a recipe: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from polyml.sections import Section, load_document, parse_document
 
 _OF_THE_WRAPPER = ("task", "class_weight", "random_state")  # parameters that a tuned model hands on by itself
 
 
-class TuneSpec(_Section):
+class TuneSpec(Section):
     """How the parameters of a model are searched inside its training data; see ``polyml.tuning.search``.
 
     ``space`` names the parameters to search, each with a list of values, ``{low, high, log}``, or nothing for the range
@@ -48,7 +37,7 @@ class TuneSpec(_Section):
     space: dict[str, Any] | list[str] | None = None
 
 
-class ModelSpec(_Section):
+class ModelSpec(Section):
     """One model of the catalog with its parameters; a bare key in YAML stands for its defaults.
 
     With ``tune`` the parameters that are not given are searched anew in every training part.
@@ -86,7 +75,7 @@ class ModelSpec(_Section):
         return ModelSpec(key="tuned", name=self.label, params=params)
 
 
-class DataSpec(_Section):
+class DataSpec(Section):
     """Which polymers, and which of their columns are properties to predict."""
 
     source: str
@@ -114,13 +103,13 @@ class DataSpec(_Section):
         return value
 
 
-class FeaturizeSpec(_Section):
+class FeaturizeSpec(Section):
     """Which featurizers of the catalog are computed once and kept as files."""
 
     features: list[str] = Field(default_factory=lambda: ["ecfp_count"], min_length=1)
 
 
-class ExploreSpec(_Section):
+class ExploreSpec(Section):
     """Maps of the data: projections of the features with clusters (their number by silhouette if not given)."""
 
     features: str = "ecfp_count"
@@ -135,7 +124,7 @@ class ExploreSpec(_Section):
         return self
 
 
-class CompareSpec(_Section):
+class CompareSpec(Section):
     """Which models meet on the same folds.
 
     With ``known_properties`` every model is given the other measured properties of a polymer, of test polymers too:
@@ -165,7 +154,7 @@ class CompareSpec(_Section):
         return value
 
 
-class TrainSpec(_Section):
+class TrainSpec(Section):
     """The model that is fitted on all data; ``best`` takes the first of the leaderboard.
 
     ``quick`` is a second, quicker model that discards hopeless candidates by the prefilter of the screen.
@@ -183,20 +172,20 @@ class ScreenSection(ScreenSpec):
     candidates: str
 
 
-class TrackingSpec(_Section):
+class TrackingSpec(Section):
     """Where MLflow files the runs."""
 
     experiment: str | None = None
     enabled: bool = True
 
 
-class OutputSpec(_Section):
+class OutputSpec(Section):
     """Where the stages write; each in its own folder below ``folder/<recipe name>``."""
 
     folder: str = "outputs"
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole recipe, from data to a ranked list.
 
     Examples
@@ -240,98 +229,9 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     UserError
         For a file that cannot be read, bad YAML (with its line), or a key or value that does not fit.
     """
-    path = recipe_path(recipe)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("the recipe is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
-    tree = parse_value(text, str(path))
-    if not isinstance(tree, dict):
-        raise UserError("a recipe is a list of keys such as 'name:' and 'data:'", where=str(path))
-    places = {place: f"{path}, line {line}" for place, line in key_lines(text).items()}
-    for override in overrides:
-        place = set_value(tree, override)
-        places[place] = f"--set {override}"
-        for depth in range(1, len(place)):  # a section that only the option names
-            places.setdefault(place[:depth], f"--set {override}")
-    return parse_recipe(tree, where=str(path), places=places)
+    return load_document(Recipe, recipe_path(recipe), overrides, kind="recipe")
 
 
-def parse_recipe(
-    tree: Mapping[str, Any], *, where: str = "recipe", places: Mapping[tuple, str] | None = None
-) -> Recipe:
-    """Check a recipe given as plain data; see :func:`load_recipe`.
-
-    Parameters
-    ----------
-    tree : mapping
-    where : str
-        What to call it in messages.
-    places : mapping, optional
-        Where each key stands, by its path.
-    """
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, where, places or {}) from None
-
-
-_OPTIONS = {"kind": "split", "constraints": "constraint", "objectives": "objective"}  # named otherwise as options
-
-
-def check_section(section: type[Section], **values: Any) -> Section:
-    """Build one section from the options of a verb.
-
-    Raises
-    ------
-    UserError
-        A value does not fit; the message names the option.
-    """
-    try:
-        return section.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
-        message = fault["msg"].removeprefix("Value error, ")
-        got = f" (got {fault.get('input')!r})" if name else ""
-        raise UserError(f"{message}{got}", where=option) from None
-
-
-def _explain(error: ValidationError, where: str, places: Mapping[tuple, str]) -> UserError:
-    """Turn the first fault that pydantic found into a message for the recipe's writer."""
-    faults = error.errors(include_url=False)
-    fault = next((item for item in faults if item["type"] == "extra_forbidden"), faults[0])
-    place = tuple(fault["loc"])
-    dotted = ".".join(str(part) for part in place) or "the recipe"
-    at = next((places[place[:end]] for end in range(len(place), 0, -1) if place[:end] in places), where)
-    if fault["type"] == "extra_forbidden":
-        known = sorted(_fields_at(Recipe, place[:-1]))
-        full = unknown_name("recipe key", dotted, known, where=at)
-        nearest = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        prefix = ".".join(str(part) for part in place[:-1])
-        hint = f"did you mean '{'.'.join(filter(None, (prefix, nearest[0])))}'? " if nearest else ""
-        return UserError(full.what, where=at, fix=f"{hint}known here: {', '.join(known)}")
-    if fault["type"] == "missing":
-        return UserError(f"the recipe key '{dotted}' is missing", where=at)
-    message = fault["msg"].removeprefix("Value error, ")
-    got = fault.get("input")
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
-    return UserError(f"{dotted}: {message}{shown}", where=at)
-
-
-def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Names of the keys that may stand at a place of the recipe."""
-    for part in place:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part) or next(f for f in model.model_fields.values() if f.alias == part)
-        model = _section_class(field.annotation) or model
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _section_class(annotation: Any) -> type[BaseModel] | None:
-    """Find the section inside ``Section``, ``Section | None`` or ``list[Section]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for arg in get_args(annotation) if (found := _section_class(arg))), None)
+def parse_recipe(tree: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """Check a recipe given as plain data; ``where`` is what messages call it. See :func:`load_recipe`."""
+    return parse_document(Recipe, tree, where=where, kind="recipe")

@@ -4,6 +4,8 @@
     Folder for features and downloaded models; ``~/.cache/polyml`` when unset.
 ``POLYML_JOBS``
     Number of worker processes; all usable cores when unset.
+``POLYML_BENCHMARKS``
+    Folder of the files that benchmark suites are run on.
 ``MLFLOW_TRACKING_URI``
     Where runs are tracked; the SQLite store ``mlruns/mlflow.db`` of the current folder when unset.
 """
@@ -39,6 +41,12 @@ def default_jobs() -> int:
     if not value.isdecimal() or int(value) < 1:
         raise UserError(f"POLYML_JOBS is '{value}'", where="environment", fix="set it to a whole number, 1 or more")
     return int(value)
+
+
+def benchmark_folder() -> Path | None:
+    """Return the folder of benchmark data (``POLYML_BENCHMARKS``), None where it is not set."""
+    value = os.environ.get("POLYML_BENCHMARKS", "").strip()
+    return Path(value).expanduser().absolute() if value else None
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,12 @@ def compare(
     rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
     written. Run again after an interruption: finished folds are kept.
     """
-    from polyml.config import ModelSpec, check_section
+    from polyml.config import ModelSpec
     from polyml.data.splits import SplitSpec
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import render_leaderboard
     from polyml.pipeline import fitting, steps
+    from polyml.sections import check_section
 
     if repeats > 1 and split == "kfold":
         split = "repeated_kfold"

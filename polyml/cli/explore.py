@@ -39,8 +39,9 @@ def explore(
     Writes maps.html, map.csv, clusters.csv, and what became of the other rows: rejects.csv, warnings.csv and
     duplicates.csv.
     """
-    from polyml.config import ExploreSpec, check_section
+    from polyml.config import ExploreSpec
     from polyml.pipeline import steps
+    from polyml.sections import check_section
 
     properties = common.make_properties(file, target, log10, unit, class_)
     chosen = {"clusters": clusters, "clustering": clustering, "methods": common.split_names(methods) or []}

@@ -46,10 +46,11 @@ def learning_curve(
     Every size is scored on the same test folds. Writes learning_curve.csv, summary.csv, learning_curve.html and
     words.txt. Run again after an interruption: finished folds are kept.
     """
-    from polyml.config import ModelSpec, check_section
+    from polyml.config import ModelSpec
     from polyml.data.splits import SplitSpec
     from polyml.errors import UserError
     from polyml.pipeline import steps
+    from polyml.sections import check_section
 
     properties = common.make_properties(file, target, log10, unit, class_)
     chosen = [ModelSpec(key=key) for key in common.unique(common.split_names(models) or [])]

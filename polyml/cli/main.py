@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from polyml import __version__
 from polyml.cli import (
+    benchmark,
     canonicalize,
     compare,
     data,
@@ -81,7 +82,7 @@ def root(
 
 
 VERBS = (
-    *(run, compare, learning_curve, tune, pretrain, train, predict, screen),
+    *(run, compare, benchmark, learning_curve, tune, pretrain, train, predict, screen),
     *(explore, featurize, canonicalize, data, models, ui),
 )
 for verb in VERBS:

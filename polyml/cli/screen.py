@@ -57,9 +57,9 @@ def screen(
     Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html. Expressions know + - * / **, comparisons,
     log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
-    from polyml.config import check_section
     from polyml.pipeline import steps
     from polyml.screening.spec import ScreenSpec
+    from polyml.sections import check_section
 
     spec = check_section(
         ScreenSpec,

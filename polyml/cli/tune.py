@@ -79,9 +79,10 @@ def tune(
     pictures, and the study itself. The first trial takes the model's own parameters. Several processes or machines may
     share a study by its storage and name. The best inner score is optimistic: polyml compare --tune scores honestly.
     """
-    from polyml.config import ModelSpec, TuneSpec, check_section
+    from polyml.config import ModelSpec, TuneSpec
     from polyml.errors import UserError
     from polyml.pipeline import fitting, steps
+    from polyml.sections import check_section
 
     if resume and force:
         raise UserError("--resume goes on with a study and --force replaces it", fix="give one of the two")

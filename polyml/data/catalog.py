@@ -95,6 +95,11 @@ def recipe_folder() -> Path:
     return _embedded_root() / "pipelines"
 
 
+def suite_folder() -> Path:
+    """Return the folder of the benchmark suites that come with polyml."""
+    return recipe_folder() / "suites"
+
+
 def embedded_path(name: str) -> Path:
     """Return the file of an embedded data set.
 
@@ -205,7 +210,12 @@ def embedded_table(name: str, targets: Sequence[str] | None = None) -> PolymerTa
 
 def list_recipes() -> list[str]:
     """Return the names of the recipes that come with polyml."""
-    return sorted(path.stem for path in recipe_folder().glob("*.yaml"))
+    return _names_in(recipe_folder())
+
+
+def list_suites() -> list[str]:
+    """Return the names of the benchmark suites that come with polyml."""
+    return _names_in(suite_folder())
 
 
 def recipe_path(name: str | Path) -> Path:
@@ -216,12 +226,25 @@ def recipe_path(name: str | Path) -> Path:
     UserError
         Neither a file nor a known name.
     """
-    path = Path(name)
+    return _document_path(name, recipe_folder(), "recipe")
+
+
+def suite_path(name: str | Path) -> Path:
+    """Resolve a benchmark suite as :func:`recipe_path` does a recipe."""
+    return _document_path(name, suite_folder(), "suite")
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _document_path(name: str | Path, folder: Path, kind: str) -> Path:
+    path, known = Path(name), _names_in(folder)
     if path.is_file():
         return path
-    if str(name) in list_recipes():
-        return recipe_folder() / f"{name}.yaml"
+    if str(name) in known:
+        return folder / f"{name}.yaml"
     if path.suffix or len(path.parts) > 1:
-        fix = f"give the path of a recipe, or one of: {', '.join(list_recipes())}"
-        raise UserError("there is no such recipe file", where=str(name), fix=fix)
-    raise unknown_name("recipe", str(name), list_recipes())
+        fix = f"give the path of a {kind}, or one of: {', '.join(known)}"
+        raise UserError(f"there is no such {kind} file", where=str(name), fix=fix)
+    raise unknown_name(kind, str(name), known)

@@ -14,7 +14,7 @@ ROOT = Path(polyml.__file__).parent
 ORDER = [
     "errors", "settings", "progress", "chem", "features", "data", "models.nn", "training", "models", "transfer",
     "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "tuning",
-    "explore", "screening", "recipe_yaml", "config", "pipeline", "cli", "__main__",
+    "explore", "screening", "recipe_yaml", "sections", "config", "pipeline", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 # Small things that know nothing of their room and may be taken from before it.
 EXCEPTIONS = {"models.targets", "evaluation.metrics", "evaluation.threads"}

@@ -2,13 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyml.config import ExploreSpec, check_section
+from polyml.config import ExploreSpec
 from polyml.data.properties import Property
 from polyml.data.table import read_table
 from polyml.errors import UserError
 from polyml.explore import explore
 from polyml.explore.clusters import cluster
 from polyml.explore.projections import project, reduce_features
+from polyml.sections import check_section
 from polyml.tracking import Tracker
 
 

@@ -1,0 +1,164 @@
+"""The report of a benchmark suite in Markdown: what was scored how, the tables, the published figures beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from polyml import __version__
+from polyml.benchmark.run import Finished
+from polyml.benchmark.suite import ComparisonSpec, PublishedSpec, Suite
+from polyml.evaluation.metrics import METRICS
+
+_LIBRARIES = ("rdkit", "scikit-learn", "torch", "torch-geometric")
+
+
+def scores_frame(finished: Iterable[Finished]) -> pd.DataFrame:
+    """Return the scores of a suite as one tidy table.
+
+    Returns
+    -------
+    DataFrame
+        comparison, set, model, property, metric, score and score_sd (mean and standard deviation over folds), folds.
+    """
+    parts = []
+    for item in finished:
+        for name, results in item.results.items():
+            groups = results.frame.groupby(["model", "property", "metric"], sort=False)["score"]
+            part = groups.agg(["mean", "std", "size"]).reset_index()
+            part = part.rename(columns={"mean": "score", "std": "score_sd", "size": "folds"})
+            part.insert(0, "set", name)
+            part.insert(0, "comparison", item.spec.name)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def render_report(suite: Suite, finished: Sequence[Finished], command: str) -> str:
+    """Return the report.
+
+    Parameters
+    ----------
+    suite : Suite
+    finished : sequence of Finished
+        From :func:`polyml.benchmark.run.run_suite`.
+    command : str
+        The command that makes it, for the reader to repeat.
+    """
+    scores = scores_frame(finished)
+    lines = [f"# {suite.title}", "", f"Made by `{command}`; change the suite, not this page.", ""]
+    lines += [suite.text.strip(), ""] if suite.text else []
+    for item in finished:
+        lines += _comparison(item, scores[scores["comparison"] == item.spec.name])
+    versions = next(iter(finished[0].results.values())).options["versions"]
+    told = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES if name in versions)
+    lines += [f"polyml {__version__}, Python {versions['python']}, {told}; seed {suite.seed}."]
+    return "\n".join(lines) + "\n"
+
+
+def _comparison(item: Finished, scores: pd.DataFrame) -> list[str]:
+    spec = item.spec
+    lines = [f"## {spec.title}", ""]
+    lines += [spec.text.strip(), ""] if spec.text else []
+    lines += [*_protocols(item), "", *_sizes(item), ""]
+    for metric in dict.fromkeys([spec.metric, "r2"]):
+        own = scores[scores["metric"] == metric]
+        lines += _table(spec, own, metric) if len(own) else []
+    lines += _published(spec)
+    failures = {label: why.error for results in item.results.values() for label, why in results.failures.items()}
+    if failures:
+        lines += ["Not scored: " + "; ".join(f"`{label}`: {why}" for label, why in failures.items()) + ".", ""]
+    return lines
+
+
+def _protocols(item: Finished) -> list[str]:
+    """Say how the scores were made; once, where it is the same for all data sets."""
+    told: dict[str, list[str]] = {}
+    for data_set, results in item.results.items():
+        for name, words in results.options["protocol"].items():
+            told.setdefault(f"Protocol **{name}**: {words}.", []).append(data_set)
+    return [line if len(told) == 1 else f"- {', '.join(names)}: {line}" for line, names in told.items()]
+
+
+def _sizes(item: Finished) -> list[str]:
+    """Count the measured values of each property."""
+    counts = {}
+    for results in item.results.values():
+        split = results.options["split"]
+        own = results.frame.drop_duplicates(["model", "metric", "property", "repeat", "fold"])
+        own = own[(own["model"] == own["model"].iloc[0]) & (own["metric"] == own["metric"].iloc[0])]
+        for name, rows in own.groupby("property", sort=False):
+            scale = results.scales[name]
+            counts[name] = f"{name} {int(rows['n_test'].sum() / split['repeats'])}" + (f" ({scale})" if scale else "")
+    return [f"Measured values: {', '.join(counts.values())}; {split['folds']} folds of kind `{split['kind']}`."]
+
+
+def _table(spec: ComparisonSpec, scores: pd.DataFrame, metric: str) -> list[str]:
+    """Lay out one metric: a row a model, best first, a column a property, the best of each in bold."""
+    mean = scores.pivot_table(index="model", columns="property", values="score", sort=False)
+    spread = scores.pivot_table(index="model", columns="property", values="score_sd", sort=False)
+    order = summary(mean, metric, spec.reference)
+    lead = mean.max() if METRICS[metric].direction == "maximize" else mean.min()
+    title = "ratio" if _is_ratio(metric) else "mean"
+    note = f" `ratio` is the geometric mean over the properties of a score over that of `{spec.reference}`."
+    lines = [f"**{METRICS[metric].title}**, mean ± standard deviation over the folds.{note * _is_ratio(metric)}", ""]
+    lines += ["| | " + " | ".join([*mean.columns, title]) + " |", "|---" * (len(mean.columns) + 2) + "|"]
+    for label in order.index:
+        numbers = zip(mean.loc[label], spread.loc[label], lead, strict=True)
+        cells = [_cell(float(score), float(sd), float(best)) for score, sd, best in numbers]
+        lines.append(f"| `{label}` | " + " | ".join([*cells, f"{order[label]:.3f}"]) + " |")
+    return [*lines, ""]
+
+
+def summary(mean: pd.DataFrame, metric: str, reference: str) -> pd.Series:
+    """Sum up the scores of each model over properties, best first.
+
+    An error is divided by that of the reference, property by property, and the geometric mean is taken, so that the
+    units and the spread of a property do not matter; a score without a unit is averaged.
+
+    Parameters
+    ----------
+    mean : DataFrame
+        Models by properties.
+    metric : str
+    reference : str
+
+    Examples
+    --------
+    >>> errors = pd.DataFrame({"gap": [1.0, 0.5], "nc": [0.1, 0.2]}, index=["ridge", "svm"])
+    >>> summary(errors, "rmse", "ridge").to_dict()
+    {'ridge': 1.0, 'svm': 1.0}
+    """
+    if _is_ratio(metric):
+        factors = (mean / mean.reindex(index=[reference]).iloc[0]).map(np.log)
+        return np.exp(factors.mean(axis=1, skipna=False)).sort_values(kind="stable", na_position="last")
+    averages = mean.mean(axis=1, skipna=False)
+    return averages.sort_values(ascending=METRICS[metric].direction == "minimize", kind="stable", na_position="last")
+
+
+def _is_ratio(metric: str) -> bool:
+    return METRICS[metric].unit != "none"
+
+
+def _cell(score: float, spread: float, lead: float) -> str:
+    if math.isnan(score):
+        return "–"
+    text = f"**{score:.3f}**" if score == lead else f"{score:.3f}"
+    return f"{text} ± {spread:.3f}"
+
+
+def _published(spec: ComparisonSpec) -> list[str]:
+    if not spec.published:
+        return []
+    names = list(dict.fromkeys(name for item in spec.published for name in item.scores))
+    lines = [f"Published {METRICS[spec.metric].title}, each by its own protocol:", ""]
+    lines += ["| | " + " | ".join([*names, "protocol", "source"]) + " |", "|---" * (len(names) + 3) + "|"]
+    for item in spec.published:
+        lines.append(f"| {item.name} | " + " | ".join([*_figures(item, names), item.protocol, item.source]) + " |")
+    return [*lines, ""]
+
+
+def _figures(item: PublishedSpec, names: Sequence[str]) -> list[str]:
+    return [f"{item.scores[name]:.3f}" if name in item.scores else "–" for name in names]

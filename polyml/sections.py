@@ -1,0 +1,132 @@
+"""Sections of YAML documents: what may stand in a recipe or a benchmark suite, and what is said of what may not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from polyml.errors import UserError, unknown_name
+from polyml.recipe_yaml import key_lines, parse_value, set_value
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a document: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def load_document(document: type[Model], path: Path, overrides: Sequence[str] = (), *, kind: str) -> Model:
+    """Read a YAML file as a document of a kind ("recipe").
+
+    Parameters
+    ----------
+    document : type
+    path : Path
+    overrides : sequence of str
+        ``key=value`` with dots in the key; the value is read as YAML.
+    kind : str
+        What messages call it.
+
+    Raises
+    ------
+    UserError
+        For a file that cannot be read, bad YAML (with its line), or a key or value that does not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"the {kind} is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
+    tree = parse_value(text, str(path))
+    if not isinstance(tree, dict):
+        raise UserError(f"a {kind} is a list of keys such as 'name:' and 'seed:'", where=str(path))
+    places = {place: f"{path}, line {line}" for place, line in key_lines(text).items()}
+    for override in overrides:
+        place = set_value(tree, override)
+        places[place] = f"--set {override}"
+        for depth in range(1, len(place)):  # a section that only the option names
+            places.setdefault(place[:depth], f"--set {override}")
+    return parse_document(document, tree, where=str(path), kind=kind, places=places)
+
+
+def parse_document(
+    document: type[Model],
+    tree: Mapping[str, Any],
+    *,
+    where: str,
+    kind: str,
+    places: Mapping[tuple, str] | None = None,
+) -> Model:
+    """Check a document given as plain data; ``places`` says where each key stands, by its path."""
+    try:
+        return document.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, document, where, kind, places or {}) from None
+
+
+_OPTIONS = {"kind": "split", "constraints": "constraint", "objectives": "objective"}  # named otherwise as options
+
+
+def check_section(section: type[Model], **values: Any) -> Model:
+    """Build one section from the options of a verb.
+
+    Raises
+    ------
+    UserError
+        A value does not fit; the message names the option.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else ""
+        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
+        message = fault["msg"].removeprefix("Value error, ")
+        got = f" (got {fault.get('input')!r})" if name else ""
+        raise UserError(f"{message}{got}", where=option) from None
+
+
+def _explain(
+    error: ValidationError, document: type[BaseModel], where: str, kind: str, places: Mapping[tuple, str]
+) -> UserError:
+    """Turn the first fault that pydantic found into a message for the document's writer."""
+    faults = error.errors(include_url=False)
+    fault = next((item for item in faults if item["type"] == "extra_forbidden"), faults[0])
+    place = tuple(fault["loc"])
+    dotted = ".".join(str(part) for part in place) or f"the {kind}"
+    at = next((places[place[:end]] for end in range(len(place), 0, -1) if place[:end] in places), where)
+    if fault["type"] == "extra_forbidden":
+        known = sorted(_fields_at(document, place[:-1]))
+        full = unknown_name(f"{kind} key", dotted, known, where=at)
+        nearest = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        prefix = ".".join(str(part) for part in place[:-1])
+        hint = f"did you mean '{'.'.join(filter(None, (prefix, nearest[0])))}'? " if nearest else ""
+        return UserError(full.what, where=at, fix=f"{hint}known here: {', '.join(known)}")
+    if fault["type"] == "missing":
+        return UserError(f"the {kind} key '{dotted}' is missing", where=at)
+    message = fault["msg"].removeprefix("Value error, ")
+    got = fault.get("input")
+    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
+    return UserError(f"{dotted}: {message}{shown}", where=at)
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Names of the keys that may stand at a place of a document."""
+    for part in place:
+        if isinstance(part, int):  # an item of a list
+            continue
+        field = model.model_fields.get(part) or next(f for f in model.model_fields.values() if f.alias == part)
+        model = _section_class(field.annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _section_class(annotation: Any) -> type[BaseModel] | None:
+    """Find the section inside ``Section``, ``Section | None`` or ``list[Section]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in get_args(annotation) if (found := _section_class(arg))), None)
