@@ -140,7 +140,7 @@ class EmbeddingModel(TrainedModel):
         inputs = self._inputs(items)
         self._prepare(inputs)
         optimisation = self._optimisation()
-        rows = split_validation(keys, optimisation.validation, seed)
+        rows = split_validation(keys, optimisation.validation_part(len(set(keys))), seed)
         with seeded(seed):
             self.autoencoder_ = self._network()
             self._start(self.autoencoder_, inputs)

@@ -55,6 +55,7 @@ class MLPModel(NeuralModel):
     max_epochs: int = 40
     patience: int = 15
     batch_size: int = 64
+    validation: float | None = 0.12
     lr: float = 4e-3
     weight_decay: float = 0.1
 

@@ -35,7 +35,7 @@ class TrainedModel(PolymerModel):
     Parameters
     ----------
     max_epochs, patience, batch_size : int
-    optimizer, lr, momentum, nesterov, weight_decay, l1, schedule, warmup, lr_end, loss, clip, swa
+    optimizer, lr, momentum, nesterov, weight_decay, l1, schedule, warmup, lr_end, loss, clip, swa, validation
         See :class:`polyml.models.nn.options.Optimisation`.
     accelerator, devices, precision
         See :class:`polyml.training.loop.Hardware`; ``devices="auto"`` uses all GPUs.
@@ -59,6 +59,7 @@ class TrainedModel(PolymerModel):
     max_epochs: int = 60
     patience: int = 20
     batch_size: int = 32
+    validation: float | None = None
     accelerator: str = "auto"
     devices: int | str = 1
     precision: str = "32-true"
@@ -88,6 +89,7 @@ class TrainedModel(PolymerModel):
             max_epochs=self.max_epochs,
             patience=self.patience,
             batch_size=self.batch_size,
+            validation=self.validation,
         )
 
     def _hardware(self) -> Hardware:
@@ -99,8 +101,8 @@ class TrainedModel(PolymerModel):
 class NeuralModel(TrainedModel):
     """Networks for all targets at once, trained with Lightning.
 
-    Each member of the ensemble sets other training polymers aside for early stopping, starts from other weights, and
-    keeps the weights of its best epoch. A subclass writes :meth:`_inputs` (what the network reads), :meth:`_shape`
+    Each member of the ensemble starts from other weights and, where some polymers are set aside (``validation``), sets
+    others aside. A subclass writes :meth:`_inputs` (what the network reads), :meth:`_shape`
     (its dimensions) and :meth:`_encoder` (polymer to vector).
 
     Parameters
@@ -229,7 +231,7 @@ class NeuralModel(TrainedModel):
         if pretrained is not None:
             network.start_from(pretrained)
         self._fit_targets(network.targets, y)
-        rows = split_validation(keys, optimisation.validation, seed)
+        rows = split_validation(keys, optimisation.validation_part(len(set(keys))), seed)
         train_network(network, inputs, y, rows, optimisation, self._hardware())
         return network
 

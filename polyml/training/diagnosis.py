@@ -28,6 +28,7 @@ _ADVICE = {
     "trained past the best epoch": "the validation loss rose again; the best epoch was kept, fewer max_epochs or less "
     "patience would save time",
 }
+_UNJUDGED = "no polymers were set aside during training; validation=0.12 sets some aside and shows their loss"
 
 
 def diagnose(history: pd.DataFrame) -> dict[str, str]:
@@ -43,7 +44,8 @@ def diagnose(history: pd.DataFrame) -> dict[str, str]:
     -------
     dict
         Finding to what was seen and what to try, those seen in most curves first; ``{"sound": ...}`` when nothing is
-        wrong. Empty when no curve is long enough to say.
+        wrong. ``{"overfitting not judged": ...}`` besides where there is no validation loss. Empty when no curve is
+        long enough to say.
 
     Examples
     --------
@@ -60,9 +62,12 @@ def diagnose(history: pd.DataFrame) -> dict[str, str]:
         for finding in _findings(curve):
             seen[finding] = seen.get(finding, 0) + 1
     order = sorted((name for name in _ADVICE if name in seen), key=lambda name: -seen[name])
-    if not order:
-        return {"sound": f"the losses fell and levelled out in {_of(len(curves), len(curves))}"}
-    return {name: f"in {_of(seen[name], len(curves))}, {_ADVICE[name]}" for name in order}
+    found = {name: f"in {_of(seen[name], len(curves))}, {_ADVICE[name]}" for name in order}
+    if not found:
+        found["sound"] = f"the losses fell and levelled out in {_of(len(curves), len(curves))}"
+    if not any(curve["val_loss"].notna().any() for curve in curves if "val_loss" in curve):
+        found["overfitting not judged"] = _UNJUDGED
+    return found
 
 
 def _of(count: int, total: int) -> str:

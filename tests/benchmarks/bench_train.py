@@ -135,7 +135,7 @@ def test_lightning_beside_a_bare_loop() -> None:
 
         def bare(model=model, inputs=inputs, network=network) -> None:
             made, target = network(), torch.as_tensor(y, dtype=torch.float32)
-            optimizer = torch.optim.AdamW(made.parameters(), lr=model.lr)
+            optimizer = torch.optim.AdamW(made.parameters(), lr=model.lr, fused=True)
             for _ in range(25):
                 order = torch.randperm(len(rows)).tolist()
                 for at in range(0, len(rows), model.batch_size):

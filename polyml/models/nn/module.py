@@ -35,6 +35,7 @@ class TrainedInMemory(LightningModule):
         # A buffer, so that it comes back from the processes of a run on several devices, and travels with the weights.
         self.register_buffer("history", torch.full((optimisation.max_epochs, len(HISTORY)), torch.nan))
         self._norms: list[torch.Tensor] = []
+        self._trained: list[torch.nn.Parameter] = []
         self._losses: list[tuple[torch.Tensor, int]] = []
         self.watched = "val_loss"  # the loss that a plateau schedule follows
 
@@ -77,11 +78,19 @@ class TrainedInMemory(LightningModule):
         """Log the loss of one validation batch."""
         self.log("val_loss", self.batch_loss(*batch), batch_size=len(batch[1]), sync_dist=True)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note the norm of the gradient, before it is clipped."""
-        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
-        if gradients:
-            self._norms.append(torch.nn.utils.get_total_norm(gradients).detach())
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient, and note its norm before: one pass for both."""
+        largest = gradient_clip_val or torch.inf
+        self._norms.append(torch.nn.utils.clip_grad_norm_(self._trained, largest).detach())
+
+    def on_fit_start(self) -> None:
+        """Take down the weights once: a walk over the modules costs as much as a small step."""
+        self._trained = list(self.parameters())
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch into the history, and tell the plateau schedule its loss."""

@@ -13,6 +13,8 @@ OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adagrad")
 FINETUNING = ("all", "gradual", "frozen")
 SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "warmup", "constant")
 LOSSES = ("mse", "mae", "huber", "gaussian_nll")
+_MANY = 1000  # polymers from which on some are set aside by default
+_ASIDE = 0.12
 _WARMUP = {"one_cycle": 0.15, "warmup": 0.1}
 
 
@@ -49,8 +51,10 @@ class Optimisation:
     patience : int
         Epochs without a better validation loss before training ends.
     batch_size : int
-    validation : float
-        Part of the training polymers that early stopping watches.
+    validation : float, optional
+        Part of the training polymers set aside for early stopping; the weights of their best epoch are kept. With 0 all
+        polymers are trained on for all epochs. None sets aside 0.12 of a thousand polymers or more, and none of fewer:
+        a tenth of these is too few to judge by, and the network learns more from them.
     swa : bool
         Average the weights over the last quarter of the epochs (Izmailov et al., UAI 2018) instead of taking the
         best epoch; training does not stop early then.
@@ -75,7 +79,7 @@ class Optimisation:
     max_epochs: int = 100
     patience: int = 15
     batch_size: int = 32
-    validation: float = 0.12
+    validation: float | None = None
     swa: bool = False
     finetune: str = "all"
     encoder_lr: float = 1.0
@@ -84,6 +88,18 @@ class Optimisation:
     def warmup_part(self) -> float:
         """Part of the training in which the learning rate rises."""
         return _WARMUP.get(self.schedule, 0.0) if self.warmup is None else self.warmup
+
+    def validation_part(self, polymers: int) -> float:
+        """Part of so many polymers that is set aside.
+
+        Examples
+        --------
+        >>> Optimisation().validation_part(300), Optimisation(validation=0.2).validation_part(300)
+        (0.0, 0.2)
+        """
+        if self.validation is None:
+            return _ASIDE if polymers >= _MANY else 0.0
+        return self.validation
 
     def check(self, where: str) -> None:
         """Check names, ranges and combinations.
@@ -103,7 +119,9 @@ class Optimisation:
             check_number(name, getattr(self, name), 0.0, math.inf, where)
         check_number("lr", self.lr, 1e-15, math.inf, where)
         check_number("encoder_lr", self.encoder_lr, 0.0, math.inf, where)
-        for name in ("momentum", "lr_end", "validation", "warmup_part"):
+        if self.validation is not None:
+            check_number("validation", self.validation, 0.0, 0.9, where)
+        for name in ("momentum", "lr_end", "warmup_part"):
             check_number(name.removesuffix("_part"), getattr(self, name), 0.0, 1.0, where)
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise UserError("nesterov needs optimizer='sgd' and a momentum", where=where, fix="leave nesterov out")

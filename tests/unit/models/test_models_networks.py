@@ -84,8 +84,14 @@ def test_validation_polymers_are_grouped_and_few_polymers_are_all_trained_on():
     assert (len(train), len(validation)) == (27, 0)
 
 
+@pytest.mark.parametrize(("polymers", "part"), [(999, 0.0), (1000, 0.12)])
+def test_none_of_a_few_polymers_is_set_aside_by_default(polymers, part):
+    assert make_model("dmpnn")._optimisation().validation_part(polymers) == part
+    assert make_model("dmpnn", validation=0.3)._optimisation().validation_part(polymers) == 0.3
+
+
 def test_best_weights_come_back_and_the_history_tells_the_epochs():
-    model = make_model("mlp", width=16, ensemble=1, max_epochs=12, patience=3, lr=0.3, batch_size=8)
+    model = make_model("mlp", width=16, ensemble=1, max_epochs=12, patience=3, lr=0.3, batch_size=8, validation=0.12)
     model.fit(TOY_POLYMERS, toy_targets())
     losses = [row["val_loss"] for row in model.history_]
     assert [row["epoch"] for row in model.history_] == list(range(len(losses)))
@@ -94,7 +100,7 @@ def test_best_weights_come_back_and_the_history_tells_the_epochs():
     from polyml.training.loop import RowBatches, split_validation
 
     keys = [RepeatUnit.parse(text).key for text in TOY_POLYMERS]
-    _, validation = split_validation(keys, model._optimisation().validation, seed=0)
+    _, validation = split_validation(keys, model.validation, seed=0)
     inputs, y = RowBatches(model._inputs(TOY_POLYMERS), toy_targets())(validation.tolist())
     with torch.inference_mode():
         assert float(model.networks_[0].batch_loss(inputs, y)) == pytest.approx(min(losses), rel=1e-4)

@@ -77,7 +77,7 @@ def test_a_fit_reads_all_views(monkeypatch):
         return take(self, rows, view)
 
     monkeypatch.setattr(TokenInputs, "take", spy)
-    model = make_model("cnn", **QUICK, max_epochs=2).fit(TOY_POLYMERS, toy_targets())
+    model = make_model("cnn", **QUICK, max_epochs=2, validation=0.2).fit(TOY_POLYMERS, toy_targets())
     assert {None, 0} == set(seen)  # training draws, early stopping watches the canonical text
     seen.clear()
     model.predict(TOY_POLYMERS[:2])
