@@ -77,6 +77,8 @@ class PolymerModel(BaseEstimator):
         Whether ``predict`` and ``predict_dist`` take the measured values of other properties as ``known``, (n, t).
     search_space : dict
         Hyperparameter ranges for tuning, by parameter.
+    regression_only : tuple of str
+        Parameters of it that a classifier does not use.
     presets : dict
         Named sets of parameters, for ``make_model(key, preset=name)``.
     toy_params : dict
@@ -98,6 +100,7 @@ class PolymerModel(BaseEstimator):
     gives_std: ClassVar[bool] = False
     uses_known: ClassVar[bool] = False
     search_space: ClassVar[Mapping[str, Range]] = {}
+    regression_only: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     toy_params: ClassVar[Mapping[str, Any]] = {}
     overfit_params: ClassVar[Mapping[str, Any]] = {}
@@ -123,6 +126,16 @@ class PolymerModel(BaseEstimator):
     @property
     def _classifies(self) -> bool:
         return self.task == "classification"
+
+    def _check_regresses(self) -> None:
+        if self._classifies:
+            fix = "ask predict_proba for the probability of each class"
+            raise UserError(f"model '{self.key}' was fitted to classes: a class has no interval", fix=fix)
+
+    def declared_space(self) -> dict[str, Range]:
+        """Return the search space of the model's task: ``search_space`` without what its task does not use."""
+        unused = self.regression_only if self._classifies else ()
+        return {name: values for name, values in self.search_space.items() if name not in unused}
 
     def check_params(self) -> None:
         """Check the parameters and their combination, before anything is read or trained.
@@ -155,7 +168,14 @@ class PolymerModel(BaseEstimator):
         """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,); the label of a classifier."""
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
-        """Return mean, standard deviation and 90 % interval, each of shape (n, t)."""
+        """Return mean, standard deviation and 90 % interval, each of shape (n, t).
+
+        Raises
+        ------
+        UserError
+            The model classifies.
+        """
+        self._check_regresses()
         mean = np.asarray(self.predict(psmiles))
         return Prediction.gaussian(mean.reshape(len(psmiles), -1))
 

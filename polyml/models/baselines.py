@@ -53,18 +53,21 @@ class MeanModel(PolymerModel):
         if self._classifies:
             labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
             return labels
-        mean = self.predict_dist(psmiles).mean
+        mean = self._rows("mean_", psmiles)
         return mean[:, 0] if self.single_ else mean
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the frequency of each class, shape (n, classes)."""
-        return self.predict_dist(psmiles).mean if self._classifies else super().predict_proba(psmiles)
+        return self._rows("mean_", psmiles) if self._classifies else super().predict_proba(psmiles)
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean and standard deviation of the training polymers."""
+        self._check_regresses()
+        return Prediction.gaussian(self._rows("mean_", psmiles), self._rows("std_", psmiles))
+
+    def _rows(self, statistic: str, psmiles: Sequence[str]) -> np.ndarray:
         check_is_trained(self)
-        n = len(as_psmiles(psmiles))
-        return Prediction.gaussian(np.tile(self.mean_, (n, 1)), np.tile(self.std_, (n, 1)))
+        return np.tile(getattr(self, statistic), (len(as_psmiles(psmiles)), 1))
 
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""

@@ -126,6 +126,11 @@ def check_classification(build: Callable[..., PolymerModel]) -> None:
         except UserError:
             continue
         raise AssertionError(f"fit refuses {name}")
+    try:
+        fitted.predict_dist(TOY_POLYMERS)
+    except UserError:
+        return
+    raise AssertionError("predict_dist of a classifier refuses")
 
 
 def toy_labels() -> np.ndarray:

@@ -155,6 +155,7 @@ class ClusterModel(TabularModel):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean and standard deviation of each polymer's cluster."""
+        self._check_regresses()
         labels = self._clusters_of(psmiles)
         return Prediction.gaussian(self.means_[labels], self.stds_[labels])
 

@@ -160,5 +160,6 @@ class Voting(Ensemble):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return the mean over the members, their spread, and the 90 % interval, each of shape (n, t)."""
+        self._check_regresses()
         parts = self._of_members(psmiles)
         return Prediction.gaussian(parts.mean(axis=0), parts.std(axis=0, ddof=1))

@@ -181,6 +181,7 @@ class PairModel(TabularModel):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation and 90 % interval, each of shape (n, t)."""
+        self._check_regresses()
         means, variances = [], []
         for part in _parts(psmiles):
             pairs = self._features_of(part)

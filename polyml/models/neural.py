@@ -296,6 +296,7 @@ class NeuralModel(TrainedModel):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation (spread of the networks and noise they predict) and interval, each (n, t)."""
+        self._check_regresses()
         means, variances = self._member_predictions(psmiles)
         if not self.gives_std:
             return Prediction.gaussian(means.mean(axis=0))

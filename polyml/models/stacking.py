@@ -105,6 +105,7 @@ class Stacking(Ensemble):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation of the out-of-fold errors, and 90 % interval, each of shape (n, t)."""
+        self._check_regresses()
         mean = self._combine(self._of_members(psmiles))
         return Prediction.gaussian(mean, np.tile(self.std_, (len(mean), 1)))
 

@@ -52,6 +52,7 @@ class SupportVectorModel(TabularModel):
     tasks = ("regression", "classification")
     min_polymers = 5
     trusted_types = ("polyml.models.kernels.TanimotoSimilarity",)
+    regression_only = ("epsilon",)
     search_space = {
         "C": Float(0.3, 100.0, log=True),
         "epsilon": Float(0.01, 0.3, log=True),

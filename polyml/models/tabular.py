@@ -125,6 +125,7 @@ class TabularModel(PolymerModel):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation over the members of an ensemble, and 90 % interval, each (n, t)."""
+        self._check_regresses()
         x = self._features_of(psmiles)
         if not len(x) or self._members(self.estimators_[0], x[:1]) is None:
             return Prediction.gaussian(np.asarray(self.predict(psmiles)).reshape(len(x), self.n_targets_))

@@ -126,7 +126,7 @@ def make_space(key: str, params: Mapping[str, Any], given: SpaceOption = None) -
     from polyml.models.catalog import make_model
 
     model = make_model(key, **params)
-    declared, values = dict(model.search_space), model.get_params(deep=False)
+    declared, values = model.declared_space(), model.get_params(deep=False)
     where = f"search space of model '{key}'"
     if given is None:
         ranges: dict[str, Range] = {name: item for name, item in declared.items() if name not in params}

@@ -12,6 +12,7 @@ from polyml.tuning.space import make_space
 
 def test_fixed_parameters_are_not_searched_and_names_pick_declared_ranges() -> None:
     assert list(make_space("svm", {"C": 3.0}).ranges) == ["epsilon", "gamma"]
+    assert list(make_space("svm", {"task": "classification"}).ranges) == ["C", "gamma"]  # it has no epsilon
     chosen = make_space("svm", {}, ["gamma"])
     assert chosen.ranges["gamma"] == make_space("svm", {}).ranges["gamma"]
     assert list(chosen.ranges) == ["gamma"]
