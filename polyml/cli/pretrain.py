@@ -12,6 +12,7 @@ from polyml.cli import common
 EXAMPLES = common.examples(
     "polyml pretrain candidates --sample 20000 -o encoder",
     "polyml pretrain candidates --encoder transformer --pretext masked_token --sample 20000 -o token_encoder",
+    "polyml pretrain candidates --encoder gru --pretext autoencoding --sample 20000 -o text_encoder",
     "polyml pretrain dft.csv --pretext property --target Egc -o gap_encoder",
     "polyml train tg.csv --target Tg --model dmpnn --param pretrained=encoder --param finetune=gradual",
 )
@@ -24,7 +25,7 @@ def pretrain(
         str, typer.Option("--encoder", metavar="KEY", help="Graph or sequence model of the catalog.")
     ] = "dmpnn",
     pretext: Annotated[
-        str, typer.Option("--pretext", help="descriptors, masked_atom, masked_token or property.")
+        str, typer.Option("--pretext", help="descriptors, masked_atom, masked_token, autoencoding or property.")
     ] = "descriptors",
     target: common.Targets = None,
     log10: common.Log10 = None,

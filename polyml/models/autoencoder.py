@@ -392,8 +392,9 @@ class SequenceAutoencoderModel(EmbeddingModel):
     def _network(self) -> SequenceAutoencoder:
         from polyml.features.tokens import MASK, VOCABULARY
         from polyml.models.nn.autoencoder import SequenceAutoencoder
+        from polyml.models.nn.sequences import GRUEncoder
 
+        encoder = GRUEncoder(len(VOCABULARY), self.width, self.depth, self.dropout)
         return SequenceAutoencoder(
-            len(VOCABULARY), MASK, self.width, self.depth, self.dropout, self.kind, self.n_components, self.noise,
-            self.beta, self._optimisation(),
-        )  # fmt: skip
+            encoder, len(VOCABULARY), MASK, self.kind, self.n_components, self.noise, self.beta, self._optimisation()
+        )

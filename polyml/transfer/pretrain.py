@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from polyml.models.joint import JointModel
+    from polyml.models.nn.autoencoder import SequenceAutoencoder
     from polyml.models.nn.inputs import Inputs
     from polyml.models.nn.module import PropertyNetwork, TrainedInMemory
     from polyml.models.nn.options import Optimisation
@@ -36,6 +37,7 @@ PRETEXTS: Mapping[str, str] = {
     "descriptors": "predict the periodic descriptors of a polymer, which its structure gives for nothing",
     "masked_atom": "guess the elements of masked atoms of the periodic graph",
     "masked_token": "guess masked tokens of the pSMILES",
+    "autoencoding": "write the canonical pSMILES from the vector of any spelling",
     "property": "predict another property, which has been measured or calculated for other polymers",
 }
 """Every pretext task, in words."""
@@ -49,7 +51,7 @@ class PretrainSpec:
     ----------
     encoder : str
         Catalog key of the network whose encoder is trained: a graph or sequence model.
-    pretext : {"descriptors", "masked_atom", "masked_token", "property"}
+    pretext : {"descriptors", "masked_atom", "masked_token", "autoencoding", "property"}
         See :data:`PRETEXTS`.
     params : mapping
         Parameters of the network: width, depth, ...
@@ -87,7 +89,9 @@ class PretrainSpec:
             raise UserError(f"'{self.encoder}' reads no structures", where=where, fix="take dmpnn or transformer, say")
         model = make_model(self.encoder, **{**self.params, "features": None})
         assert isinstance(model, JointModel)
-        kind = {"masked_atom": "graph", "masked_token": "tokens"}.get(self.pretext, model.input_kind)
+        kind = {"masked_atom": "graph", "masked_token": "tokens", "autoencoding": "tokens"}.get(
+            self.pretext, model.input_kind
+        )
         if model.input_kind != kind:
             raise UserError(
                 f"the pretext task '{self.pretext}' needs a model that reads {kind}, '{self.encoder}' reads "
@@ -201,6 +205,11 @@ def _train(
         masked = _masked_network(spec.pretext, encoder, optimisation)
         train_network(masked, inputs, np.zeros((len(units), 1)), rows, optimisation, hardware)
         return masked, _masked_checks(masked, inputs, rows[1])
+    if spec.pretext == "autoencoding":
+        writer = _writing_network(encoder, optimisation)
+        canonical = inputs.take(list(range(len(units)))).tokens.numpy()
+        train_network(writer, inputs, canonical, rows, optimisation, hardware)
+        return writer, _writing_checks(writer, inputs, canonical, rows[1])
     targets = np.asarray(y, dtype=float) if y is not None else _descriptors(psmiles, spec, rows[0], jobs)
     network = _property_network(encoder, targets, rows[0], optimisation, 2 * model.width)
     train_network(network, inputs, targets, rows, optimisation, hardware)
@@ -239,6 +248,13 @@ def _masked_network(pretext: str, encoder: Any, optimisation: Optimisation) -> M
     return MaskedTokens(encoder, len(VOCABULARY), optimisation, MASK)
 
 
+def _writing_network(encoder: Any, optimisation: Optimisation) -> SequenceAutoencoder:
+    from polyml.features.tokens import MASK, VOCABULARY
+    from polyml.models.nn.autoencoder import SequenceAutoencoder
+
+    return SequenceAutoencoder(encoder, len(VOCABULARY), MASK, "plain", encoder.width, 0.0, 0.0, optimisation)
+
+
 def _batches(inputs: Inputs, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[at : at + _ROWS_AT_ONCE]
@@ -249,7 +265,21 @@ def _masked_checks(network: MaskedPart, inputs: Inputs, rows: np.ndarray) -> dic
     import torch
 
     with torch.inference_mode():
-        counts = [network.accuracy(batch) for _, batch in _batches(inputs, rows)]
+        return _accuracy([network.accuracy(batch) for _, batch in _batches(inputs, rows)])
+
+
+def _writing_checks(
+    network: SequenceAutoencoder, inputs: Inputs, canonical: np.ndarray, rows: np.ndarray
+) -> dict[str, float]:
+    import torch
+
+    with torch.inference_mode():
+        return _accuracy(
+            [network.accuracy(batch, torch.as_tensor(canonical[part])) for part, batch in _batches(inputs, rows)]
+        )
+
+
+def _accuracy(counts: Sequence[tuple[int, int]]) -> dict[str, float]:
     right, total = (sum(part) for part in zip(*counts, strict=True))
     return {"validation accuracy": right / total}
 

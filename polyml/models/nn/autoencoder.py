@@ -12,7 +12,7 @@ from polyml.models.nn.inputs import TokenBatch
 from polyml.models.nn.layers import FeatureScaler
 from polyml.models.nn.module import TrainedInMemory
 from polyml.models.nn.options import Optimisation
-from polyml.models.nn.sequences import GRUEncoder
+from polyml.models.nn.sequences import SequenceEncoder
 
 
 class Autoencoder(TrainedInMemory):
@@ -104,28 +104,25 @@ class SequenceAutoencoder(Autoencoder):
     """Write the canonical pSMILES from the embedding of any spelling.
 
     Winter et al.: Learning continuous and data-driven molecular descriptors by translating equivalent chemical
-    representations. Chem. Sci. 10, 1692 (2019). A bidirectional GRU reads, another one writes token by token.
+    representations. Chem. Sci. 10, 1692 (2019). An encoder of sequences reads, a GRU writes token by token.
 
     Parameters
     ----------
+    encoder : SequenceEncoder
+        What reads.
     vocabulary : int
         Number of different tokens; code 0 is padding.
     mask : int
         Code that stands for a hidden token.
-    width, depth : int
-        Of both recurrent networks.
-    dropout : float
     kind, n_components, noise, beta, optimisation
         See :class:`Autoencoder`.
     """
 
     def __init__(
         self,
+        encoder: SequenceEncoder,
         vocabulary: int,
         mask: int,
-        width: int,
-        depth: int,
-        dropout: float,
         kind: str,
         n_components: int,
         noise: float,
@@ -133,29 +130,39 @@ class SequenceAutoencoder(Autoencoder):
         optimisation: Optimisation,
     ) -> None:
         super().__init__(kind, n_components, noise, beta, optimisation)
-        self.mask = mask
-        self.reader = GRUEncoder(vocabulary, width, depth, dropout)
-        self.bottleneck = nn.Linear(self.reader.out_width, self.n_outputs)
+        self.mask, width = mask, encoder.width
+        self.encoder = encoder
+        self.bottleneck = nn.Linear(encoder.out_width, self.n_outputs)
         self.start = nn.Linear(n_components, width)
         self.embed_token = nn.Embedding(vocabulary, width, padding_idx=0)
         self.writer = nn.GRU(width + n_components, width, batch_first=True)
         self.head = nn.Linear(width, vocabulary)
 
     def encode(self, inputs: TokenBatch, noise: float) -> torch.Tensor:
-        """Return outputs of the reading network."""
+        """Return outputs of the reading network behind its bottleneck."""
         if noise > 0:
             tokens = inputs.tokens
             hidden = (torch.rand(tokens.shape, device=tokens.device) < noise) & (tokens != 0)
             inputs = inputs._replace(tokens=tokens.masked_fill(hidden, self.mask))
-        return self.bottleneck(self.reader(inputs))
+        return self.bottleneck(self.encoder(inputs))
 
     def errors(self, embedding: torch.Tensor, inputs: TokenBatch, y: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy over the canonical tokens ``y`` (n, length) of each polymer."""
+        out, after = self._write(embedding, y)
+        loss = nn.functional.cross_entropy(out.transpose(1, 2), after, ignore_index=0, reduction="none")
+        return loss.sum(dim=1) / (after != 0).sum(dim=1)
+
+    def accuracy(self, inputs: TokenBatch, y: torch.Tensor) -> tuple[int, int]:
+        """Return how many tokens are written right, given those before them, and how many there are."""
+        out, after = self._write(self.embed(inputs), y)
+        return int(((out.argmax(dim=2) == after) & (after != 0)).sum()), int((after != 0).sum())
+
+    def _write(self, embedding: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return outputs (n, length - 1, vocabulary) for each token from those before it, and the true tokens."""
         truth = y.long()
         truth = truth[:, : int((truth != 0).sum(dim=1).max())]
         before, after = truth[:, :-1], truth[:, 1:]
         beside = embedding[:, None].expand(-1, before.shape[1], -1)
         first = torch.tanh(self.start(embedding))[None]
         states, _ = self.writer(torch.cat([self.embed_token(before), beside], dim=2), first)
-        loss = nn.functional.cross_entropy(self.head(states).transpose(1, 2), after, ignore_index=0, reduction="none")
-        return loss.sum(dim=1) / (after != 0).sum(dim=1)
+        return self.head(states), after

@@ -32,7 +32,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("dmpnn", "descriptors"), ("transformer", "descriptors"),
         *((key, "masked_atom") for key in ("gcn", "gat", "gin", "dmpnn", "attentivefp", "gps")),
-        *((key, "masked_token") for key in ("cnn", "lstm", "transformer")),
+        *((key, pretext) for key in ("cnn", "lstm", "transformer") for pretext in ("masked_token", "autoencoding")),
     ],
 )  # fmt: skip
 def test_every_pretext_task_trains_and_its_encoder_is_taken(key, pretext, tmp_path):
@@ -158,6 +158,8 @@ def test_wrong_names_and_combinations(tmp_path, encoder):
         PretrainSpec(pretext="masked_atoms").make_model()
     with pytest.raises(UserError, match="needs a model that reads graph"):
         PretrainSpec(encoder="lstm", pretext="masked_atom").make_model()
+    with pytest.raises(UserError, match="needs a model that reads tokens"):
+        PretrainSpec(encoder="gin", pretext="autoencoding").make_model()
     with pytest.raises(UserError, match="reads no structures"):
         PretrainSpec(encoder="svm", params={}).make_model()
     with pytest.raises(UserError, match="too few"):
