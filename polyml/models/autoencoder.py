@@ -162,13 +162,16 @@ class EmbeddingModel(TrainedModel):
         """Return embeddings (n, n_components), averaged over the ways of writing a polymer."""
         import torch
 
+        if not items:
+            return np.empty((0, self.n_components), np.float32)
         inputs, parts = self._inputs(items), []
+        order = inputs.order()
         with torch.inference_mode():
-            for at in range(0, len(items), _ROWS_AT_ONCE):
-                rows = range(at, min(at + _ROWS_AT_ONCE, len(items)))
-                views = [self.autoencoder_.embed(inputs.take(rows, view)) for view in range(inputs.views)]
-                parts.append(torch.stack(views).mean(dim=0).numpy())
-        return np.concatenate(parts) if parts else np.empty((0, self.n_components), np.float32)
+            for rows in order.split(_ROWS_AT_ONCE):
+                views = [self.autoencoder_.embed(inputs.take(rows.tolist(), view)) for view in range(inputs.views)]
+                parts.append(torch.stack(views).mean(dim=0))
+        embeddings: np.ndarray = torch.cat(parts)[torch.argsort(order)].numpy()
+        return embeddings
 
     def _errors(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         import torch

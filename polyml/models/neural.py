@@ -270,14 +270,14 @@ class NeuralModel(TrainedModel):
             empty = np.empty((len(self.networks_), 0, len(self.classes_) if self._classifies else self.n_targets_))
             return empty, empty
         inputs = self._inputs(items)
-        means, variances = [], []
+        order, means, variances = inputs.order(), [], []
         with torch.inference_mode():
-            for at in range(0, len(items), _ROWS_AT_ONCE):
-                rows = range(at, min(at + _ROWS_AT_ONCE, len(items)))
-                pairs = [_average_views(network, inputs, rows) for network in self.networks_]
+            for rows in order.split(_ROWS_AT_ONCE):
+                pairs = [_average_views(network, inputs, rows.tolist()) for network in self.networks_]
                 means.append(torch.stack([mean for mean, _ in pairs]))
                 variances.append(torch.stack([variance for _, variance in pairs]))
-        return tuple(torch.cat(parts, dim=1).double().numpy() for parts in (means, variances))  # type: ignore[return-value]
+        mean, variance = (torch.cat(parts, dim=1)[:, torch.argsort(order)] for parts in (means, variances))
+        return mean.double().numpy(), variance.double().numpy()
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the mean over the networks, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""

@@ -27,6 +27,10 @@ class Inputs(Protocol):
         """Return some rows as one batch, in one view or (None) each in a random one."""
         ...
 
+    def order(self) -> torch.Tensor:
+        """Return all rows in the order in which they are best read, (n,): those of like length side by side."""
+        ...
+
 
 class GraphBatch(NamedTuple):
     """Several periodic graphs as one.
@@ -67,6 +71,10 @@ class ArrayInputs:
         """Return some rows as one batch."""
         return self.x[list(rows)]
 
+    def order(self) -> torch.Tensor:
+        """Return the rows as they stand."""
+        return torch.arange(len(self))
+
 
 class GraphInputs:
     """Periodic graphs, stored end to end so that a batch is a few index operations."""
@@ -102,6 +110,10 @@ class GraphInputs:
             graph=torch.repeat_interleave(torch.arange(len(chosen)), atoms),
             size=atoms.to(torch.float32).unsqueeze(1),
         )
+
+    def order(self) -> torch.Tensor:
+        """Return the rows as they stand: graphs need no padding."""
+        return torch.arange(len(self))
 
 
 def _ranges(starts: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -152,6 +164,10 @@ class TokenInputs:
         tokens = self._tokens[torch.where(inside, starts[:, None] + places, 0)].to(torch.int64)
         return TokenBatch(torch.where(inside, tokens, 0), lengths)
 
+    def order(self) -> torch.Tensor:
+        """Return the rows by length: one long text does not pad a batch of short ones."""
+        return torch.argsort(self._lengths.amax(dim=1), stable=True)
+
 
 class JointInputs:
     """Polymers read in two ways: what an encoder reads, and features ``(n, d)`` beside it."""
@@ -166,3 +182,7 @@ class JointInputs:
     def take(self, rows: Sequence[int], view: int | None = 0) -> tuple[Any, torch.Tensor]:
         """Return some rows as one batch."""
         return self.main.take(rows, view), self.beside.take(rows)
+
+    def order(self) -> torch.Tensor:
+        """Return the rows in the order that suits the encoder's reading."""
+        return self.main.order()

@@ -62,6 +62,12 @@ def test_training_draws_every_view_by_the_seed(inputs):
     assert draw(60) == drawn
 
 
+def test_texts_of_like_length_are_read_together(inputs):
+    lengths = inputs._lengths.amax(dim=1)[inputs.order()].tolist()
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 3
+
+
 def test_rows_of_one_batch_draw_their_own_views(inputs):
     torch.manual_seed(0)
     row = TOY_POLYMERS.index("*NCCCCCC(*)=O")
