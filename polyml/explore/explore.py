@@ -90,7 +90,7 @@ def cluster_summary(table: PolymerTable, found: Clusters) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        cluster, size, representative; for each property ``NAME`` (median in user units, the most frequent class) and
+        cluster (0 for none), size, representative; for each property ``NAME`` (median in user units, the most frequent class) and
         ``NAME_count`` (values measured).
     """
     rows = []

@@ -26,7 +26,7 @@ def projection_map(
     Parameters
     ----------
     frame : DataFrame
-        Columns psmiles, cluster, ``x``, ``y`` and the properties in user units (NaN where not measured).
+        Columns psmiles, cluster (from 1; 0 for none), ``x``, ``y`` and the properties in user units (NaN where not measured).
     x, y : str
         Columns of the coordinates.
     properties : sequence of Property
@@ -42,7 +42,7 @@ def projection_map(
         # After eight clusters the colours come again, with another symbol.
         symbol = _SYMBOLS[index // _PALETTE_LENGTH % len(_SYMBOLS)]
         marker = {"color": colour(index), "symbol": symbol, "size": 7, "opacity": 0.8}
-        figure.add_trace(_points(frame[rows], x, y, f"cluster {cluster} ({rows.sum()})", labels[rows], marker))
+        figure.add_trace(_points(frame[rows], x, y, f"{_cluster_name(cluster)} ({rows.sum()})", labels[rows], marker))
     for item in properties:
         values = item.to_model(frame[item.name])
         rows = ~np.isnan(values)
@@ -58,6 +58,10 @@ def projection_map(
     figure.update_xaxes(showticklabels=False, ticks="")  # the unit of such an axis means nothing
     figure.update_yaxes(showticklabels=False, ticks="")
     return figure.update_layout(height=660, margin={"t": 100})
+
+
+def _cluster_name(number: int) -> str:
+    return f"cluster {number}" if number else "no cluster"
 
 
 def _add_menu(figure: Figure, n_clusters: int, names: Sequence[str]) -> None:
@@ -91,7 +95,7 @@ def _points(
 
 def _labels(frame: pd.DataFrame, properties: Sequence[Property]) -> np.ndarray:
     labels = np.array(hover_texts(frame["psmiles"]), dtype=object)
-    labels += [f"<br>cluster {cluster}" for cluster in frame["cluster"]]
+    labels += [f"<br>{_cluster_name(cluster)}" for cluster in frame["cluster"]]
     for item in properties:
         if item.is_class:
             labels += ["" if pd.isna(name) else f"<br>{plain(item.label)}: {plain(name)}" for name in frame[item.name]]

@@ -151,6 +151,9 @@ def test_explore_by_density_lists_the_polymers_in_no_cluster_last(table, workdir
     if (frame["cluster"] == 0).any():
         assert summary["cluster"].tolist()[-1] == 0
         assert pd.isna(summary["representative"].tolist()[-1])
+    page = (workdir / "maps" / "maps.html").read_text("utf-8")
+    assert ("no cluster (" in page) == bool((frame["cluster"] == 0).any())
+    assert "cluster 0" not in page
 
 
 def test_a_recipe_gives_density_clusters_no_number():
