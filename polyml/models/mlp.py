@@ -95,6 +95,9 @@ class Perceptron(MLPModel):
     search_space = {"lr": Float(1e-4, 1e-2, log=True), "l1": Float(1e-6, 1e-3, log=True), "dropout": Float(0.0, 0.5)}
 
     depth: int = 0
+    ensemble: int = 1
+    max_epochs: int = 100
+    validation: float | None = None
     optimizer: str = "sgd"
     lr: float = 1e-3
 
