@@ -18,9 +18,10 @@ from polyml.errors import UserError
 from polyml.progress import is_quiet, set_quiet
 
 if TYPE_CHECKING:
-    from polyml.config import TrackingSpec
+    from polyml.config import ModelSpec, TrackingSpec
     from polyml.data.properties import Property
     from polyml.data.sample import SampleSpec
+    from polyml.data.splits import SplitSpec
     from polyml.data.table import PolymerTable
 
 
@@ -64,6 +65,11 @@ Track = Annotated[bool, typer.Option("--track/--no-track", help="Log the run in 
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the model; repeat for several.")
 ]
+
+ParamsOfAll = Annotated[
+    list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of every model named; repeat.")
+]
+Repeats = Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")]
 
 
 def say(message: str) -> None:
@@ -166,6 +172,23 @@ def make_params(options: Sequence[str] | None) -> dict[str, Any]:
 
     pairs = (split_pair(text, "--param") for text in options or ())
     return {key: parse_value(value, f"--param {key}") for key, value in pairs}
+
+
+def make_specs(keys: Iterable[str], options: Sequence[str] | None) -> list[ModelSpec]:
+    """Build the specs of models that share parameters."""
+    from polyml.config import ModelSpec
+
+    params = make_params(options)
+    return [ModelSpec(key=key, params=params) for key in unique(keys)]
+
+
+def make_split(kind: str, folds: int, repeats: int, seed: int) -> SplitSpec:
+    """Build a split from the options of a verb; a k-fold with repeats is a repeated one."""
+    from polyml.data.splits import SplitSpec
+    from polyml.sections import check_section
+
+    kind = "repeated_kfold" if repeats > 1 and kind == "kfold" else kind
+    return check_section(SplitSpec, kind=kind, folds=folds, repeats=repeats, seed=seed)
 
 
 def note_table(table: PolymerTable) -> None:

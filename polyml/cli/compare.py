@@ -14,6 +14,7 @@ EXAMPLES = common.examples(
     "polyml compare gas_permeability --target O2 --target N2 --ratio O2/N2 --models mean,extra_trees -o gas",
     "polyml compare films.csv --target perm --log10 perm --unit perm=Barrer --split cluster -o films",
     "polyml compare tg.csv --target Tg --models svm,extra_trees --tune 20 -o tg_tuned",
+    "polyml compare tg.csv --target Tg --models dmpnn,gin --param max_epochs=100 --param width=192 -o tg_networks",
     "polyml compare candidates --class polymer_class --per-class 300 -o polymer_class",
 )
 
@@ -45,7 +46,8 @@ def compare(
         str, typer.Option("--split", help="kfold, repeated_kfold, scaffold, cluster, or rows as papers do.")
     ] = "kfold",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
-    repeats: Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")] = 1,
+    repeats: common.Repeats = 1,
+    param: common.ParamsOfAll = None,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
     track: common.Track = True,
@@ -59,23 +61,18 @@ def compare(
     rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
     written. Run again after an interruption: finished folds are kept.
     """
-    from polyml.config import ModelSpec
-    from polyml.data.splits import SplitSpec
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import render_leaderboard
     from polyml.pipeline import fitting, steps
-    from polyml.sections import check_section
 
-    if repeats > 1 and split == "kfold":
-        split = "repeated_kfold"
     properties = common.make_properties(file, target, log10, unit, class_)
     task = steps.task_of(properties)
     keys = common.split_names(models) or list(steps.QUICK_MODELS[task])
-    chosen = [ModelSpec(key=key) for key in common.unique(keys)]
+    chosen = common.make_specs(keys, param)
     if tune is not None:
         chosen = fitting.with_tuning(chosen, tune)
     steps.check_models(chosen, task)
-    spec = check_section(SplitSpec, kind=split, folds=folds, repeats=repeats, seed=seed)
+    spec = common.make_split(split, folds, repeats, seed)
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)

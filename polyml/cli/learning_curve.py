@@ -11,6 +11,7 @@ from polyml.cli import common
 
 EXAMPLES = common.examples(
     "polyml learning-curve tg.csv --target Tg --models dmpnn,foundation -o tg_curve",
+    "polyml learning-curve tg.csv --target Tg --models dmpnn,foundation --param width=128 --repeats 3 -o tg_curve",
     "polyml learning-curve gas_permeability --models extra_trees --sizes 25,100,400 -o gas_curve",
 )
 
@@ -34,6 +35,8 @@ def learning_curve(
     ] = None,
     split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    repeats: common.Repeats = 1,
+    param: common.ParamsOfAll = None,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
     track: common.Track = True,
@@ -46,21 +49,18 @@ def learning_curve(
     Every size is scored on the same test folds. Writes learning_curve.csv, summary.csv, learning_curve.html and
     words.txt. Run again after an interruption: finished folds are kept.
     """
-    from polyml.config import ModelSpec
-    from polyml.data.splits import SplitSpec
     from polyml.errors import UserError
     from polyml.pipeline import steps
-    from polyml.sections import check_section
 
     properties = common.make_properties(file, target, log10, unit, class_)
-    chosen = [ModelSpec(key=key) for key in common.unique(common.split_names(models) or [])]
+    chosen = common.make_specs(common.split_names(models) or [], param)
     if not chosen:
         raise UserError("no model is named", where="--models", fix="name one at least; polyml models lists them")
     steps.check_models(chosen, steps.task_of(properties))
     numbers = common.split_names(sizes) or []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"'{sizes}' is no list of whole numbers", where="--sizes", fix="write it like 25,50,100")
-    spec = check_section(SplitSpec, kind=split, folds=folds, seed=seed)
+    spec = common.make_split(split, folds, repeats, seed)
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)

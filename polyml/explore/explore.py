@@ -90,8 +90,8 @@ def cluster_summary(table: PolymerTable, found: Clusters) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        cluster (0 for none), size, representative; for each property ``NAME`` (median in user units, the most frequent class) and
-        ``NAME_count`` (values measured).
+        cluster (0 for none), size, representative; for each property ``NAME`` (median in user units, the most
+        frequent class) and ``NAME_count`` (values measured).
     """
     rows = []
     names = [*(table.psmiles[row] for row in found.representatives), *([""] if (found.labels == 0).any() else [])]

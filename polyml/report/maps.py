@@ -26,7 +26,8 @@ def projection_map(
     Parameters
     ----------
     frame : DataFrame
-        Columns psmiles, cluster (from 1; 0 for none), ``x``, ``y`` and the properties in user units (NaN where not measured).
+        Columns psmiles, cluster (from 1; 0 for none), ``x``, ``y`` and the properties in user units (NaN where not
+        measured).
     x, y : str
         Columns of the coordinates.
     properties : sequence of Property

@@ -174,3 +174,28 @@ def test_an_empty_library_leaves_nothing_behind(csv: str) -> None:
     assert "no rows below the header" in result.output
     assert not Path("out").exists()
     assert not Path("mlruns").exists()
+
+
+def test_a_learning_curve_of_models_with_the_same_parameters(csv: str) -> None:
+    options = ("--folds", "2", "--repeats", "2", "--jobs", "1", "--no-track", "--json", "-o", "curve")
+    found = json.loads(
+        run("learning-curve", csv, "--target", "O2", "--log10", "O2", "--models", "svm,svm_linear", "--sizes", "12",
+            "--param", "C=2", *options).stdout
+    )  # fmt: skip
+    assert {row["model"] for row in found["curve"]} == {"svm", "svm_linear"}
+    assert sorted({row["polymers"] for row in found["curve"]})[0] == 12
+    curve = pd.read_csv("curve/learning_curve.csv")
+    assert set(curve["repeat"]) == {0, 1}
+    told = json.loads(Path("curve/n12/compare.json").read_text())
+    assert [model["params"] for model in told["models"]] == [{"C": 2}, {"C": 2}]
+
+
+def test_parameters_of_all_compared_models(csv: str) -> None:
+    options = ("--folds", "2", "--jobs", "1", "--no-track", "-o", "out")
+    run("compare", csv, *TARGETS, "--models", "svm,svm_linear", "--param", "C=2", *options)
+    told = json.loads(Path("out/compare.json").read_text())
+    assert [model["params"] for model in told["models"]] == [{"C": 2}, {"C": 2}]
+    wrong = ["compare", csv, *TARGETS, "--models", "svm,ridge", "--param", "C=2", *options]
+    result = CliRunner().invoke(app, wrong)
+    assert result.exit_code == 2
+    assert "'C'" in result.output
