@@ -128,12 +128,12 @@ class Suite(Section):
         return next(item for item in self.sets if item.name == name)
 
     def restricted(self, *, sets: Sequence[str] = (), models: Sequence[str] = ()) -> Suite:
-        """Return the suite with some of its data sets and models alone; the reference always takes part.
+        """Return the suite with some of its data sets and models alone, and the reference of each comparison left.
 
         Raises
         ------
         UserError
-            A name is not in the suite.
+            A name is not in the suite, or no comparison has both.
         """
         known_sets = [item.name for item in self.sets]
         known_models = list(dict.fromkeys(spec.label for item in self.comparisons for spec in item.models))
@@ -143,10 +143,13 @@ class Suite(Section):
                     raise unknown_name(kind, name, known, where=f"suite {self.name}")
         kept = []
         for item in self.comparisons:
-            chosen = [spec for spec in item.models if not models or spec.label in {*models, item.reference}]
+            named = {spec.label for spec in item.models if not models or spec.label in models}
+            chosen = [spec for spec in item.models if spec.label in {*named, item.reference}]
             left = [name for name in item.sets if not sets or name in sets]
-            if left:
+            if left and named:
                 kept.append(item.model_copy(update={"sets": left, "models": chosen}))
+        if not kept:
+            raise UserError("no comparison has both these data sets and these models", where=f"suite {self.name}")
         return self.model_copy(update={"comparisons": kept})
 
 
@@ -158,8 +161,4 @@ def load_suite(suite: str | Path, overrides: Sequence[str] = ()) -> Suite:
     UserError
         As for :func:`polyml.config.load_recipe`.
     """
-    path = suite_path(suite)
-    loaded = load_document(Suite, path, overrides, kind="suite")
-    if not loaded.comparisons:
-        raise UserError("there is nothing to compare", where=str(path))
-    return loaded
+    return load_document(Suite, suite_path(suite), overrides, kind="suite")

@@ -145,6 +145,15 @@ def test_unknown_names_of_a_restriction_are_refused() -> None:
         suite().restricted(sets=["oxigen"])
     with pytest.raises(UserError, match=r"unknown model 'men'(.|\n)*mean"):
         suite().restricted(models=["men"])
+    with pytest.raises(UserError, match="no comparison has both"):
+        suite().restricted(sets=["both"], models=["plain"])
+
+
+def test_a_restriction_keeps_the_comparisons_that_have_what_is_named() -> None:
+    left = suite().restricted(models=["plain"]).comparisons
+    assert [(item.name, [spec.label for spec in item.models]) for item in left] == [("single", ["plain"])]
+    left = suite().restricted(sets=["nitrogen", "both"], models=["pca_ridge"]).comparisons
+    assert [(item.sets, len(item.models)) for item in left] == [(["nitrogen"], 2), (["both"], 2)]
 
 
 @pytest.mark.parametrize("name", list_suites())
