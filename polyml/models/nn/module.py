@@ -39,6 +39,13 @@ class TrainedInMemory(LightningModule):
         self._losses: list[tuple[torch.Tensor, int]] = []
         self.watched = "val_loss"  # the loss that a plateau schedule follows
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some forty times a step; torch looks at each as a possible weight.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def batch_loss(self, inputs: Any, y: torch.Tensor) -> torch.Tensor:
         """Return the loss of one batch."""
         raise NotImplementedError
