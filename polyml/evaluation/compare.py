@@ -229,9 +229,11 @@ def _collect(plan: Plan, label: str, failure: Failure | None) -> ModelOutcome:
     ]
     messages = dict.fromkeys(message for _, _, record in folds for message in record.warnings)
     chosen = {f"repeat {task.repeat}, fold {task.fold}": record.chosen for task, _, record in folds if record.chosen}
+    fits = [(record.train_score, record.test_score) for _, _, record in folds]
     return ModelOutcome(
         entry, spec.params, scores, predictions, pd.DataFrame(history), tuple(messages), None,
         tuple(task.fingerprint for task in tasks), chosen,
+        [(train, test) for train, test in fits if train is not None and test is not None],
     )  # fmt: skip
 
 

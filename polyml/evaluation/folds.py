@@ -85,7 +85,11 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class FoldRecord:
-    """What is known of a finished fold besides its predictions; ``chosen`` are the parameters that a search found."""
+    """What is known of a finished fold besides its predictions.
+
+    ``chosen`` are the parameters that a search found. ``train_score`` and ``test_score`` (R², mean over properties, or
+    the share of right classes) are there for networks that set no polymers aside: what tells overfitting.
+    """
 
     fingerprint: str
     seed: int
@@ -95,6 +99,8 @@ class FoldRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     chosen: dict[str, Any] = field(default_factory=dict)
+    train_score: float | None = None
+    test_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,16 +172,33 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
     columns = _classified(model, test, task.classes) if task.classes else _regressed(model, test, task)
     predicted = perf_counter()
     random_state = model.get_params(deep=False).get("random_state")
+    history = [dict(step) for step in getattr(model, "history_", None) or []]
+    scores: dict[str, Any] = {}
+    if history and not any(np.isfinite(step.get("val_loss", np.nan)) for step in history):
+        known = np.asarray(model.predict(list(task.train["psmiles"])), dtype=float).reshape(task.y_train.shape)
+        scores = {"train_score": _share_explained(task.y_train, known, task.classes)}
+        scores["test_score"] = _share_explained(task.y_test, columns["y_pred"], task.classes)
     record = FoldRecord(
         fingerprint=task.fingerprint,
         seed=task.seed if random_state is None else int(random_state),
         features=features_of(model),
         fit_seconds=round(fitted - started, 4),
         predict_seconds=round(predicted - fitted, 4),
-        history=[dict(step) for step in getattr(model, "history_", None) or []],
+        history=history,
         chosen=dict(getattr(model, "best_params_", None) or {}),
+        **scores,
     )
     return record, columns
+
+
+def _share_explained(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> float:
+    """Return R², the mean over properties, or the share of classes that are right; NaN where neither is defined."""
+    if classes:
+        known = ~np.isnan(y)
+        return float((predicted[known] == y[known]).mean())
+    residual, total = np.nansum((y - predicted) ** 2, axis=0), np.nansum((y - np.nanmean(y, axis=0)) ** 2, axis=0)
+    defined = total > 0
+    return float((1 - residual[defined] / total[defined]).mean()) if defined.any() else float("nan")
 
 
 def with_task(params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class ModelOutcome:
     """All folds of one model: scores and predictions as in :class:`Results`, or why there are none.
 
     ``history`` has one row an epoch with repeat, fold and what the model recorded; ``chosen`` has the parameters that a
-    search found, by fold.
+    search found, by fold; ``fits`` what a fold explains of its training and of its test polymers, where the history
+    holds no validation loss.
     """
 
     entry: Entry
@@ -49,6 +50,7 @@ class ModelOutcome:
     failure: Failure | None = None
     fingerprints: tuple[str, ...] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    fits: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class ComparisonTracking:
         from polyml.report.plots import confusion, learning_curves, parity, residuals
         from polyml.training.diagnosis import diagnose, diagnosis_text
 
-        findings = diagnose(outcome.history)
+        findings = diagnose(outcome.history, outcome.fits)
         if findings:
             tracker.set_tags({"polyml.diagnosis": ", ".join(findings)})
             tracker.log_text(diagnosis_text(findings), "diagnosis.txt")

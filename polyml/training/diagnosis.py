@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ _ADVICE = {
 _UNJUDGED = "no polymers were set aside during training; validation=0.12 sets some aside and shows their loss"
 
 
-def diagnose(history: pd.DataFrame) -> dict[str, str]:
+def diagnose(history: pd.DataFrame, fits: Sequence[tuple[float, float]] = ()) -> dict[str, str]:
     """Say what the learning curves of a model show.
 
     Parameters
@@ -39,6 +39,9 @@ def diagnose(history: pd.DataFrame) -> dict[str, str]:
     history : DataFrame
         One row an epoch: epoch, train_loss, val_loss, grad_norm, and what tells the curves apart (repeat, fold,
         member). Columns that are missing are not judged.
+    fits : sequence of (float, float)
+        Where there is no validation loss: R² (or the share of right classes) of each fold on the polymers trained on
+        and on those of its test part, which the training knew nothing of.
 
     Returns
     -------
@@ -65,9 +68,23 @@ def diagnose(history: pd.DataFrame) -> dict[str, str]:
     found = {name: f"in {_of(seen[name], len(curves))}, {_ADVICE[name]}" for name in order}
     if not found:
         found["sound"] = f"the losses fell and levelled out in {_of(len(curves), len(curves))}"
-    if not any(curve["val_loss"].notna().any() for curve in curves if "val_loss" in curve):
-        found["overfitting not judged"] = _UNJUDGED
+    if any(curve["val_loss"].notna().any() for curve in curves if "val_loss" in curve):
+        return found
+    told = {"overfitting": _overfitted(fits)} if fits else {"overfitting not judged": _UNJUDGED}
+    found |= {name: words for name, words in told.items() if words}
+    if "overfitting" in found:
+        found.pop("sound", None)
     return found
+
+
+def _overfitted(fits: Sequence[tuple[float, float]]) -> str:
+    """Compare what is explained of the polymers trained on and of others; empty where they are not far apart."""
+    apart = [1 - test > _GAP * max(1 - train, 1e-6) for train, test in fits]
+    if not any(apart):
+        return ""
+    train, test = np.mean(fits, axis=0)
+    seen = "the fold" if len(fits) == 1 else f"{sum(apart)} of {len(fits)} folds"
+    return f"in {seen} (score {train:.2f} on the polymers trained on, {test:.2f} on others), {_ADVICE['overfitting']}"
 
 
 def _of(count: int, total: int) -> str:

@@ -39,6 +39,14 @@ def test_curves_are_told_apart(frame, expected):
     assert list(diagnose(frame)) == expected
 
 
+def test_without_a_validation_loss_the_folds_tell_overfitting():
+    found = diagnose(curve(LEVELS_OUT), [(0.98, 0.7), (0.97, 0.8), (0.9, 0.89)])
+    assert list(found) == ["overfitting"]
+    assert found["overfitting"].startswith("in 2 of 3 folds (score 0.95 on the polymers trained on, 0.80 on others)")
+    assert list(diagnose(curve(LEVELS_OUT), [(0.9, 0.8), (0.9, 0.89)])) == ["sound"]
+    assert list(diagnose(curve(LEVELS_OUT, LEVELS_OUT * 1.2), [(0.98, 0.7)])) == ["sound"]  # the loss has judged
+
+
 def test_curves_are_counted_and_the_commonest_finding_comes_first():
     parts = [curve(np.exp(-EPOCHS / 6), 0.3 + np.exp(-EPOCHS / 6)).assign(fold=fold) for fold in range(3)]
     parts.append(curve(np.full(60, 2.0), np.full(60, 2.0)).assign(fold=3))
