@@ -65,7 +65,7 @@ class EmbeddingModel(TrainedModel):
     family = "autoencoder"
     tasks = ("regression", "classification")
     search_space = {
-        "n_components": Int(16, 128, log=True),
+        "n_components": Int(32, 256, log=True),
         "noise": Float(0.0, 0.5),
         "kind": Choice(KINDS),
     }
@@ -74,7 +74,7 @@ class EmbeddingModel(TrainedModel):
     n_components: int = 64
     width: int = 256
     noise: float = 0.2
-    beta: float = 0.01
+    beta: float = 1e-3
     regressor: Member = "svm"
     patience: int = 15
 
@@ -277,6 +277,8 @@ class AutoencoderModel(EmbeddingModel):
     toy_params = {"n_components": 8, "width": 16, "max_epochs": 5, "batch_size": 8}
 
     features: FeatureKeys = ("ecfp_count", "descriptors")
+    n_components: int = 256
+    width: int = 512
 
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
