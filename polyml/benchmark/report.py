@@ -78,8 +78,8 @@ def _protocols(item: Finished) -> list[str]:
     told: dict[str, list[str]] = {}
     for data_set, results in item.results.items():
         for name, words in results.options["protocol"].items():
-            told.setdefault(f"Protocol **{name}**: {words}.", []).append(data_set)
-    return [line if len(told) == 1 else f"- {', '.join(names)}: {line}" for line, names in told.items()]
+            told.setdefault(f"Protocol **{name}**: {words}", []).append(data_set)
+    return [f"{line}." if len(told) == 1 else f"- {line} ({', '.join(names)})." for line, names in told.items()]
 
 
 def _sizes(item: Finished) -> list[str]:

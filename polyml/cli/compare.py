@@ -59,7 +59,8 @@ def compare(
 
     Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, and what became of the other
     rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
-    written. Run again after an interruption: finished folds are kept.
+    written (but for --split rows, which counts those that do). Run again after an interruption: finished folds are
+    kept.
     """
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import render_leaderboard

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS: Mapping[str, str] = {
     "honest": "grouped by polymer; test folds never seen by training, scaling or selection",
-    "rows": "rows shuffled as in published work, not grouped: {shared} polymers stand on both sides of a fold; test "
+    "rows": "rows shuffled as in published work, not grouped (polymers on both sides of a fold: {shared}); test "
     "folds never seen by training, scaling or selection",
     "completion": "grouped by polymer; test folds never seen by training, scaling or selection; for each property of a "
     "test polymer its other measured properties are given",

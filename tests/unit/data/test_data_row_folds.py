@@ -41,7 +41,7 @@ def test_a_comparison_on_rows_is_stamped(file, tmp_path):
     table = read_table(file, TG, merge_duplicates=False)
     results = compare(table, [ModelSpec("mean")], SplitSpec(kind="rows"), tmp_path / "out", jobs=1)
     assert list(results.options["protocol"]) == ["rows"]
-    assert re.search("not grouped: [123] polymers stand on both sides", results.options["protocol"]["rows"])
+    assert re.search(r"not grouped \(polymers on both sides of a fold: [123]\)", results.options["protocol"]["rows"])
     grouped = compare(read_table(file, TG), [ModelSpec("mean")], SplitSpec(), tmp_path / "grouped", jobs=1)
     assert list(grouped.options["protocol"]) == ["honest"]
 
