@@ -7,8 +7,8 @@ import pytest
 
 from polyml.errors import UserError
 from polyml.models import load_model, make_model
-from polyml.models.autoencoder import KINDS
 from polyml.models.checks import TOY_POLYMERS, toy_labels, toy_targets
+from polyml.models.embedding import KINDS
 
 torch = pytest.importorskip("torch")
 
