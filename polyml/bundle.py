@@ -29,7 +29,7 @@ from polyml.bundle_format import (
     verify_files,
 )
 from polyml.chem import RepeatUnit, ensure_units
-from polyml.data.properties import Property
+from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.row_faults import in_batches, parse_all
@@ -40,23 +40,11 @@ if TYPE_CHECKING:
 _PACKAGES = ("polyml-chem", "numpy", "rdkit", "scikit-learn", "torch", "lightgbm")
 _SIMILARITY_FEATURES = "ecfp"
 _BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
-SUFFIXES = ("", "_std", "_lower", "_upper")
+NOVELTY = "novelty"
+"""Column of models that tell how strange a polymer is to them."""
+SUFFIXES = ("", *SPREAD_SUFFIXES)
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
 _TEXTS = ("nearest_warning", "nearest_training", "warning", "error")
-
-
-def output_columns(properties: Sequence[Property]) -> tuple[list[str], list[str]]:
-    """Return the columns of :meth:`Bundle.predict_frame` behind ``psmiles``: those of numbers, and those of text.
-
-    Examples
-    --------
-    >>> output_columns([Property(name="family", transform="class", classes=("polyamide", "polyester"))])[0]
-    ['p[polyamide]', 'p[polyester]', 'nearest_similarity']
-    """
-    labels = [item.name for item in properties if item.is_class]
-    numbers = [item.name + suffix for item in properties if not item.is_class for suffix in SUFFIXES]
-    numbers += [f"p[{label}]" for item in properties for label in item.classes]
-    return [*numbers, "nearest_similarity"], [*labels, *_TEXTS]
 
 
 @dataclass
@@ -176,6 +164,15 @@ class Bundle:
         """The labels that the model chooses from; none where it predicts numbers."""
         return self.properties[0].classes
 
+    @property
+    def output_columns(self) -> tuple[list[str], list[str]]:
+        """The columns of :meth:`predict_frame` behind ``psmiles``: those of numbers, and those of text."""
+        labels = [item.name for item in self.properties if item.is_class]
+        numbers = [item.name + suffix for item in self.properties if not item.is_class for suffix in SUFFIXES]
+        numbers += [f"p[{label}]" for item in self.properties for label in item.classes]
+        novelty = [NOVELTY] if self.model.gives_novelty else []
+        return [*numbers, "nearest_similarity", *novelty], [*labels, *_TEXTS]
+
     def predict(self, psmiles: Sequence[str | RepeatUnit]) -> Prediction:
         """Predict the distribution of every property, in user units (see the module for log10 properties).
 
@@ -243,7 +240,8 @@ class Bundle:
         DataFrame
             Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
             each property, or the likeliest class as ``<property>`` and the probability of each class as
-            ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer),
+            ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer); ``novelty``,
+            where the model gives it (how strange the polymer is to it, about 1 for a training polymer);
             ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
             (what is doubtful about the structure of the row itself); ``error``.
         """
@@ -264,6 +262,8 @@ class Bundle:
             columns |= self._number_columns(results, rows, len(psmiles), given)
         similarity, index = self.nearest([unit for _, unit in good])
         columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
+        if self.model.gives_novelty:
+            columns[NOVELTY] = _spread(self.novelty([unit for _, unit in good]), rows, len(psmiles))
         nearest, nearest_warning = self.describe(index)
         texts = {
             "nearest_warning": dict(zip(rows, nearest_warning, strict=True)),
@@ -317,6 +317,10 @@ class Bundle:
         blocks = [_tanimoto(_binary_features(units[i : i + _BLOCK]), known) for i in range(0, len(units), _BLOCK)]
         index = np.concatenate([block.argmax(axis=1) for block in blocks])
         return np.concatenate([block.max(axis=1) for block in blocks]).astype(float), index
+
+    def novelty(self, units: Sequence[RepeatUnit]) -> np.ndarray:
+        """Return how strange polymers are to the model, (n,); see :meth:`PolymerModel.novelty`."""
+        return self.model.novelty(units)  # type: ignore[arg-type]  # models pass parsed units through
 
     def describe(self, index: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
         """Return text and warnings of training polymers, empty for an index of -1; most have no warning.

@@ -17,7 +17,7 @@ from polyml.chem import RepeatUnit
 from polyml.data.catalog import data_path
 from polyml.data.duplicates import find_duplicates, merge_rows
 from polyml.data.files import whole_file
-from polyml.data.properties import Property
+from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS, Property
 from polyml.data.readers import cell_text, check_columns, find_smiles_column, free_names
 from polyml.data.rows import Row, open_rows
 from polyml.data.sample import SampleSpec, choose_rows
@@ -27,7 +27,7 @@ from polyml.progress import track
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
 REPORTS = ("rejects", "warnings", "duplicates")
 NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
-_RESERVED = ("line", "psmiles", "key")
+_OWN_COLUMNS = ("line", "psmiles", "key")
 _FEW = 5  # polymers of a class, for as many folds
 _SHOWN = 1000  # characters of a refused structure that are kept; real repeat units are shorter
 
@@ -225,9 +225,11 @@ def _check_properties(properties: Sequence[Property], where: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"a target is named twice: {', '.join(twice)}", where=where, fix="name each target once")
-    reserved = sorted(set(names) & set(_RESERVED))
+    written = {name + suffix for name in names for suffix in SPREAD_SUFFIXES}
+    reserved = sorted(set(names) & {*_OWN_COLUMNS, *WRITTEN_COLUMNS, *written})
     if reserved:
-        raise UserError(f"'{reserved[0]}' cannot be the name of a target", where=where, fix="rename the column")
+        what = f"'{reserved[0]}' cannot be the name of a target: polyml writes a column of this name"
+        raise UserError(what, where=where, fix="rename the column")
     labels = [item.name for item in properties if item.is_class]
     if labels and len(properties) > 1:
         what = f"the class '{labels[0]}' stands beside other targets"
@@ -241,7 +243,7 @@ class _TableReader:
         self.where, self.smiles_column, self.properties = where, column, properties
         self.smiles_at = columns.index(column)
         self.value_at = [columns.index(item.name) for item in properties]
-        names = free_names(columns, column, reserved=_RESERVED)
+        names = free_names(columns, column, reserved=_OWN_COLUMNS)
         self.others = {name: at for at, name in names.items() if at not in self.value_at}
         self.rejects, self.warnings = _Notes(), _Notes()
         self.records: list[dict[str, Any]] = []

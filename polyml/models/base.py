@@ -73,6 +73,8 @@ class PolymerModel(BaseEstimator):
         One model for all properties (True) or one a property (False).
     gives_std : bool
         Whether :meth:`predict_dist` gives a standard deviation.
+    gives_novelty : bool
+        Whether :meth:`novelty` tells how strange a polymer is to the model.
     uses_known : bool
         Whether ``predict`` and ``predict_dist`` take the measured values of other properties as ``known``, (n, t).
     search_space : dict
@@ -98,6 +100,7 @@ class PolymerModel(BaseEstimator):
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     multi_task: ClassVar[bool] = False
     gives_std: ClassVar[bool] = False
+    gives_novelty: ClassVar[bool] = False
     uses_known: ClassVar[bool] = False
     search_space: ClassVar[Mapping[str, Range]] = {}
     regression_only: ClassVar[tuple[str, ...]] = ()
@@ -188,6 +191,16 @@ class PolymerModel(BaseEstimator):
             The model does not classify.
         """
         raise UserError(f"model '{self.key}' gives no probabilities", fix="fit it with task='classification'")
+
+    def novelty(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return how strange polymers are to the model, (n,): about 1 for one like those it was trained on.
+
+        Raises
+        ------
+        UserError
+            The model cannot tell.
+        """
+        raise UserError(f"model '{self.key}' gives no novelty", fix="take an autoencoder: polyml models")
 
     def score(self, psmiles: Sequence[str], y: np.ndarray) -> float:
         """Return R² (mean over targets) or, of a classifier, the accuracy; for scikit-learn's tools."""

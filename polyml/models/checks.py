@@ -23,7 +23,7 @@ TOY_POLYMERS = (
     *("*CC=CC*", "*CC=C(C)C*", "*NCCCCCC(*)=O", "*Oc1ccc(*)cc1", "*Sc1ccc(*)cc1", "*CC(*)C(=O)OCC", "*OC(C)C(*)=O"),
 )
 _SHIFTED = {"*OCC*": "*COC*", "*CC(*)C": "*C(C)C*", "*OCCC*": "*CCCOCCCO*", "*[Si](C)(C)O*": "*O[Si](C)(C)*"}
-PROMISES = ("predictions", "rows", "frames", "file", "seed", "one target", "bad input", "overfit", "known")
+PROMISES = ("predictions", "rows", "frames", "file", "seed", "one target", "bad input", "overfit", "known", "novelty")
 """What a regressor promises; a class may be exempt from some, with a reason."""
 _BY_HEART = 0.8
 _FLOAT32 = 1e-4  # tolerance of networks, relative to targets of size one
@@ -81,6 +81,7 @@ def check_regression(build: Callable[..., PolymerModel], cls: type[PolymerModel]
         "bad input": lambda: check_bad_input(build),
         "overfit": lambda: check_overfit(build, cls.overfit_params),
         "known": lambda: check_known(fitted) if fitted.uses_known else None,
+        "novelty": lambda: check_novelty(fitted) if fitted.gives_novelty else None,
     }
     for promise, call in calls.items():
         if promise not in cls.exempt:
@@ -98,6 +99,16 @@ def check_known(model: PolymerModel) -> None:
     given, changed = predict(TOY_POLYMERS, known=y), predict(TOY_POLYMERS, known=other)
     _require(_same(changed[:, 0], given[:, 0]), "a property's own value is not used for its prediction")
     _require(bool(np.abs(changed[:, 1] - given[:, 1]).max() > 0), "the value of another property is used")
+
+
+def check_novelty(model: PolymerModel) -> None:
+    """How strange a polymer is does not depend on its company or its frame, and is about one where it is known."""
+    found = model.novelty(TOY_POLYMERS)
+    _require(found.shape == (len(TOY_POLYMERS),) and bool((found >= 0).all()), "novelty is one number a polymer")
+    _require(0.5 < float(np.median(found)) < 2.0, "the novelty of the training polymers is about one")
+    _require(model.novelty([]).shape == (0,), "no polymers have no novelty")
+    check_rows_are_independent(model.novelty)
+    check_frames(model.novelty)
 
 
 def check_classification(build: Callable[..., PolymerModel]) -> None:

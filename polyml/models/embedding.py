@@ -62,6 +62,7 @@ class EmbeddingModel(TrainedModel):
     """
 
     family = "autoencoder"
+    gives_novelty = True
     tasks = ("regression", "classification")
     search_space = {
         "n_components": Int(32, 256, log=True),
@@ -175,6 +176,8 @@ class EmbeddingModel(TrainedModel):
     def _errors(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         import torch
 
+        if not items:
+            return np.empty(0)
         inputs, parts = self._inputs(items), []
         y = torch.as_tensor(self._rebuilt(inputs), dtype=torch.float32)
         with torch.inference_mode():
@@ -182,7 +185,7 @@ class EmbeddingModel(TrainedModel):
                 rows = list(range(at, min(at + _ROWS_AT_ONCE, len(items))))
                 batch = inputs.take(rows)
                 parts.append(self.autoencoder_.errors(self.autoencoder_.embed(batch), batch, y[rows]).numpy())
-        return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
+        return np.concatenate(parts).astype(np.float64)
 
     def novelty(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return how strange polymers are to the autoencoder, (n,).

@@ -81,7 +81,7 @@ def train_model(
         )
         bundle.save(folder)
         table.save_reports(folder)
-        return tracker.log_bundle(folder, bundle.properties, table.psmiles[:3], registered_name=register)
+        return tracker.log_bundle(folder, bundle.output_columns, table.psmiles[:3], registered_name=register)
 
 
 def pretrain_encoder(

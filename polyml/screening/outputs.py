@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import Bundle, warning
+from polyml.bundle import NOVELTY, Bundle, warning
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
+from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, ScreenPlan, available_pairs
+from polyml.screening.spec import SIMILARITY, ScreenPlan, available_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,8 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     similarity, nearest = bundle.nearest(units)
     texts, warnings = bundle.describe(nearest)
     columns[WARNING] = [warning(unit) for unit in units]
+    if bundle.model.gives_novelty:
+        columns[NOVELTY] = bundle.novelty(units)
     columns |= {SIMILARITY: similarity, NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):

@@ -9,13 +9,12 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from polyml.data.properties import Property
+from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.errors import UserError
 from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expression
 from polyml.screening.robeson import UPPER_BOUNDS
 
 Columns = dict[str, np.ndarray]
-SPREAD_SUFFIXES = ("_std", "_lower", "_upper")
 SIMILARITY = "similarity"
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from polyml.bundle import Bundle
+from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
-from polyml.screening.spec import SIMILARITY, SPREAD_SUFFIXES, Columns, ScreenSpec, plan_prefilter, plan_screen
+from polyml.screening.spec import SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
 
 Faults = Sequence[tuple[str, str]]
 Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message

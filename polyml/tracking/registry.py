@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-    from polyml.data.properties import Property
-
 _MODEL = "model"  # name of the model inside its run
 _FORMS = "a folder, runs:/RUN_ID/model, models:/NAME@ALIAS or models:/NAME/VERSION"
 
@@ -32,7 +30,7 @@ def log_bundle(
     store: TrackingStore,
     run_id: str,
     bundle: Path,
-    properties: Sequence[Property],
+    columns: tuple[Sequence[str], Sequence[str]],
     input_example: Sequence[str],
     registered_name: str | None = None,
     alias: str = "champion",
@@ -45,8 +43,8 @@ def log_bundle(
     run_id : str
     bundle : Path
         Folder written by ``Bundle.save``; copied whole, nothing in it is pickled.
-    properties : sequence of Property
-        The predicted properties, from which the output columns follow (``Bundle.predict_frame``).
+    columns : pair of sequences of str
+        The columns that it predicts, of numbers and of text (``Bundle.output_columns``).
     input_example : sequence of str
         A few pSMILES, shown with the model.
     registered_name : str, optional
@@ -72,7 +70,7 @@ def log_bundle(
                 name=_MODEL,
                 python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                 artifacts={"bundle": str(bundle)},
-                signature=_signature(properties),
+                signature=_signature(*columns),
                 input_example=pd.DataFrame({"psmiles": list(input_example)}),
                 pip_requirements=_requirements(),  # given, or mlflow would start a process to find them
                 registered_model_name=registered_name,
@@ -215,13 +213,10 @@ def _bundle_of(folder: Path) -> Path:
     return folder / Path(path.replace("\\", "/"))
 
 
-def _signature(properties: Sequence[Property]) -> ModelSignature:
+def _signature(numbers: Sequence[str], texts: Sequence[str]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from polyml.bundle import output_columns
-
-    numbers, texts = output_columns(properties)
     outputs = Schema([*(ColSpec("double", name) for name in numbers), *(ColSpec("string", name) for name in texts)])
     return ModelSignature(Schema([ColSpec("string", "psmiles")]), outputs)
 

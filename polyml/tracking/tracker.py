@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from plotly.graph_objects import Figure
 
-    from polyml.data.properties import Property
 
 _SYSTEM_METRICS_SECONDS = 5
 # The MLflow UI then opens with runs and metrics, not with the views for language models.
@@ -317,7 +316,7 @@ class Tracker:
     def log_bundle(
         self,
         bundle: Path,
-        properties: Sequence[Property],
+        columns: tuple[Sequence[str], Sequence[str]],
         input_example: Sequence[str],
         *,
         registered_name: str | None = None,
@@ -329,7 +328,7 @@ class Tracker:
         """
         from polyml.tracking.registry import log_bundle
 
-        return log_bundle(self.store, self.run_id, bundle, properties, input_example, registered_name, alias)
+        return log_bundle(self.store, self.run_id, bundle, columns, input_example, registered_name, alias)
 
     # --- connection ---------------------------------------------------------------------------------------------
 

@@ -83,6 +83,11 @@ class TunedModel(PolymerModel):
         return self._untuned().gives_std
 
     @property
+    def gives_novelty(self) -> bool:  # type: ignore[override]
+        """Whether the model tells how strange a polymer is to it."""
+        return self._untuned().gives_novelty
+
+    @property
     def multi_task(self) -> bool:  # type: ignore[override]
         """Whether the model takes all targets at once."""
         return self._untuned().multi_task
@@ -160,6 +165,11 @@ class TunedModel(PolymerModel):
         """Return the probabilities that the fitted model predicts."""
         check_is_trained(self)
         return self.model_.predict_proba(as_psmiles(psmiles))  # type: ignore[arg-type]
+
+    def novelty(self, psmiles: Sequence[str]) -> np.ndarray:
+        """Return how strange polymers are to the fitted model, (n,)."""
+        check_is_trained(self)
+        return self.model_.novelty(psmiles)
 
     def save(self, folder: Path) -> None:
         """Write the fitted model into a folder below ``folder``, and what the search found."""

@@ -9,6 +9,7 @@ import pytest
 
 from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
+from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS
 from polyml.errors import PolymlError, RepeatUnitError, UserError
 
 POLYMERS = ["*CC*", "*OCC*", "*CC(*)c1ccccc1", "*CC(*)C", "*CC(*)Cl", "*[Si](C)(C)O*", "*CC(*)C#N"]
@@ -56,6 +57,24 @@ def test_an_ensemble_brackets_its_median(make_bundle):
     assert (found.std > 0).all()
     assert (found.lower < found.mean).all()
     assert (found.mean < found.upper).all()
+
+
+def test_no_target_can_take_the_name_of_a_column_that_is_written(make_bundle):
+    bundle = make_bundle("autoencoder")
+    numbers, texts = bundle.output_columns
+    of_properties = {name + suffix for name in bundle.names for suffix in ("", *SPREAD_SUFFIXES)}
+    assert {*numbers, *texts} - of_properties <= WRITTEN_COLUMNS
+
+
+def test_an_autoencoder_tells_how_strange_a_polymer_is(make_bundle, tmp_path):
+    bundle = make_bundle("autoencoder")
+    frame = bundle.predict_frame(["*CC(*)C", "junk", "*c1ccc(S(=O)(=O)c2ccc(*)cc2)cc1"])
+    assert set(frame.columns) == {"psmiles", *bundle.output_columns[0], *bundle.output_columns[1]}
+    assert "novelty" in bundle.output_columns[0]
+    known, refused, strange = frame["novelty"]
+    assert np.isnan(refused)
+    assert strange > 2 * known
+    assert "novelty" not in make_bundle("mean").output_columns[0]
 
 
 def test_predict_frame_keeps_every_row(bundle):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polyml.bundle import Bundle, output_columns
+from polyml.bundle import Bundle
 from polyml.data.properties import Property
 from polyml.errors import UserError
 from polyml.models import make_model
@@ -29,7 +29,7 @@ def test_labels_and_probabilities_are_predicted_row_by_row(bundle, tmp_path):
         "family", "p[ether]", "p[never seen]", "p[olefin]", "nearest_similarity", "nearest_warning",
         "nearest_training", "warning", "error",
     ]  # fmt: skip
-    assert set(frame.columns) == {"psmiles", *(name for part in output_columns([FAMILY]) for name in part)}
+    assert set(frame.columns) == {"psmiles", *(name for part in bundle.output_columns for name in part)}
     assert frame["error"].tolist()[1]
     assert np.isnan(frame["p[ether]"][1])
     assert (frame["p[never seen]"].dropna() == 0).all()

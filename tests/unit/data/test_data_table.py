@@ -27,6 +27,12 @@ def test_values_units_and_missing_ones(tmp_path):
     assert len(result.rejects) == 0
 
 
+@pytest.mark.parametrize("name", ["line", "error", "score", "Tg_std"])
+def test_a_target_with_the_name_of_a_column_that_is_written_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=f"'{name}' cannot be the name of a target: polyml writes"):
+        table(tmp_path, f"psmiles,Tg,{name}\n*CC*,1,2\n", [TG, Property(name=name)])
+
+
 def test_bad_values_are_refused_and_the_row_stays_when_another_is_measured(tmp_path):
     text = "psmiles,O2,Tg\n*CC*,-1,300\n*CO*,inf,300\n*CS*,high,300\n*CCN*,0,\n*CCO*,,\n*CCS*,1_0,1\n*CCCO*,'5,1\n"
     result = table(tmp_path, text)

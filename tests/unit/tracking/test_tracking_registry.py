@@ -16,22 +16,30 @@ VALUES = np.array([[1.0, 0.5], [2.0, 0.25], [4.0, np.nan], [8.0, 1.0]])
 
 
 @pytest.fixture(scope="module")
-def bundle_folder(tmp_path_factory):
+def bundle(tmp_path_factory):
     model = make_model("mean").fit(list(PSMILES), np.column_stack([np.log10(VALUES[:, 0]), VALUES[:, 1]]))
     bundle = Bundle(
         model=model, properties=PROPERTIES, keys=PSMILES, psmiles=PSMILES, values=VALUES, data_digest="d", seed=1
     )
-    return bundle.save(tmp_path_factory.mktemp("models") / "bundle")
+    bundle.save(tmp_path_factory.mktemp("models") / "bundle")
+    return bundle
 
 
 @pytest.fixture(scope="module")
-def registered_store(bundle_folder, tmp_path_factory):
+def bundle_folder(bundle):
+    return bundle.folder
+
+
+@pytest.fixture(scope="module")
+def registered_store(bundle, tmp_path_factory):
     """A model that is registered twice: version 1 has lost the alias to version 2."""
     tracker = Tracker("gas", uri=sqlite_uri(tmp_path_factory.mktemp("registered") / "mlruns" / "mlflow.db"))
     names = []
     for _ in range(2):
         with tracker.parent_run("train") as run_id:
-            names.append(tracker.log_bundle(bundle_folder, PROPERTIES, PSMILES[:2], registered_name="membranes"))
+            names.append(
+                tracker.log_bundle(bundle.folder, bundle.output_columns, PSMILES[:2], registered_name="membranes")
+            )
             tracker.log_metrics({"after": 1.0})  # the run is still open
     return tracker, run_id, names
 
@@ -124,7 +132,7 @@ def test_a_folder_of_another_mlflow_model_is_refused(store_folder):
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "a@b", " "])
-def test_a_name_that_could_not_be_found_again_is_refused(store_folder, bundle_folder, name):
+def test_a_name_that_could_not_be_found_again_is_refused(store_folder, bundle, name):
     tracker = Tracker("gas")
     with tracker.parent_run("train"), pytest.raises(UserError, match="cannot name a registered model"):
-        tracker.log_bundle(bundle_folder, PROPERTIES, PSMILES[:1], registered_name=name)
+        tracker.log_bundle(bundle.folder, bundle.output_columns, PSMILES[:1], registered_name=name)

@@ -234,7 +234,7 @@ def test_the_null_tracker_takes_every_call_and_writes_nothing(empty_folder):
     with tracker.parent_run("compare", {"a": 1}, run_id="gone"), tracker.child_run("ridge"):
         tracker.log_metrics({"rmse": 0.1})
         tracker.log_figures({}, "plots.html")
-        assert tracker.log_bundle(empty_folder, ["O2"], ["*C*"]) == tracker.run_id == ""
+        assert tracker.log_bundle(empty_folder, (["O2"], []), ["*C*"]) == tracker.run_id == ""
     assert list(empty_folder.iterdir()) == []
 
 
