@@ -161,7 +161,7 @@ class SequenceAutoencoderModel(EmbeddingModel):
         from polyml.models.nn.autoencoder import SequenceAutoencoder
         from polyml.models.nn.sequences import GRUEncoder
 
-        encoder = GRUEncoder(len(VOCABULARY), self.width, self.depth, self.dropout)
+        encoder = GRUEncoder(len(VOCABULARY), self.width, self.depth, dropout=self.dropout)
         return SequenceAutoencoder(
             encoder, len(VOCABULARY), MASK, self.kind, self.n_components, self.noise, self.beta, self._optimisation()
         )

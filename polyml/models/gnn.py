@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from polyml.chem import RepeatUnit
-from polyml.models.joint import JointModel, check_heads
-from polyml.models.nn.options import check_number
+from polyml.models.joint import JointModel
 from polyml.models.pretrained import FOUNDATION
 from polyml.models.space import Choice, Float, Int
 
@@ -25,15 +24,12 @@ class GraphModel(JointModel):
     ----------
     features : str or list of str, optional
         Keys of array featurizers whose columns stand beside the graph's vector; none by default.
-    heads : int
-        Attention heads, of the networks that have attention; a divisor of ``width``.
-    width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
-        See :class:`polyml.models.neural.NeuralModel`; ``depth`` counts the message passing steps.
+    heads, width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
+        See :class:`polyml.models.joint.JointModel`; ``depth`` counts the message passing steps.
     """
 
     family = "graph network"
     input_kind = "graph"
-    attention: ClassVar[bool] = False
     search_space = {
         "width": Choice((64, 96, 128, 192, 256)),  # all can be divided among the heads
         "depth": Int(2, 6),
@@ -42,18 +38,8 @@ class GraphModel(JointModel):
     }
     toy_params = {**JointModel.toy_params, "depth": 2}
 
-    heads: int = 4
     width: int = 96
     depth: int = 4
-
-    def check_params(self) -> None:
-        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
-        super().check_params()
-        where = f"model '{self.key}'"
-        check_number("depth", self.depth, 1, 64, where)
-        check_number("heads", self.heads, 1, 64, where)
-        if self.attention:
-            check_heads(self.heads, self.width, where)
 
     def _main_inputs(self, items: Sequence[str | RepeatUnit]) -> GraphInputs:
         from polyml.features.batch import featurize
@@ -68,10 +54,7 @@ class GraphModel(JointModel):
     def _main_encoder(self, shape: dict[str, int]) -> Any:
         from polyml.models.nn.graphs import ENCODERS
 
-        return ENCODERS[self._architecture()](
-            shape["atom_dim"], shape["bond_dim"], self.width, self.depth, self.dropout, self.activation, self.norm,
-            self.heads,
-        )  # fmt: skip
+        return ENCODERS[self._architecture()](shape["atom_dim"], shape["bond_dim"], **self._layers())
 
 
 class GCNModel(GraphModel):

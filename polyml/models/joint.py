@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from polyml.chem import RepeatUnit
 from polyml.errors import UserError
 from polyml.models.mlp import array_inputs, array_shape, fit_array_encoder
 from polyml.models.neural import NeuralModel
-from polyml.models.nn.options import Optimisation
+from polyml.models.nn.options import Optimisation, check_number
 from polyml.models.pretrained import check_encoder, load_encoder
 from polyml.models.tabular import FeatureKeys, check_features
 
@@ -34,12 +34,19 @@ class JointModel(NeuralModel):
     finetune : {"all", "gradual", "frozen"}
     encoder_lr : float
         See :class:`polyml.models.nn.options.Optimisation`.
+    heads : int
+        Attention heads, of the networks that have attention; a divisor of ``width``.
+    width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
+        See :class:`polyml.models.neural.NeuralModel`.
     """
+
+    attention: ClassVar[bool] = False
 
     features: FeatureKeys | None = None
     pretrained: str | None = None
     finetune: str = "all"
     encoder_lr: float = 1.0
+    heads: int = 4
 
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
@@ -47,6 +54,12 @@ class JointModel(NeuralModel):
         if self.features:
             check_features(self.features, "array", f"model '{self.key}'")
         where = f"model '{self.key}'"
+        check_number("depth", self.depth, 1, 64, where)
+        check_number("heads", self.heads, 1, 64, where)
+        if self.attention and self.width % self.heads:
+            what = f"heads={self.heads} does not divide width={self.width}"
+            nearest = self.heads * max(1, round(self.width / self.heads))
+            raise UserError(what, where=where, fix=f"set width to a multiple of heads, {nearest} say")
         if self.pretrained is not None:
             check_encoder(self.pretrained, self._architecture(), self.get_params(deep=False), where)
         elif self.finetune != "all" or self.encoder_lr != 1.0:
@@ -70,6 +83,11 @@ class JointModel(NeuralModel):
     @abstractmethod
     def _main_encoder(self, shape: dict[str, int]) -> Any:
         """Return an untrained encoder of structures."""
+
+    def _layers(self) -> dict[str, Any]:
+        """Return what encoders of structures are told of their layers."""
+        names = ("width", "depth", "dropout", "activation", "norm", "heads")
+        return {name: getattr(self, name) for name in names}
 
     def _inputs(self, items: Sequence[str | RepeatUnit]) -> Inputs:
         main = self._main_inputs(items)
@@ -102,13 +120,3 @@ class JointModel(NeuralModel):
         if self.pretrained is None:
             return None
         return encoder.main if self.features else encoder
-
-
-def check_heads(heads: int, width: int, where: str) -> None:
-    """Refuse attention heads that cannot share the width evenly."""
-    if width % heads:
-        raise UserError(
-            f"heads={heads} does not divide width={width}",
-            where=where,
-            fix=f"set width to a multiple of heads, {heads * max(1, round(width / heads))} say",
-        )

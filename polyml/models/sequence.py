@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from polyml.chem import RepeatUnit
 from polyml.errors import UserError
 from polyml.features.tokens import VOCABULARY, PsmilesTokens, check_variants
-from polyml.models.joint import JointModel, check_heads
-from polyml.models.nn.options import check_number
+from polyml.models.joint import JointModel
 from polyml.models.space import Choice, Float, Int
 
 if TYPE_CHECKING:
@@ -29,14 +28,11 @@ class SequenceModel(JointModel):
         Keys of array featurizers whose columns stand beside the vector of the text; none by default.
     variants : int
         Spellings of a polymer, the canonical one included.
-    heads : int
-        Attention heads, of the networks that have attention; a divisor of ``width``.
-    width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
-        See :class:`polyml.models.neural.NeuralModel`.
+    heads, width, depth, dropout, activation, norm, ensemble, optimizer, lr, schedule, loss, ...
+        See :class:`polyml.models.joint.JointModel`.
     """
 
     input_kind = "tokens"
-    attention: ClassVar[bool] = False
     search_space = {
         "width": Choice((32, 64, 96, 128)),
         "depth": Int(1, 4),
@@ -46,7 +42,6 @@ class SequenceModel(JointModel):
     toy_params = {**JointModel.toy_params, "variants": 3}
 
     variants: int = 8
-    heads: int = 4
     width: int = 64
     depth: int = 1
     max_epochs: int = 30
@@ -55,12 +50,7 @@ class SequenceModel(JointModel):
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
         super().check_params()
-        where = f"model '{self.key}'"
-        check_number("depth", self.depth, 1, 64, where)
-        check_variants(self.variants, where)
-        check_number("heads", self.heads, 1, 64, where)
-        if self.attention:
-            check_heads(self.heads, self.width, where)
+        check_variants(self.variants, f"model '{self.key}'")
 
     def _main_inputs(self, items: Sequence[str | RepeatUnit]) -> TokenInputs:
         from polyml.features.batch import featurize
@@ -74,9 +64,7 @@ class SequenceModel(JointModel):
     def _main_encoder(self, shape: dict[str, int]) -> Any:
         from polyml.models.nn.sequences import ENCODERS
 
-        return ENCODERS[self._architecture()](
-            shape["vocabulary"], self.width, self.depth, self.dropout, self.activation, self.norm, self.heads
-        )
+        return ENCODERS[self._architecture()](shape["vocabulary"], **self._layers())
 
 
 class CNNModel(SequenceModel):

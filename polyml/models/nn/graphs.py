@@ -16,7 +16,7 @@ from torch import nn
 from torch_geometric.nn import AttentiveFP, GATv2Conv, GCNConv, GINEConv, GPSConv
 
 from polyml.models.nn.inputs import GraphBatch
-from polyml.models.nn.layers import make_activation, make_norm
+from polyml.models.nn.layers import LayeredEncoder, make_activation, make_norm
 
 
 def pool_atoms(atoms: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
@@ -28,40 +28,19 @@ def pool_atoms(atoms: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
     return torch.cat([mean, largest], dim=1)
 
 
-class GraphEncoder(nn.Module):
+class GraphEncoder(LayeredEncoder):
     """The common frame: atoms and bonds embedded, ``depth`` layers, pooling.
 
     Parameters
     ----------
     atom_dim, bond_dim : int
         Features of an atom and of a bond.
-    width : int
-        Length of the vector of an atom.
-    depth : int
-        Message passing steps: how many bonds far an atom sees.
-    dropout : float
-    activation, norm : str
-        See :mod:`polyml.models.nn.options`.
-    heads : int
-        Attention heads, of the layers that have attention.
+    width, depth, dropout, activation, norm, heads
+        See :class:`polyml.models.nn.layers.LayeredEncoder`; ``depth`` tells how many bonds far an atom sees.
     """
 
-    def __init__(
-        self,
-        atom_dim: int,
-        bond_dim: int,
-        width: int = 128,
-        depth: int = 4,
-        dropout: float = 0.1,
-        activation: str = "silu",
-        norm: str = "layer",
-        heads: int = 4,
-    ) -> None:
-        super().__init__()
-        self.width, self.depth, self.heads = width, depth, heads
-        self.activation, self.norm, self.rate = activation, norm, dropout
-        self.dropout = nn.Dropout(dropout)
-        self.out_width = 2 * width
+    def __init__(self, atom_dim: int, bond_dim: int, width: int = 128, depth: int = 4, **options: Any) -> None:
+        super().__init__(width, depth, **options)
         self._build(atom_dim, bond_dim)
 
     @abstractmethod

@@ -53,6 +53,38 @@ def stages(module: nn.Module) -> list[list[nn.Parameter]]:
     return found
 
 
+class LayeredEncoder(nn.Module):
+    """The common frame of encoders of atoms or tokens: ``depth`` layers, then mean and maximum over the parts.
+
+    Parameters
+    ----------
+    width : int
+        Length of the vector of a part.
+    depth : int
+        Layers.
+    dropout : float
+    activation, norm : str
+        See :mod:`polyml.models.nn.options`.
+    heads : int
+        Attention heads, of the layers that have attention.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        dropout: float = 0.1,
+        activation: str = "silu",
+        norm: str = "layer",
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.width, self.depth, self.heads = width, depth, heads
+        self.activation, self.norm, self.rate = activation, norm, dropout
+        self.dropout = nn.Dropout(dropout)
+        self.out_width = 2 * width
+
+
 class FeatureScaler(nn.Module):
     """Clip each feature to its training range and standardise it.
 

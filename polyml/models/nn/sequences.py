@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from polyml.models.nn.inputs import TokenBatch
-from polyml.models.nn.layers import make_activation, make_norm
+from polyml.models.nn.layers import LayeredEncoder, make_activation, make_norm
 
 
 def pool_tokens(x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -26,40 +27,20 @@ def pool_tokens(x: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     return torch.cat([mean, torch.where(mask, x, -torch.inf).amax(dim=1)], dim=1)
 
 
-class SequenceEncoder(nn.Module):
+class SequenceEncoder(LayeredEncoder):
     """The common frame: tokens embedded, ``depth`` layers, pooling.
 
     Parameters
     ----------
     vocabulary : int
         Number of different tokens; code 0 is padding.
-    width : int
-        Length of the vector of a token.
-    depth : int
-        Layers.
-    dropout : float
-    activation, norm : str
-        See :mod:`polyml.models.nn.options`.
-    heads : int
-        Attention heads, of the layers that have attention.
+    width, depth, dropout, activation, norm, heads
+        See :class:`polyml.models.nn.layers.LayeredEncoder`.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        width: int = 128,
-        depth: int = 2,
-        dropout: float = 0.1,
-        activation: str = "silu",
-        norm: str = "layer",
-        heads: int = 4,
-    ) -> None:
-        super().__init__()
-        self.width, self.depth, self.heads = width, depth, heads
-        self.activation, self.norm, self.rate = activation, norm, dropout
+    def __init__(self, vocabulary: int, width: int = 128, depth: int = 2, **options: Any) -> None:
+        super().__init__(width, depth, **options)
         self.embed = nn.Embedding(vocabulary, width, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
-        self.out_width = 2 * width
         self._build()
 
     @abstractmethod

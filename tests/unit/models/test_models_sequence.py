@@ -26,7 +26,7 @@ def inputs() -> TokenInputs:
 
 def build(key: str, norm: str = "layer", activation: str = "gelu"):
     torch.manual_seed(0)
-    return ENCODERS[key](len(VOCABULARY), 16, 2, 0.1, activation, norm, heads=4)
+    return ENCODERS[key](len(VOCABULARY), 16, 2, activation=activation, norm=norm)
 
 
 def padded(batch: TokenBatch, more: int) -> TokenBatch:
