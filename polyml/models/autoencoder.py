@@ -10,7 +10,7 @@ import numpy as np
 from polyml.chem import RepeatUnit
 from polyml.errors import UserError
 from polyml.models.embedding import EmbeddingModel
-from polyml.models.nn.options import check_number
+from polyml.models.limits import check_number
 from polyml.models.tabular import FeatureKeys, check_features, informative_columns
 
 if TYPE_CHECKING:

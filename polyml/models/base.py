@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar, dataclass_transform
 
@@ -12,9 +13,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from polyml.errors import UserError, unknown_name
+from polyml.models.limits import check_number
 from polyml.models.space import Range
 
 TASKS = ("regression", "classification")
+_KINDS = {
+    **{"int": "a whole number", "float": "a number", "bool": "true or false"},
+    **{"int | None": "a whole number or none", "float | None": "a number or none"},
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,10 @@ class PolymerModel(BaseEstimator):
         Hyperparameter ranges for tuning, by parameter.
     regression_only : tuple of str
         Parameters of it that a classifier does not use.
+    without_effect : tuple of str
+        Inherited parameters that this model does not use; another value than the default is refused.
+    bounds : dict
+        Smallest and largest value of parameters that nothing else checks.
     presets : dict
         Named sets of parameters, for ``make_model(key, preset=name)``.
     toy_params : dict
@@ -104,6 +114,8 @@ class PolymerModel(BaseEstimator):
     uses_known: ClassVar[bool] = False
     search_space: ClassVar[Mapping[str, Range]] = {}
     regression_only: ClassVar[tuple[str, ...]] = ()
+    without_effect: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     toy_params: ClassVar[Mapping[str, Any]] = {}
     overfit_params: ClassVar[Mapping[str, Any]] = {}
@@ -149,14 +161,33 @@ class PolymerModel(BaseEstimator):
             A parameter has a value that does not exist, or two do not go together.
         """
         where = f"model '{self.key}'"
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in self.without_effect and value != field.default:
+                raise UserError(f"{field.name} has no effect on this model", where=where, fix="leave it out")
+            drawn = field.name == "random_state" and not isinstance(value, (str, float))  # a generator is one too
+            if field.type in _KINDS and not drawn and not _is_kind(value, str(field.type)):
+                raise UserError(f"{field.name} must be {_KINDS[str(field.type)]}, got {value!r}", where=where)
+        for name, (low, high) in self.bounds.items():
+            check_number(name, getattr(self, name), low, high, where)
         if self.task not in TASKS:
             raise unknown_name("task", self.task, TASKS, where=where)
         if self.task not in self.tasks:
-            raise UserError(f"this model does no {self.task}", where=where, fix=f"it does {' and '.join(self.tasks)}")
+            fix = f"it does {' and '.join(self.tasks)}; 'polyml models' lists what each does"
+            raise UserError(f"this model does no {self.task}", where=where, fix=fix)
         if self.class_weight not in (None, "balanced"):
             raise UserError(f"class_weight={self.class_weight!r} is not known", where=where, fix="use 'balanced'")
         if self.class_weight is not None and not self._classifies:
             raise UserError("class weights need task='classification'", where=where, fix="leave class_weight out")
+
+    def check_estimator(self) -> None:
+        """Let the library behind the model, where it can, judge its parameters before anything is read or trained.
+
+        Raises
+        ------
+        UserError
+            A parameter is of the wrong kind or out of range, in the library's words.
+        """
 
     def inner_models(self) -> Sequence[PolymerModel]:
         """Return the models that this one is made of, unfitted: the members of an ensemble, what a wrapper wraps."""
@@ -217,3 +248,11 @@ class PolymerModel(BaseEstimator):
     @abstractmethod
     def load(cls, folder: Path) -> PolymerModel:
         """Read what :meth:`save` wrote; predictions are the same numbers."""
+
+
+def _is_kind(value: object, kind: str) -> bool:
+    if kind.endswith(" | None"):
+        return value is None or _is_kind(value, kind.removesuffix(" | None"))
+    if kind == "bool" or isinstance(value, (bool, np.bool_)):
+        return kind == "bool" and isinstance(value, (bool, np.bool_))
+    return isinstance(value, Integral if kind == "int" else Real)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ class LightGBM(TabularModel):
     }
     toy_params = {"n_estimators": 30, "min_child_samples": 2, "ensemble": 2}
     overfit_params = {"n_estimators": 200}
+    bounds = {
+        "n_estimators": (1, math.inf),
+        "learning_rate": (1e-9, math.inf),
+        "num_leaves": (2, 131072),
+        "min_child_samples": (1, math.inf),
+        "colsample": (1e-3, 1.0),
+        "ensemble": (1, math.inf),
+    }
 
     n_estimators: int = 250
     learning_rate: float = 0.05
@@ -66,8 +75,6 @@ class LightGBM(TabularModel):
     n_jobs: int = 0
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> BoosterEnsemble:
-        if self.ensemble < 1:
-            raise UserError(f"ensemble must be at least 1, got {self.ensemble}")
         params = {
             "objective": "regression",
             "learning_rate": self.learning_rate,

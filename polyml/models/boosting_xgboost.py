@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ class XGBoost(TabularModel):
     }
     toy_params = {"n_estimators": 20}
     overfit_params = {"n_estimators": 200}
+    bounds = {
+        "n_estimators": (1, math.inf),
+        "learning_rate": (1e-9, math.inf),
+        "max_depth": (1, 64),
+        "min_child_weight": (0.0, math.inf),
+        "subsample": (1e-3, 1.0),
+        "colsample": (1e-3, 1.0),
+        "reg_lambda": (0.0, math.inf),
+    }
 
     n_estimators: int = 300
     learning_rate: float = 0.05

@@ -131,6 +131,7 @@ def make_model(key: str, **params: Any) -> PolymerModel:
             raise unknown_name("parameter", name, [*known, *(["preset"] if cls.presets else [])], where=where)
     model = cls(**{**cls.presets.get(preset, {}), **params})
     model.check_params()
+    model.check_estimator()
     return model
 
 

@@ -13,9 +13,9 @@ from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.limits import check_name, check_number
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.neural import TrainedModel
-from polyml.models.nn.options import check_name, check_number
 from polyml.models.space import Choice, Float, Int
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import TabularModel
@@ -58,7 +58,7 @@ class EmbeddingModel(TrainedModel):
     Attributes
     ----------
     history_ : list of dict
-        Learning curve of the autoencoder: epoch, train_loss, val_loss, lr, grad_norm.
+        Learning curve of the autoencoder: epoch, and what :data:`polyml.models.nn.module.HISTORY` names.
     """
 
     family = "autoencoder"

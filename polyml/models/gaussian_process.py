@@ -15,8 +15,8 @@ from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
 from polyml.models.scaling import signed_root
 from polyml.models.storage import read_model, write_model
-from polyml.models.tabular import informative_columns
-from polyml.models.targets import TargetBasis
+from polyml.models.tabular import check_features, informative_columns
+from polyml.models.targets import TargetBasis, check_targets
 
 _MIN_POLYMERS = 2  # a column that a single polymer shows tells nothing of others
 _CLIP = 5.0  # standard deviations; beyond, a descriptor of a strange candidate would rule all distances
@@ -81,14 +81,22 @@ class GaussianProcess(PolymerModel):
     gives_std = True
     toy_params = {"features": "ecfp_count"}
     search_space = {}
+    bounds = {"max_iterations": (0, np.inf)}
 
     features: str | Sequence[str] = ("ecfp_count", "descriptors")
     targets: str = "decorrelated"
     max_iterations: int = 30
     random_state: int | None = 0
 
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        check_features(self.features, "array", f"model '{self.key}'")
+        check_targets(self.targets)
+
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> GaussianProcess:
         """Fit one process a target on the polymers where it was measured."""
+        self.check_params()
         items, values, self.single_ = as_training_data(psmiles, y)
         raw = self._featurize(items)
         self.blocks_ = [_Block.fit(x) for x in raw]

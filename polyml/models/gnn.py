@@ -78,7 +78,7 @@ class GATModel(GraphModel):
     key = "gat"
     title = "Graph attention network (GATv2)"
     citation = "Brody et al. 2022; PyTorch Geometric"
-    attention = True
+    without_effect = ()
 
 
 class GINModel(GraphModel):
@@ -110,13 +110,14 @@ class AttentiveFPModel(GraphModel):
     """AttentiveFP: graph attention with gated updates, and attention over the atoms for the vector of the polymer.
 
     Xiong et al.: Pushing the boundaries of molecular representation for drug discovery with the graph attention
-    mechanism. J. Med. Chem. 63, 8749 (2020). Parameters as in :class:`GraphModel`; ``activation``, ``norm`` and
-    ``heads`` are those of the paper and cannot be set.
+    mechanism. J. Med. Chem. 63, 8749 (2020). Parameters as in :class:`GraphModel`; ``norm`` and ``heads``
+    are those of the paper, and ``activation`` is that of the layer behind the graph.
     """
 
     key = "attentivefp"
     title = "AttentiveFP"
     citation = "Xiong et al. 2020; PyTorch Geometric"
+    without_effect = ("heads", "norm")
 
 
 class GPSModel(GraphModel):
@@ -129,7 +130,7 @@ class GPSModel(GraphModel):
     key = "gps"
     title = "Graph transformer (GPS)"
     citation = "Rampášek et al. 2022; PyTorch Geometric"
-    attention = True
+    without_effect = ()
 
     width: int = 64
     depth: int = 3

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from polyml.chem import RepeatUnit
 from polyml.errors import UserError
+from polyml.models.limits import check_number
 from polyml.models.mlp import array_inputs, array_shape, fit_array_encoder
 from polyml.models.neural import NeuralModel
-from polyml.models.nn.options import Optimisation, check_number
+from polyml.models.nn.options import Optimisation
 from polyml.models.pretrained import check_encoder, load_encoder
 from polyml.models.tabular import FeatureKeys, check_features
 
@@ -40,7 +41,7 @@ class JointModel(NeuralModel):
         See :class:`polyml.models.neural.NeuralModel`.
     """
 
-    attention: ClassVar[bool] = False
+    without_effect: ClassVar[tuple[str, ...]] = ("heads",)
 
     features: FeatureKeys | None = None
     pretrained: str | None = None
@@ -56,10 +57,11 @@ class JointModel(NeuralModel):
         where = f"model '{self.key}'"
         check_number("depth", self.depth, 1, 64, where)
         check_number("heads", self.heads, 1, 64, where)
-        if self.attention and self.width % self.heads:
+        if "heads" not in self.without_effect and self.width % self.heads:
             what = f"heads={self.heads} does not divide width={self.width}"
-            nearest = self.heads * max(1, round(self.width / self.heads))
-            raise UserError(what, where=where, fix=f"set width to a multiple of heads, {nearest} say")
+            wide = self.heads * max(1, round(self.width / self.heads))
+            fewer = max(n for n in range(1, self.heads) if self.width % n == 0)
+            raise UserError(what, where=where, fix=f"set width={wide} or heads={fewer}, say")
         if self.pretrained is not None:
             check_encoder(self.pretrained, self._architecture(), self.get_params(deep=False), where)
         elif self.finetune != "all" or self.encoder_lr != 1.0:
@@ -108,7 +110,8 @@ class JointModel(NeuralModel):
             return main
         from polyml.models.nn.layers import ArrayEncoder, JointEncoder
 
-        return JointEncoder(main, ArrayEncoder(shape["columns"], shape["kept"], self.width, 1, self.dropout))
+        beside = ArrayEncoder(shape["columns"], shape["kept"], self.width, 1, self.dropout, self.activation, self.norm)
+        return JointEncoder(main, beside)
 
     def _prepare_encoder(self, encoder: Any, inputs: Any) -> None:
         if self.features:

@@ -93,6 +93,9 @@ class Perceptron(MLPModel):
     title = "Perceptron (one linear layer)"
     citation = "Rosenblatt 1958; Lightning"
     search_space = {"lr": Float(1e-4, 1e-2, log=True), "l1": Float(1e-6, 1e-3, log=True), "dropout": Float(0.0, 0.5)}
+    without_effect = ("depth", "width", "activation", "norm", "skip")  # it has no hidden layer
+    toy_params = {"max_epochs": 30, "patience": 30, "batch_size": 8, "ensemble": 2}
+    overfit_params = {"max_epochs": 150, "patience": 150, "dropout": 0.0, "lr": 0.01}
 
     depth: int = 0
     ensemble: int = 1

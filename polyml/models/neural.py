@@ -13,7 +13,14 @@ from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
-from polyml.models.nn.options import ACTIVATIONS, NORMS, Optimisation, check_name, check_number
+from polyml.models.limits import check_name, check_number
+from polyml.models.nn.options import (
+    ACCELERATORS,
+    ACTIVATIONS,
+    NORMS,
+    PRECISIONS,
+    Optimisation,
+)
 from polyml.models.space import Float, Int
 from polyml.models.storage import read_model, write_model
 from polyml.models.targets import TargetBasis, check_targets
@@ -69,7 +76,10 @@ class TrainedModel(PolymerModel):
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
         super().check_params()
-        self._optimisation().check(f"model '{self.key}'")
+        where = f"model '{self.key}'"
+        self._optimisation().check(where)
+        check_name("precision", self.precision, PRECISIONS, where)
+        check_name("accelerator", self.accelerator, ACCELERATORS, where)
         check_targets(self.targets)
 
     def _optimisation(self) -> Optimisation:
@@ -125,7 +135,8 @@ class NeuralModel(TrainedModel):
     Attributes
     ----------
     history_ : list of dict
-        One row an epoch of each member: member, epoch, train_loss, val_loss, lr, grad_norm.
+        One row an epoch of each member: member, epoch, train_loss, val_loss, lr, grad_norm, grad_ratio,
+        constant_loss; see :data:`polyml.models.nn.module.HISTORY`.
     """
 
     tasks = ("regression", "classification")
@@ -134,7 +145,7 @@ class NeuralModel(TrainedModel):
         "quick": {"max_epochs": 15, "patience": 5, "ensemble": 1},
         "thorough": {"max_epochs": 200, "patience": 40, "ensemble": 5},
         "deep_ensemble": {"ensemble": 5, "loss": "gaussian_nll"},
-        "swa": {"swa": True, "schedule": "cosine"},
+        "swa": {"swa": True, "schedule": "cosine", "validation": 0.0},
         "classic_sgd": {
             "optimizer": "sgd", "nesterov": True, "lr": 0.02, "schedule": "step", "warmup": 0.05, "weight_decay": 1e-4,
         },
@@ -174,8 +185,11 @@ class NeuralModel(TrainedModel):
         check_number("depth", self.depth, 0, np.inf, where)
         check_number("dropout", self.dropout, 0.0, 0.95, where)
         check_number("ensemble", self.ensemble, 1, np.inf, where)
-        if self._classifies and self.loss == "gaussian_nll":
-            raise UserError("the loss 'gaussian_nll' is for regression", where=where, fix="leave loss out")
+        if self._classifies and self.loss != "mse":
+            what = f"the loss '{self.loss}' is for regression; classes are learned by cross-entropy"
+            raise UserError(what, where=where, fix="leave loss out")
+        if self.norm == "batch" and self.batch_size == 1:
+            raise UserError("a batch of one polymer has no norm over the batch", where=where, fix="use norm='layer'")
 
     @abstractmethod
     def _inputs(self, items: Sequence[str | RepeatUnit]) -> Inputs:

@@ -155,7 +155,7 @@ class TransformerModel(SequenceModel):
     family = "transformer"
     title = "Transformer on pSMILES"
     citation = "Vaswani et al. 2017; Xu et al. 2023; PyTorch"
-    attention = True
+    without_effect = ()
 
     depth: int = 2
     max_epochs: int = 20

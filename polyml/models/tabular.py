@@ -24,6 +24,7 @@ from polyml.models.storage import read_estimators, read_model, write_estimators,
 from polyml.models.targets import TargetBasis, check_targets
 
 FeatureKeys = str | Sequence[str]
+_MANY_ROWS = 1000  # for an estimator that is made to look at its parameters alone
 _ROWS_AT_ONCE = 2048  # bounds the memory for the members' predictions
 
 
@@ -64,8 +65,16 @@ class TabularModel(PolymerModel):
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
         super().check_params()
-        check_features(self.features, self.input_kind, f"model '{self.key}'")
+        where = f"model '{self.key}'"
+        check_features(self.features, self.input_kind, where)
         check_targets(self.targets)
+
+    def check_estimator(self) -> None:
+        """Check what is handed to the library; see :meth:`polyml.models.base.PolymerModel.check_estimator`."""
+        probe = type(self)(**self.get_params(deep=False))
+        if self._classifies:
+            probe.classes_ = np.arange(2)
+        check_estimator_params(probe._make_estimator(0, _MANY_ROWS, 1), f"model '{self.key}'")
 
     @abstractmethod
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
@@ -74,6 +83,7 @@ class TabularModel(PolymerModel):
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> TabularModel:
         """Fit one estimator a target on the rows where it was measured."""
         self.check_params()
+        self.check_estimator()
         items, values = self._training_data(psmiles, y)
         x = self._featurize(items)
         self.columns_ = self._choose_columns(x)
@@ -221,6 +231,27 @@ class TabularModel(PolymerModel):
         self.estimators_ = read_estimators(folder, self.n_targets_, self.trusted_types)
 
 
+def check_estimator_params(estimator: Any, where: str) -> None:
+    """Let scikit-learn judge the parameters of an estimator, and of those inside it, before anything is fitted.
+
+    Raises
+    ------
+    UserError
+        A parameter is of the wrong kind or out of range, in scikit-learn's words.
+    """
+    from sklearn.base import BaseEstimator
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    parts = estimator.get_params(deep=True).values() if isinstance(estimator, BaseEstimator) else ()
+    for part in (estimator, *parts):
+        if not hasattr(part, "_parameter_constraints"):
+            continue
+        try:
+            part._validate_params()
+        except InvalidParameterError as error:
+            raise UserError(str(error).replace("\n", " "), where=where) from error
+
+
 def check_features(features: FeatureKeys, kind: str, where: str) -> None:
     """Check that the featurizers exist and give the kind of input that a model reads.
 
@@ -231,7 +262,9 @@ def check_features(features: FeatureKeys, kind: str, where: str) -> None:
     """
     from polyml.features.catalog import FEATURIZERS
 
-    keys = [features] if isinstance(features, str) else list(features)
+    keys = [features] if isinstance(features, str) else features
+    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys):
+        raise UserError(f"features={features!r}", where=where, fix="give keys of featurizers, [ecfp_count] say")
     if not keys:
         raise UserError("no features", where=where, fix=f"name at least one {kind} featurizer")
     fitting = [key for key, cls in FEATURIZERS.items() if cls.output_kind == kind]

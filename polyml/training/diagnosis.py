@@ -12,19 +12,22 @@ _GAP = 3.0  # validation loss over training loss, at the best epoch
 _RISE = 1.15  # last validation loss over the best
 _FLAT = 0.85  # last training loss over the first
 _FALL = 0.97  # validation loss of the last tenth of the epochs over the tenth before
+_STILL = 0.03  # fall of the training loss between these, over its whole fall, where there is no validation loss
+_CONSTANT = 0.9  # last training loss over that of the best constant prediction
 _EXPLODED = 100.0  # largest gradient norm over the median
 _VANISHED = 1e-3  # median gradient norm of the second half over the largest of the first epochs
+_UNEQUAL = 1e-6  # smallest gradient norm of a weight matrix over the largest
 
 _ADVICE = {
     "diverged": "the loss became NaN or infinite: lower lr, or set a smaller clip",
     "exploding gradients": "the norm of the gradient jumps to a hundred times its median: lower lr or clip",
-    "vanishing gradients": "the gradient has all but vanished while the loss stands still: fewer layers, another "
-    "activation (relu, silu), skip connections or a norm",
-    "underfitting": "the training loss hardly falls: a wider network, a larger lr, more epochs, less dropout or "
-    "weight decay",
+    "vanishing gradients": "the gradient has all but vanished, in some layers at least, and little is learned: fewer "
+    "layers, another activation (relu, silu), skip connections or a norm",
+    "underfitting": "the training loss hardly falls, or not below that of a constant prediction: a wider network, a "
+    "larger lr, more epochs, less dropout or weight decay",
     "overfitting": "the network knows its training polymers far better than others: more polymers, a smaller network, "
     "more dropout or weight decay, an ensemble",
-    "not converged": "the validation loss was still falling when training ended: more max_epochs",
+    "not converged": "the loss was still falling when training ended: more max_epochs, or a larger lr",
     "trained past the best epoch": "the validation loss rose again; the best epoch was kept, fewer max_epochs or less "
     "patience would save time",
 }
@@ -37,8 +40,9 @@ def diagnose(history: pd.DataFrame, fits: Sequence[tuple[float, float]] = ()) ->
     Parameters
     ----------
     history : DataFrame
-        One row an epoch: epoch, train_loss, val_loss, grad_norm, and what tells the curves apart (repeat, fold,
-        member). Columns that are missing are not judged.
+        One row an epoch: epoch, train_loss, val_loss, grad_norm, grad_ratio, constant_loss (see
+        :data:`polyml.models.nn.module.HISTORY`), and what tells the curves apart (repeat, fold, member). Columns that
+        are missing are not judged.
     fits : sequence of (float, float)
         Where there is no validation loss: R² (or the share of right classes) of each fold on the polymers trained on
         and on those of its test part, which the training knew nothing of.
@@ -111,18 +115,21 @@ def _findings(curve: pd.DataFrame) -> Iterator[str]:
     if len(train) < _FEW:
         return
     tenth = max(1, len(train) // 10)
-    norm = finite["grad_norm"].to_numpy(dtype=float) if "grad_norm" in finite else np.empty(0)
-    norm = norm[np.isfinite(norm)]
-    stands = _level(train[-tenth:]) > _FLAT * _level(train[:1])
+    norm, ratio, constant = (_column(finite, name) for name in ("grad_norm", "grad_ratio", "constant_loss"))
+    last = _level(train[-tenth:])
+    stands = last > _FLAT * _level(train[:1]) or bool(len(constant) and last > _below(constant[0], 1 - _CONSTANT))
     if any(norm[i] > _EXPLODED * max(float(np.median(norm[:i])), 1e-12) for i in range(3, len(norm))):
         yield "exploding gradients"
     vanished = bool(len(norm)) and float(np.median(norm[len(norm) // 2 :])) < _VANISHED * max(norm[:3].max(), 1e-12)
+    vanished |= bool(len(ratio)) and _level(ratio) < _UNEQUAL
     if stands and (vanished or (len(norm) and norm.max() < 1e-6)):
         yield "vanishing gradients"
     elif stands:
         yield "underfitting"
     if "val_loss" in finite and finite["val_loss"].notna().all():
         yield from _validation_findings(train, finite["val_loss"].to_numpy(dtype=float), tenth, stands)
+    elif not stands and _level(train[-2 * tenth : -tenth]) - last > _STILL * (train[0] - train.min()):
+        yield "not converged"
 
 
 def _validation_findings(train: np.ndarray, val: np.ndarray, tenth: int, stands: bool) -> Iterator[str]:
@@ -141,6 +148,17 @@ def _validation_findings(train: np.ndarray, val: np.ndarray, tenth: int, stands:
         yield "not converged"
     elif best < len(val) - max(_FEW, tenth) and risen:
         yield "trained past the best epoch"
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return the finite values of a column; none where it is missing."""
+    values = frame[name].to_numpy(dtype=float) if name in frame else np.empty(0)
+    finite: np.ndarray = values[np.isfinite(values)]
+    return finite
+
+
+def _below(value: float, part: float) -> float:
+    return value - part * abs(value)  # a likelihood may be negative
 
 
 def _level(values: np.ndarray) -> float:

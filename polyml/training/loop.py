@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from polyml.models.nn.module import TrainedInMemory
 from polyml.models.nn.options import Optimisation
 
 _SWA_START = 0.75
+_JUDGED_AT_ONCE = 256  # polymers of the validation part in one batch
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Hardware:
 
 
 class TrainingDiverged(UserError):
-    """The loss became NaN or infinite before a single epoch ended well."""
+    """The loss or a weight became NaN or infinite before a single epoch ended well."""
 
 
 class GoodWeights(Callback):
@@ -56,8 +59,8 @@ class GoodWeights(Callback):
     Parameters
     ----------
     best : bool
-        Keep the epoch with the lowest validation loss. Otherwise the weights at the end stay, unless the loss has
-        become NaN or infinite: then training stops and the last epoch before comes back.
+        Keep the epoch with the lowest validation loss. Otherwise the weights at the end stay, unless the loss or a
+        weight has become NaN or infinite: then training stops and the last epoch before comes back.
     """
 
     def __init__(self, best: bool) -> None:
@@ -68,12 +71,12 @@ class GoodWeights(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
         """Copy the weights when they are to be kept; stop when the loss is no number."""
-        train = float(module.epoch_loss())
-        losses = [train, float(trainer.callback_metrics.get(module.watched, train))]
-        if not all(map(math.isfinite, losses)):
+        if not module.epoch_is_sound():
             trainer.should_stop = self.stopped = True
-        elif not self.best or losses[1] < self.loss:
-            self.loss = losses[1]
+            return
+        loss = float(trainer.callback_metrics[module.watched]) if self.best else -math.inf
+        if not self.best or loss < self.loss:
+            self.loss = loss
             self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     def on_train_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
@@ -126,6 +129,20 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """Let Ctrl-C through as what it is: Lightning makes an exit of it, and is deaf to the next one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
 def split_validation(keys: Sequence[str], part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Set some training polymers aside for early stopping, all rows of one polymer on one side.
 
@@ -158,8 +175,8 @@ def train_network(
 ) -> None:
     """Train ``network`` in place.
 
-    A loss that becomes NaN or infinite stops the training, and the best (or last) good epoch is kept. A GPU without
-    enough memory gets batches of half the size, again and again down to one polymer. Both are said in a warning.
+    A loss or a weight that becomes NaN or infinite stops the training, and the best (or last) good epoch is kept. A
+    GPU without enough memory gets batches of half the size, down to one polymer. Both are said in a warning.
 
     Parameters
     ----------
@@ -174,39 +191,47 @@ def train_network(
     Raises
     ------
     TrainingDiverged
-        The loss was no number in the very first epoch.
+        The loss or a weight was no number in the very first epoch.
     UserError
         The accelerator, the devices or the precision are not to be had on this machine, or the memory of the GPU is
         too small for a single polymer.
     """
     untrained = copy.deepcopy(network.state_dict())
-    while True:
-        try:
-            _fit(network, inputs, y, rows, optimisation, hardware)
-            break
-        except torch.OutOfMemoryError as error:
-            size = optimisation.batch_size // 2
-            if size < 1:
-                raise UserError(
-                    "the memory of the GPU is too small for one polymer",
-                    fix="make the network narrower, or use the CPU",
-                ) from error
-            warnings.warn(
-                f"out of GPU memory with batches of {optimisation.batch_size}: starting again with {size}", stacklevel=2
-            )
-            optimisation = replace(optimisation, batch_size=size)
-            network.load_state_dict(untrained)
-            torch.cuda.empty_cache()
-    if network.diverged is not None:
-        advice = "lower lr, or set a smaller clip"
-        if network.diverged == 0:
-            raise TrainingDiverged("the loss became NaN or infinite in epoch 0", fix=advice)
-        kept = "best" if len(rows[1]) else "last good"
+    network.constant_loss = network.loss_of_constant(torch.as_tensor(y[rows[0]], dtype=torch.float32))
+    judged = _JUDGED_AT_ONCE
+    while not _fits_memory(network, inputs, y, rows, optimisation, hardware, judged):
+        size, judged = optimisation.batch_size // 2, max(1, judged // 2)
+        if size < 1:
+            fix = "make the network narrower, or use the CPU"
+            raise UserError("the memory of the GPU is too small for one polymer", fix=fix)
         warnings.warn(
-            f"training stopped in epoch {network.diverged}: the loss became NaN or infinite; "
-            f"the {kept} epoch before is kept ({advice})",
+            f"out of GPU memory with batches of {optimisation.batch_size}: starting again with {size}", stacklevel=2
+        )
+        optimisation = replace(optimisation, batch_size=size)
+        network.load_state_dict(untrained)
+        torch.cuda.empty_cache()
+    if network.diverged is not None:
+        what, advice = "the loss or a weight became NaN or infinite", "lower lr, or set a smaller clip"
+        if network.diverged == 0:
+            raise TrainingDiverged(f"{what} in epoch 0", fix=advice)
+        kept = "best" if len(rows[1]) and not optimisation.swa else "last good"
+        warnings.warn(
+            f"training stopped in epoch {network.diverged}: {what}; the {kept} epoch before is kept ({advice})",
             stacklevel=2,
         )
+
+
+def _fits_memory(network: TrainedInMemory, *args: Any) -> bool:
+    """Train, and tell whether there was memory enough; on return nothing holds what a vain attempt took."""
+    try:
+        _fit(network, *args)
+    except torch.OutOfMemoryError:
+        return False
+    except RuntimeError as error:  # the libraries below torch say it in words of their own
+        if "ALLOC_FAILED" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _fit(
@@ -216,6 +241,7 @@ def _fit(
     rows: tuple[np.ndarray, np.ndarray],
     optimisation: Optimisation,
     hardware: Hardware,
+    judged: int,
 ) -> None:
     train, validation = (list(map(int, part)) for part in rows)
     size = optimisation.batch_size
@@ -225,17 +251,23 @@ def _fit(
         DataLoader(train, size, shuffle=True, drop_last=alone, collate_fn=RowBatches(inputs, y, None))  # type: ignore[arg-type]
     ]
     network.watched = "val_loss" if validation else "train_loss"
-    callbacks: list[Callback] = [GoodWeights(best=bool(validation) and not optimisation.swa)]
+    callbacks: list[Callback] = []
     if validation:
-        loaders.append(DataLoader(validation, 256, collate_fn=RowBatches(inputs, y)))  # type: ignore[arg-type]
+        loaders.append(DataLoader(validation, judged, collate_fn=RowBatches(inputs, y)))  # type: ignore[arg-type]
     if validation and not optimisation.swa:
         callbacks.append(EarlyStopping("val_loss", patience=optimisation.patience, check_finite=False))
     if optimisation.swa and optimisation.max_epochs > 1:
         start = max(1, int(_SWA_START * optimisation.max_epochs))
-        callbacks.append(StochasticWeightAveraging(optimisation.lr * 0.2, start, annealing_epochs=1, device=None))
+        # Each group of weights keeps its share of the learning rate; a rate of zero is not taken.
+        shares = [max(1e-12, group.get("share", 1.0)) for group in network.parameter_groups()]
+        lrs = [optimisation.lr * 0.2 * share for share in shares]
+        callbacks.append(StochasticWeightAveraging(lrs, start, annealing_epochs=1, device=None))
+    # Behind the averaging, which writes its weights when training ends: sound ones have the last word.
+    callbacks.append(GoodWeights(best=bool(validation) and not optimisation.swa))
     with _quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(callbacks, optimisation, hardware, folder)
-        trainer.fit(network, *loaders)
+        with _ctrl_c_kept():
+            trainer.fit(network, *loaders)
     network.to("cpu")
     network.eval()
 

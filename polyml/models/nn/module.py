@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from polyml.models.nn.optimizers import make_optimizer, make_schedule
 from polyml.models.nn.options import Optimisation
 from polyml.models.nn.targets import ClassTargets, TargetScaler
 
-HISTORY = ("train_loss", "val_loss", "lr", "grad_norm")
-"""What is kept of each epoch."""
+HISTORY = ("train_loss", "val_loss", "lr", "grad_norm", "grad_ratio", "constant_loss")
+"""What is kept of each epoch: losses; learning rate; mean norm of the gradient; smallest norm over largest among the
+gradients of the weight matrices, in the first batch; loss of the best constant prediction."""
 
 
 class TrainedInMemory(LightningModule):
@@ -37,6 +39,9 @@ class TrainedInMemory(LightningModule):
         self._norms: list[torch.Tensor] = []
         self._trained: list[torch.nn.Parameter] = []
         self._losses: list[tuple[torch.Tensor, int]] = []
+        self._ratio = torch.tensor(torch.nan)
+        self._sound: bool | None = None
+        self.constant_loss = math.nan
         self.watched = "val_loss"  # the loss that a plateau schedule follows
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -51,7 +56,7 @@ class TrainedInMemory(LightningModule):
         raise NotImplementedError
 
     def epochs(self) -> list[dict[str, float]]:
-        """Return the learning curve, one row an epoch: epoch, train_loss, val_loss, lr, grad_norm."""
+        """Return the learning curve, one row an epoch: ``epoch`` and what :data:`HISTORY` names."""
         return [
             {"epoch": epoch, **dict(zip(HISTORY, row, strict=True))}
             for epoch, row in enumerate(self.history.tolist())
@@ -60,7 +65,7 @@ class TrainedInMemory(LightningModule):
 
     @property
     def diverged(self) -> int | None:
-        """The epoch in which the loss became NaN or infinite."""
+        """The epoch in which the loss or a weight became NaN or infinite."""
         bad = torch.isinf(self.history[:, 0]).nonzero()
         return int(bad[0]) if len(bad) else None
 
@@ -81,6 +86,21 @@ class TrainedInMemory(LightningModule):
         found: torch.Tensor = self.trainer.strategy.reduce(mean, reduce_op="mean")
         return found
 
+    def epoch_is_sound(self) -> bool:
+        """Tell whether the losses of the epoch and the weights at its end are finite numbers."""
+        if self._sound is None:
+            train = self.epoch_loss()
+            losses = torch.stack([train, self.trainer.callback_metrics.get(self.watched, train).to(train)])
+            weights = [value for name, value in self.state_dict().items() if name != "history"]
+            # The norm of the whole tells in one number; of a loss alone not: it is taken before the step that ruins.
+            norms = torch.stack([value.norm() for value in weights if value.is_floating_point()])
+            self._sound = bool(torch.isfinite(losses).all() and torch.isfinite(norms).all())
+        return self._sound
+
+    def loss_of_constant(self, y: torch.Tensor) -> float:
+        """Return the loss of the best constant prediction of ``y``; NaN where there is none."""
+        return math.nan
+
     def validation_step(self, batch: tuple[Any, torch.Tensor], index: int) -> None:
         """Log the loss of one validation batch."""
         self.log("val_loss", self.batch_loss(*batch), batch_size=len(batch[1]), sync_dist=True)
@@ -92,27 +112,38 @@ class TrainedInMemory(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradient, and note its norm before: one pass for both."""
+        if not self._norms:
+            self._ratio = self._gradient_ratio()
         largest = gradient_clip_val or torch.inf
         self._norms.append(torch.nn.utils.clip_grad_norm_(self._trained, largest).detach())
+
+    def _gradient_ratio(self) -> torch.Tensor:
+        norms = [w.grad.norm() for w in self._trained if w.ndim > 1 and w.grad is not None]
+        if len(norms) < 2:
+            return torch.tensor(torch.nan)
+        found = torch.stack(norms)
+        return found.min() / found.max()
 
     def on_fit_start(self) -> None:
         """Take down the weights once: a walk over the modules costs as much as a small step."""
         self._trained = list(self.parameters())
+        self._norms, self._losses, self._sound = [], [], None  # what an attempt without enough memory left
 
     def on_train_epoch_end(self) -> None:
         """Write the epoch into the history, and tell the plateau schedule its loss."""
+        train, sound = self.epoch_loss(), self.epoch_is_sound()
+        norms, self._norms, self._losses, self._sound = self._norms, [], [], None
+        if self.current_epoch >= len(self.history):  # one more, in which averaged weights learn their norms
+            return
         metrics = self.trainer.callback_metrics
         missing = torch.tensor(torch.nan)
         rate = torch.tensor(self.trainer.optimizers[0].param_groups[-1]["lr"])
-        norm = torch.stack(self._norms).mean() if self._norms else missing
-        self._norms = []
-        train = self.epoch_loss()
-        self._losses = []
+        norm = torch.stack(norms).mean() if norms else missing
         self.log("train_loss", train)
         # A loss that is no number is kept as infinite: NaN marks the epochs that were not run.
-        sound = torch.isfinite(train) & torch.isfinite(metrics.get(self.watched, train))
-        train = torch.where(sound, train, torch.full_like(train, torch.inf))
-        row = [train, metrics.get("val_loss", missing), rate, norm]
+        train = train if sound else torch.full_like(train, torch.inf)
+        constant = torch.tensor(self.constant_loss)
+        row = [train, metrics.get("val_loss", missing), rate, norm, self._ratio, constant]
         self.history[self.current_epoch] = torch.stack([value.detach().float().cpu() for value in row]).to(self.device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -205,6 +236,10 @@ class PropertyNetwork(TrainedInMemory):
         """Return the prediction and the predicted variance of its noise, zero where the loss gives none."""
         out = self.head(self.encoder(inputs))
         return self.targets(out), self.targets.variance(out)
+
+    def loss_of_constant(self, y: torch.Tensor) -> float:
+        """Return the loss of the best constant prediction of ``y``."""
+        return float(self.targets.loss(self.targets.constant(y), y))
 
     def batch_loss(self, inputs: Any, y: torch.Tensor) -> torch.Tensor:
         """Return the masked loss of one batch."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
 
 from polyml.models.nn.options import Optimisation
+
+_CYCLED = 0.05  # how far the momentum runs to both sides in a one-cycle schedule
 
 
 def make_optimizer(options: Optimisation, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -32,16 +35,22 @@ def make_optimizer(options: Optimisation, groups: list[dict[str, Any]]) -> torch
 def make_schedule(options: Optimisation, optimizer: torch.optim.Optimizer, steps: int, watched: str) -> dict[str, Any]:
     """Return the schedule over ``steps`` batches as Lightning takes it; plateau follows the loss ``watched``."""
     if options.schedule == "plateau":
-        plateau = lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.3, patience=max(1, options.patience // 3), min_lr=options.lr * options.lr_end
-        )
+        ends = [group["lr"] * options.lr_end for group in optimizer.param_groups]
+        patience = max(1, options.patience // 3)
+        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=patience, min_lr=ends)
         return {"scheduler": plateau, "interval": "epoch", "monitor": watched}
     if options.schedule == "one_cycle":
         rates = [group["lr"] for group in optimizer.param_groups]
-        # Momentum runs against the learning rate, where there is one.
-        cycled = "betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0.0) > 0.0
+        # Momentum runs against the learning rate, where there is one; Adam's first beta stands for it.
+        momentum = 0.9 if "betas" in optimizer.defaults else optimizer.defaults.get("momentum", 0.0)
         cycle = lr_scheduler.OneCycleLR(
-            optimizer, rates, total_steps=steps, pct_start=options.warmup_part, cycle_momentum=cycled
+            optimizer,
+            rates,
+            total_steps=steps,
+            pct_start=options.warmup_part,
+            cycle_momentum=momentum > 0.0,
+            base_momentum=round(max(0.0, momentum - _CYCLED), 9),
+            max_momentum=round(min(1.0, momentum + _CYCLED), 9),
         )
         return {"scheduler": cycle, "interval": "step"}
     rise = round(options.warmup_part * steps)
@@ -55,7 +64,10 @@ def make_schedule(options: Optimisation, optimizer: torch.optim.Optimizer, steps
 def _main_schedule(options: Optimisation, optimizer: torch.optim.Optimizer, steps: int) -> lr_scheduler.LRScheduler:
     end = max(options.lr_end, 1e-8)
     if options.schedule == "cosine":
-        return lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=options.lr * end)
+        # As a factor, so that each group of weights ends at its own share.
+        return lr_scheduler.LambdaLR(
+            optimizer, lambda step: end + 0.5 * (1.0 - end) * (1.0 + math.cos(math.pi * min(1.0, step / steps)))
+        )
     if options.schedule == "step":
         return lr_scheduler.StepLR(optimizer, max(1, steps // 4), gamma=end ** (1 / 3))
     if options.schedule == "exponential":

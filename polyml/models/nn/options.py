@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from polyml.errors import UserError, unknown_name
+from polyml.errors import UserError
+from polyml.models.limits import check_name, check_number
 
 ACTIVATIONS = ("silu", "relu", "leaky_relu", "elu", "gelu", "tanh", "sigmoid")
 NORMS = ("layer", "batch", "none")
 OPTIMIZERS = ("adamw", "adam", "sgd", "rmsprop", "adagrad")
 FINETUNING = ("all", "gradual", "frozen")
 SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "warmup", "constant")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 LOSSES = ("mse", "mae", "huber", "gaussian_nll")
 _MANY = 1000  # polymers from which on some are set aside by default
 _ASIDE = 0.12
@@ -28,7 +31,7 @@ class Optimisation:
     lr : float
         Highest learning rate.
     momentum : float
-        Of sgd and rmsprop.
+        Of sgd and rmsprop; a one-cycle schedule runs it 0.05 to both sides, against the learning rate.
     nesterov : bool
         Nesterov's momentum, of sgd.
     weight_decay : float
@@ -49,12 +52,12 @@ class Optimisation:
         Largest norm of the gradient; 0 for no limit.
     max_epochs : int
     patience : int
-        Epochs without a better validation loss before training ends.
+        Epochs without a better validation loss before training ends, where some polymers are set aside.
     batch_size : int
     validation : float, optional
         Part of the training polymers set aside for early stopping; the weights of their best epoch are kept. With 0 all
         polymers are trained on for all epochs. None sets aside 0.12 of a thousand polymers or more, and none of fewer:
-        a tenth of these is too few to judge by, and the network learns more from them.
+        a tenth of these is too few to judge by, and the network learns more from them; with swa none either.
     swa : bool
         Average the weights over the last quarter of the epochs (Izmailov et al., UAI 2018) instead of taking the
         best epoch; training does not stop early then.
@@ -62,7 +65,8 @@ class Optimisation:
         What is trained of a network whose encoder is pretrained: all of it; the layers of the encoder one after the
         other from the top down, all of them by half of the epochs (Howard and Ruder, ACL 2018); or none of them.
     encoder_lr : float
-        Learning rate of a pretrained encoder as a share of the rest's (discriminative learning rates, ibid.).
+        Learning rate of a pretrained encoder as a share of the rest's (discriminative learning rates, ibid.); a frozen
+        one has none.
     """
 
     optimizer: str = "adamw"
@@ -98,7 +102,7 @@ class Optimisation:
         (0.0, 0.2)
         """
         if self.validation is None:
-            return _ASIDE if polymers >= _MANY else 0.0
+            return _ASIDE if polymers >= _MANY and not self.swa else 0.0
         return self.validation
 
     def check(self, where: str) -> None:
@@ -123,6 +127,10 @@ class Optimisation:
             check_number("validation", self.validation, 0.0, 0.9, where)
         for name in ("momentum", "lr_end", "warmup_part"):
             check_number(name.removesuffix("_part"), getattr(self, name), 0.0, 1.0, where)
+        if self.momentum != Optimisation.momentum and self.optimizer not in ("sgd", "rmsprop"):
+            raise UserError(
+                f"optimizer '{self.optimizer}' has no momentum", where=where, fix="leave momentum out, or take sgd"
+            )
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise UserError("nesterov needs optimizer='sgd' and a momentum", where=where, fix="leave nesterov out")
         if self.schedule in ("plateau", "constant") and self.warmup:
@@ -131,17 +139,3 @@ class Optimisation:
             )
         if self.swa and self.schedule == "plateau":
             raise UserError("swa sets the learning rate itself", where=where, fix="take another schedule than plateau")
-
-
-def check_name(kind: str, name: object, known: tuple[str, ...], where: str) -> None:
-    """Refuse a name that is not in a list, naming the nearest."""
-    if name not in known:
-        raise unknown_name(kind, str(name), known, where=where)
-
-
-def check_number(name: str, value: object, low: float, high: float, where: str) -> None:
-    """Refuse a parameter that is no number between two ends."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    if not good:
-        range_ = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise UserError(f"{name} must be a number {range_}, got {value!r}", where=where)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,6 +13,21 @@ from torch import nn
 from polyml.models.targets import TargetBasis
 
 _LOG_VARIANCE = 12.0  # bounds of a predicted log variance, so that one strange polymer cannot rule the loss
+
+Result = TypeVar("Result")
+
+
+def _full_precision(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Compute in float32 in mixed precision too: half a precision would round what is predicted."""
+
+    @wraps(method)
+    def call(self: nn.Module, out: torch.Tensor, *args: torch.Tensor) -> Result:
+        if not torch.is_autocast_enabled(out.device.type):
+            return method(self, out, *args)
+        with torch.autocast(out.device.type, enabled=False):
+            return method(self, out.float(), *args)
+
+    return call
 
 
 class TargetScaler(nn.Module):
@@ -55,10 +74,16 @@ class TargetScaler(nn.Module):
         self.scale, self.y_scale = spread(z), spread(y)
         return self
 
+    def constant(self, y: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (n, n_outputs) of a network that knows nothing but the means."""
+        return y.new_zeros(len(y), self.n_outputs)
+
+    @_full_precision
     def forward(self, out: torch.Tensor) -> torch.Tensor:
         """Return targets (n, t) from outputs of the network."""
         return (self.center + self.scale * out[:, : self.n_targets]) @ self.matrix.T
 
+    @_full_precision
     def variance(self, out: torch.Tensor) -> torch.Tensor:
         """Return the predicted noise variance of the targets, (n, t); zero where the loss gives none."""
         if not self.gives_std:
@@ -68,6 +93,7 @@ class TargetScaler(nn.Module):
     def _z_variance(self, out: torch.Tensor) -> torch.Tensor:
         return torch.exp(out[:, self.n_targets :].clamp(-_LOG_VARIANCE, _LOG_VARIANCE))
 
+    @_full_precision
     def loss(self, out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the masked loss of outputs against targets with NaN."""
         measured = ~torch.isnan(y)
@@ -123,6 +149,12 @@ class ClassTargets(nn.Module):
             weight = count.sum() / (len(count) * np.maximum(count, 1))
             self.weight = torch.as_tensor(weight, dtype=torch.float32)
         return self
+
+    def constant(self, y: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (n, n_outputs) of a network that knows nothing but how common the classes are."""
+        codes = y[~torch.isnan(y[:, 0]), 0].long()
+        common = torch.bincount(codes, minlength=self.n_outputs) * self.weight
+        return torch.log(common.clamp(min=1e-6)).expand(len(y), -1)
 
     def forward(self, out: torch.Tensor) -> torch.Tensor:
         """Return probabilities (n, classes) from outputs of the network."""

@@ -181,16 +181,68 @@ class _Poisoned:
         )
 
 
-@pytest.mark.parametrize("rows", [len(TOY_POLYMERS), 8], ids=["with validation", "without validation"])
-def test_a_loss_that_becomes_nan_stops_and_keeps_good_weights(monkeypatch, rows):
+@pytest.mark.parametrize("validation", [0.12, 0.0])
+def test_a_loss_that_becomes_nan_stops_and_keeps_good_weights(monkeypatch, validation):
     with monkeypatch.context() as patch:
         _Poisoned(patch, 3)
-        model = make_model("mlp", **{**SMALL, "max_epochs": 30})
-        with pytest.warns(UserWarning, match="stopped in epoch 3: the loss became NaN"):
-            model.fit(TOY_POLYMERS[:rows], toy_targets(missing=False)[:rows])
+        model = make_model("mlp", **{**SMALL, "max_epochs": 30, "validation": validation})
+        with pytest.warns(UserWarning, match="stopped in epoch 3: the loss or a weight became NaN"):
+            model.fit(TOY_POLYMERS, toy_targets(missing=False))
     assert len(model.history_) == 4
     assert model.history_[-1]["train_loss"] == np.inf
     assert np.isfinite(model.predict(TOY_POLYMERS)).all()
+
+
+def _ruin_the_weights(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Let the last step of an epoch make the weights infinite; its loss was taken before."""
+    from polyml.models.nn.module import PropertyNetwork
+
+    honest = PropertyNetwork.on_train_batch_end
+
+    def ruin(network, outputs, batch, index):
+        honest(network, outputs, batch, index)
+        if network.current_epoch == epoch and network.trainer.is_last_batch:
+            with torch.no_grad():
+                network.head[-1].weight.fill_(float("inf"))
+
+    monkeypatch.setattr(PropertyNetwork, "on_train_batch_end", ruin)
+
+
+@pytest.mark.parametrize("validation", [0.12, 0.0])
+@pytest.mark.parametrize("swa", [False, True])
+def test_a_step_that_ruins_the_weights_is_undone(monkeypatch, validation, swa):
+    last = SMALL["max_epochs"] - 1
+    with monkeypatch.context() as patch:
+        _ruin_the_weights(patch, last)
+        model = make_model("mlp", validation=validation, swa=swa, **SMALL)
+        with pytest.warns(UserWarning, match=f"stopped in epoch {last}: the loss or a weight became NaN"):
+            model.fit(TOY_POLYMERS, toy_targets())
+    assert np.isfinite(model.predict(TOY_POLYMERS)).all()
+    _ruin_the_weights(monkeypatch, 0)
+    with pytest.raises(UserError, match="NaN or infinite in epoch 0"):
+        make_model("mlp", validation=validation, swa=swa, **{**SMALL, "max_epochs": 1}).fit(TOY_POLYMERS, toy_targets())
+
+
+@pytest.mark.parametrize("key", ["mlp", "gcn", "cnn"])
+def test_averaged_weights_learn_the_norms_of_batches_anew(key):
+    model = make_model(key, swa=True, norm="batch", validation=0.0, **SMALL).fit(TOY_POLYMERS, toy_targets())
+    assert len(model.history_) == SMALL["max_epochs"]
+    assert np.isfinite(model.predict(TOY_POLYMERS)).all()
+
+
+def test_ctrl_c_during_training_is_ctrl_c(monkeypatch):
+    import signal
+
+    from polyml.models.nn.module import PropertyNetwork
+
+    def interrupted(network, inputs, y):
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(PropertyNetwork, "batch_loss", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_model("mlp", **SMALL).fit(TOY_POLYMERS, toy_targets())
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_a_loss_that_is_nan_from_the_start_is_an_error(monkeypatch):
@@ -217,11 +269,76 @@ def test_out_of_gpu_memory_tries_smaller_batches(monkeypatch):
     said = [str(item.message) for item in caught if "out of GPU memory" in str(item.message)]
     assert [text.rsplit(" ", 1)[1] for text in said] == ["8", "4"]
     expected = make_model("mlp", **{**SMALL, "batch_size": 4}).fit(TOY_POLYMERS, toy_targets())
-    assert len(model.history_) == len(expected.history_)
+    assert [sorted(row) for row in model.history_] == [sorted(row) for row in expected.history_]
+    assert model.history_[0]["train_loss"] == pytest.approx(expected.history_[0]["train_loss"], rel=0.3)
     monkeypatch.setattr(PropertyNetwork, "batch_loss", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     warnings.simplefilter("ignore")
     with pytest.raises(UserError, match="too small for one polymer"):
         make_model("mlp", **SMALL).fit(TOY_POLYMERS, toy_targets())
+
+
+def test_judging_takes_smaller_batches_too_where_memory_is_short(monkeypatch):
+    from polyml.models.nn.module import PropertyNetwork
+
+    honest, judged = PropertyNetwork.batch_loss, []
+
+    def small_memory(network, inputs, y):
+        if not network.training:
+            judged.append(len(y))
+            if len(y) > 10:
+                raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+        return honest(network, inputs, y)
+
+    monkeypatch.setattr(PropertyNetwork, "batch_loss", small_memory)
+    options = {**SMALL, "batch_size": 256, "max_epochs": 2, "validation": 0.9}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_model("mlp", **options).fit(TOY_POLYMERS, toy_targets())
+    assert judged[0] > 10 >= max(judged[-4:])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "plateau"])
+def test_groups_of_weights_keep_their_share_of_the_learning_rate(schedule):
+    from polyml.models.nn.optimizers import make_optimizer, make_schedule
+
+    spec = Optimisation(lr=0.1, schedule=schedule, patience=3)
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "share": share} for share in (1.0, 0.01, 0.0)]
+    optimizer = make_optimizer(spec, groups)
+    plan = make_schedule(spec, optimizer, 40, "val_loss")["scheduler"]
+    for _ in range(40):
+        rates_now = [group["lr"] for group in optimizer.param_groups]
+        np.testing.assert_allclose(rates_now, np.array([1.0, 0.01, 0.0]) * rates_now[0], atol=1e-12)
+        optimizer.step()
+        plan.step(1.0) if schedule == "plateau" else plan.step()
+
+
+def test_momentum_runs_around_what_was_asked_for():
+    from polyml.models.nn.optimizers import make_optimizer, make_schedule
+
+    spec = Optimisation(optimizer="sgd", momentum=0.5)
+    optimizer = make_optimizer(spec, [{"params": [torch.nn.Parameter(torch.zeros(1))]}])
+    plan = make_schedule(spec, optimizer, 40, "val_loss")["scheduler"]
+    seen = []
+    for _ in range(40):
+        seen.append(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        plan.step()
+    assert (min(seen), max(seen)) == (pytest.approx(0.45), pytest.approx(0.55))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_targets_are_not_rounded_in_mixed_precision(dtype):
+    from polyml.models.nn.targets import TargetScaler
+    from polyml.models.targets import TargetBasis
+
+    for mean, spread in ((1.55, 0.03), (1e5, 1e4)):
+        y = np.random.default_rng(0).normal(mean, spread, size=(64, 1))
+        scaler = TargetScaler(1).fit(y, TargetBasis.separate(1))
+        perfect = torch.as_tensor((y - y.mean()) / y.std(), dtype=torch.float32)
+        with torch.autocast("cpu", dtype):
+            loss, found = scaler.loss(perfect, torch.as_tensor(y, dtype=torch.float32)), scaler(perfect)
+        assert float(loss) < 1e-6
+        np.testing.assert_allclose(found, y, rtol=1e-6)
 
 
 def test_class_weights_lift_the_rare_class():
