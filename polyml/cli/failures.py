@@ -31,8 +31,8 @@ class Failure:
 def explain(error: BaseException) -> Failure | None:
     """Turn an exception into a message without traceback; None for what Typer handles itself."""
     if isinstance(error, KeyboardInterrupt):
-        detail = str(error) or "run the same command again; finished work is kept"
-        return Failure((f"[yellow]stopped:[/] {escape(detail)}",), 130)
+        detail = f": {error}" if str(error) else ""  # whoever keeps finished work says how to go on
+        return Failure((f"[yellow]stopped{escape(detail)}[/]",), 130)
     if isinstance(error, UserError):
         return Failure((f"[bold red]error:[/] {escape(str(error))}",), 2)
     if isinstance(error, PolymlError):

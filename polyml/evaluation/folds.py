@@ -166,6 +166,7 @@ def run_fold(task: FoldTask) -> Failure | None:
 def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
     model = make_seeded(task.factory, task.key, with_task(task.params, task.classes), task.seed)
     test = list(task.test["psmiles"])
+    model.load_libraries()
     started = perf_counter()
     model.fit(list(task.train["psmiles"]), task.y_train)
     fitted = perf_counter()

@@ -17,6 +17,7 @@ from polyml import __version__, progress
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.features.base import Featurizer
 from polyml.features.catalog import make_featurizer
+from polyml.interrupts import interrupts_of_rdkit
 
 _CHUNK = 256
 _REMEMBERED_ROWS = 50_000
@@ -107,8 +108,10 @@ def _compute(featurizer: Featurizer, texts: list[str], jobs: int) -> dict[str, A
     else:
         results = (_transform(featurizer, chunk) for chunk in chunks)
     found: dict[str, Any] = {}
-    with progress.progress_bar(f"features: {featurizer.key}", total=len(texts)) as bar:
+    bar_text = f"features: {featurizer.key}"
+    with progress.progress_bar(bar_text, total=len(texts)) as bar, interrupts_of_rdkit() as check:
         for chunk, rows in zip(chunks, results, strict=True):
+            check()
             found.update(zip(chunk, rows, strict=True))
             bar.advance(bar.task_ids[0], len(chunk))
     return found

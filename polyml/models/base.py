@@ -189,6 +189,11 @@ class PolymerModel(BaseEstimator):
             A parameter is of the wrong kind or out of range, in the library's words.
         """
 
+    def load_libraries(self) -> None:
+        """Import what :meth:`fit` will need, so that the time of the first fit is not that of an import."""
+        for model in self.inner_models():
+            model.load_libraries()
+
     def inner_models(self) -> Sequence[PolymerModel]:
         """Return the models that this one is made of, unfitted: the members of an ensemble, what a wrapper wraps."""
         return ()

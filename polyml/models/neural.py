@@ -82,6 +82,10 @@ class TrainedModel(PolymerModel):
         check_name("accelerator", self.accelerator, ACCELERATORS, where)
         check_targets(self.targets)
 
+    def load_libraries(self) -> None:
+        """Import torch and Lightning; see :meth:`polyml.models.base.PolymerModel.load_libraries`."""
+        import polyml.training.loop  # noqa: F401
+
     def _optimisation(self) -> Optimisation:
         return Optimisation(
             optimizer=self.optimizer,

@@ -103,7 +103,11 @@ def run_stages(
             continue
         report(stage.name, "started")
         started = time.perf_counter()
-        _run_whole(recipe, stage, folder, inputs, record)
+        try:
+            _run_whole(recipe, stage, folder, inputs, record)
+        except KeyboardInterrupt as stop:
+            how = str(stop) or "give the same command again; finished stages are kept"
+            raise KeyboardInterrupt(f"in stage {stage.name}: {how}") from stop
         report(stage.name, f"done in {time.perf_counter() - started:.0f} s: {folder}")
     return done
 

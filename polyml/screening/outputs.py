@@ -88,9 +88,10 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     similarity, nearest = bundle.nearest(units)
     texts, warnings = bundle.describe(nearest)
     columns[WARNING] = [warning(unit) for unit in units]
+    columns[SIMILARITY] = similarity
     if bundle.model.gives_novelty:
         columns[NOVELTY] = bundle.novelty(units)
-    columns |= {SIMILARITY: similarity, NEAREST_WARNING: warnings, NEAREST: texts}
+    columns |= {NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):
             columns[_free(name.removeprefix("input:"), columns)] = best[name]

@@ -27,6 +27,7 @@ from polyml.data.files import whole_file
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
 from polyml.errors import PolymlError, UserError
 from polyml.evaluation.threads import available_cores, limited_threads
+from polyml.interrupts import deaf_children, interrupts_of_rdkit
 from polyml.progress import progress_bar
 from polyml.screening.outputs import robeson_figures, write_outputs
 from polyml.screening.shards import ShardStore, source_fingerprint
@@ -232,10 +233,12 @@ _Result = tuple[int, CandidateChunk, ChunkResult | None]
 def _results(chunks: Iterator[CandidateChunk], store: ShardStore, models: _Models, jobs: int) -> Iterator[_Result]:
     """Yield every chunk with its result, in order; None where a finished shard is on disk."""
     if jobs == 1:
-        with limited_threads(1):
+        with limited_threads(1), interrupts_of_rdkit() as check:
             for number, chunk in enumerate(chunks):
                 done = store.is_done(number)
-                yield number, chunk, None if done else models.screener.screen(chunk.lines, chunk.psmiles, chunk.faults)
+                result = None if done else models.screener.screen(chunk.lines, chunk.psmiles, chunk.faults)
+                check()
+                yield number, chunk, result
         return
     with closing(_pooled(chunks, store, models, jobs)) as results:
         yield from results
@@ -252,6 +255,7 @@ def _pooled(
         given = (models.folder, models.quick_folder, models.screener.plan.spec)
         pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=given)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        before = set(multiprocessing.active_children())
         numbered = enumerate(chunks)
 
         def submit(number: int, chunk: CandidateChunk) -> tuple[int, CandidateChunk, Future[ChunkResult] | None]:
@@ -260,12 +264,18 @@ def _pooled(
             return number, chunk, pool.submit(screen_in_worker, chunk.lines, chunk.psmiles, chunk.faults)
 
         try:
-            waiting = deque(submit(*item) for item in islice(numbered, _IN_FLIGHT * jobs))
+            with deaf_children():  # they start with the first chunk
+                waiting = deque(submit(*item) for item in islice(numbered, _IN_FLIGHT * jobs))
             while waiting:
                 number, chunk, future = waiting.popleft()
                 result = future.result() if future is not None else None
                 waiting.extend(submit(*item) for item in islice(numbered, 1))
                 yield number, chunk, result
+        except KeyboardInterrupt:
+            # What they are at is not kept, so nothing is lost by not waiting for it.
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+            raise
         except BrokenProcessPool as error:
             raise PolymlError(
                 "a worker process died, perhaps for lack of memory; run again with --resume and fewer --jobs"

@@ -183,11 +183,8 @@ _threads = ExitStack()
 
 def start_worker(folder: Path, quick_folder: Path | None, spec: ScreenSpec) -> None:
     """Load the models into this process and keep its libraries to one thread."""
-    import signal
-
     from polyml.evaluation.threads import limited_threads
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     bundle, quick = Bundle.load(folder), Bundle.load(quick_folder) if quick_folder else None
     _threads.enter_context(limited_threads(1))
     _worker["screener"] = ChunkScreener(bundle, spec, quick)

@@ -171,11 +171,15 @@ def test_a_file_where_the_folder_should_be() -> None:
 
 
 class TestExplain:
-    def test_ctrl_c_ends_with_130_and_says_how_to_go_on(self) -> None:
+    def test_ctrl_c_ends_with_130_and_promises_no_more_than_was_kept(self) -> None:
         failure = explain(KeyboardInterrupt())
         assert failure is not None
         assert failure.code == 130
-        assert "again" in failure.lines[0]
+        assert "stopped" in failure.lines[0]
+        assert "kept" not in failure.lines[0]
+        said = explain(KeyboardInterrupt("3 folds are kept; give the same command again"))
+        assert said is not None
+        assert "3 folds are kept" in said.lines[0]
 
     @pytest.mark.parametrize(
         ("error", "code", "word"),

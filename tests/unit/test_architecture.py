@@ -12,8 +12,8 @@ import polyml
 
 ROOT = Path(polyml.__file__).parent
 ORDER = [
-    "errors", "settings", "progress", "chem", "features", "data", "models.nn", "training", "models", "transfer",
-    "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "tuning",
+    "errors", "settings", "progress", "interrupts", "chem", "features", "data", "models.nn", "training", "models",
+    "transfer", "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "tuning",
     "explore", "screening", "recipe_yaml", "sections", "config", "pipeline", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 # Small things that know nothing of their room and may be taken from before it.

@@ -106,7 +106,7 @@ def test_a_stage_that_continues_finds_its_files_again(tmp_path: Path, continues:
 
     stages = [Stage("work", work, lambda r: {"seed": r.seed}, continues=continues)]  # type: ignore[arg-type]
     recipe = Bench(tmp_path).recipe()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="in stage work: give the same command again"):
         run_stages(recipe, stages)
     run_stages(recipe, stages)
     assert found == [False, kept]
