@@ -10,12 +10,14 @@ import numpy as np
 
 from polyml.bundle import Bundle
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
-from polyml.data.table import parse_number
+from polyml.data.table import MISSING, parse_number
 from polyml.data.writers import check_not_input, check_suffix, frame_writer
 from polyml.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHOWN = 40  # characters of a cell in a note
 
 
 def predict_file(
@@ -63,23 +65,43 @@ def predict_file(
     return counts
 
 
-def known_values(bundle: Bundle, columns: Mapping[str, Sequence[Any]], length: int) -> np.ndarray:
-    """Return the properties that the rows of a file tell, (n, t) in user units, NaN where a cell is no usable number.
+def known_values(
+    bundle: Bundle, columns: Mapping[str, Sequence[Any]], length: int
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the properties that the rows of a file tell, in user units, and what could not be used.
 
     They are used by a model that completes properties; for any other model, and in a file without such columns, all are
     NaN.
+
+    Returns
+    -------
+    known : ndarray of shape (n, t)
+        NaN where a cell is empty or no usable number.
+    notes : dict of int to str
+        By row, the cells that are not empty and no usable number.
     """
     known = np.full((length, len(bundle.names)), np.nan)
-    if bundle.model.uses_known:
-        for t, item in enumerate(bundle.properties):
-            numbers = [parse_number(cell_text(cell)) for cell in columns.get(item.name, ())]
-            values = np.array([np.nan if number is None else number for number in numbers], dtype=float)
-            known[: len(values), t] = np.where(item.outside_domain(values), np.nan, values)
-    return known
+    notes: dict[int, str] = {}
+    if not bundle.model.uses_known:
+        return known, notes
+    for t, item in enumerate(bundle.properties):
+        for row, cell in enumerate(columns.get(item.name, ())):
+            text = cell_text(cell)
+            number = parse_number(text)
+            if number is not None and not item.outside_domain(np.array([number]))[0]:
+                known[row, t] = number
+            elif text.strip().lower() not in MISSING:
+                note = f"{item.name} is given as {text[:_SHOWN]!r}, which is not used: no number that it can have"
+                notes[row] = f"{notes[row]}; {note}" if row in notes else note
+    return known, notes
 
 
 def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
-    frame = bundle.predict_frame(chunk.psmiles, known_values(bundle, chunk.columns, len(chunk)))
+    known, notes = known_values(bundle, chunk.columns, len(chunk))
+    frame = bundle.predict_frame(chunk.psmiles, known)
+    if notes:
+        told = [(warning, notes.get(row, "")) for row, warning in enumerate(frame["warning"])]
+        frame["warning"] = ["; ".join(filter(None, pair)) for pair in told]
     predicted = [name for name in frame if name not in ("psmiles", "error")]
     for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
         frame.loc[row, predicted] = np.nan

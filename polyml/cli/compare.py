@@ -85,7 +85,7 @@ def compare(
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})
         return
-    common.show(render_leaderboard(results))
+    common.show(render_leaderboard(results), piped_width=160)
     if replaces:
         kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
         common.note(f"the comparison that was in {output} is replaced; {kept}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Annotated
 
 import typer
 
 from polyml.cli import common
 
+_WIDTH = 100  # characters of a line of explanation
 EXAMPLES = common.examples("polyml models", "polyml models extra_trees", "polyml models --json")
 
 
@@ -38,7 +40,11 @@ def models(
     spread = "gives standard deviation and interval" if info["gives_std"] else "gives no uncertainty"
     tasks = "all targets in one model" if info["multi_task"] else "one model a target"
     typer.echo(f"{does}; reads {info['input']}; {tasks}; {spread}")
-    _list("parameters (--param NAME=VALUE)", {name: repr(value) for name, value in info["params"].items()})
+    typer.echo("\nparameters (--param NAME=VALUE):")
+    for name, value in info["params"].items():
+        typer.echo(f"  {name} = {value!r}")
+        for line in wrap(info["meaning"].get(name, ""), _WIDTH):
+            typer.echo(f"      {line}")
     presets = {name: " ".join(f"{k}={v}" for k, v in params.items()) for name, params in info["presets"].items()}
     _list("presets (--param preset=NAME)", presets)
     _list("searched by polyml tune", info["search_space"])

@@ -75,7 +75,7 @@ def _show(recipe: Recipe, done: dict[str, Path]) -> None:
     from polyml.evaluation.text import Summary, render_leaderboard
 
     if "compare" in done:
-        common.show(render_leaderboard(Summary.read(done["compare"])))
+        common.show(render_leaderboard(Summary.read(done["compare"])), piped_width=160)
     if "screen" in done and recipe.screen is not None:
         ranked = done["screen"] / "ranked.csv"
         summary = _screen_summary(done["screen"])

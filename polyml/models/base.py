@@ -167,7 +167,8 @@ class PolymerModel(BaseEstimator):
                 raise UserError(f"{field.name} has no effect on this model", where=where, fix="leave it out")
             drawn = field.name == "random_state" and not isinstance(value, (str, float))  # a generator is one too
             if field.type in _KINDS and not drawn and not _is_kind(value, str(field.type)):
-                raise UserError(f"{field.name} must be {_KINDS[str(field.type)]}, got {value!r}", where=where)
+                fix = f"'polyml models {self.key}' lists the parameters"
+                raise UserError(f"{field.name} must be {_KINDS[str(field.type)]}, got {value!r}", where=where, fix=fix)
         for name, (low, high) in self.bounds.items():
             check_number(name, getattr(self, name), low, high, where)
         if self.task not in TASKS:

@@ -67,7 +67,7 @@ class GaussianProcess(PolymerModel):
     features : str or list of str
         Keys of array featurizers; each gets a kernel of its own.
     targets : {"decorrelated", "separate"}
-        See :class:`polyml.models.targets.TargetBasis`.
+        Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
     max_iterations : int
         Limit of the optimiser of the marginal likelihood.
     random_state : int or None

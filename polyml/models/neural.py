@@ -47,7 +47,7 @@ class TrainedModel(PolymerModel):
     accelerator, devices, precision
         See :class:`polyml.training.loop.Hardware`; ``devices="auto"`` uses all GPUs.
     targets : {"decorrelated", "separate"}
-        See :class:`polyml.models.targets.TargetBasis`.
+        Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
     random_state : int or None
     """
 

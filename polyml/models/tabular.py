@@ -39,7 +39,7 @@ class TabularModel(PolymerModel):
     features : str or list of str
         Keys of array featurizers; their columns are stacked.
     targets : {"decorrelated", "separate"}
-        See :class:`polyml.models.targets.TargetBasis`.
+        Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
     random_state : int or None
     task, class_weight
         See :class:`polyml.models.base.PolymerModel`.

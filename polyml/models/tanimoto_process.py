@@ -22,7 +22,7 @@ class TanimotoProcess(PairModel):
     features : str or list of str
         Keys of fingerprints; their columns are stacked.
     targets : {"decorrelated", "separate"}
-        See :class:`polyml.models.targets.TargetBasis`.
+        Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
     random_state : int or None
         Unused: the fit has no chance in it.
     """

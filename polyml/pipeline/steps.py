@@ -333,8 +333,13 @@ def check_ratios(ratios: Iterable[Sequence[str]], properties: Sequence[Property]
 def describe_model(key: str) -> dict[str, Any]:
     """Return what is known of a model, with its parameters and their defaults."""
     from polyml.models.catalog import make_model
+    from polyml.models.describe import parameter_texts
 
     model = make_model(key)
+    params = {k: v for k, v in model.get_params(deep=False).items() if k not in model.without_effect}
+    if len(model.tasks) == 1:
+        params = {k: v for k, v in params.items() if k not in ("task", "class_weight")}
+    texts = parameter_texts(type(model))
     return {
         "key": model.key,
         "family": model.family,
@@ -344,7 +349,8 @@ def describe_model(key: str) -> dict[str, Any]:
         "tasks": list(model.tasks),
         "multi_task": model.multi_task,
         "gives_std": model.gives_std,
-        "params": model.get_params(deep=False),
+        "params": params,
+        "meaning": {name: texts[name] for name in params if name in texts},
         "presets": {name: dict(params) for name, params in model.presets.items()},
         "search_space": {name: str(values) for name, values in model.search_space.items()},
     }

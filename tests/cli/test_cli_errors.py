@@ -98,7 +98,7 @@ class TestBadFiles:
     def test_impossible_value_of_a_parameter(self) -> None:
         Path("in.csv").write_text(GOOD)
         arguments = ("train", "in.csv", "-t", "Tg", "-m", "svm", "--param", "C=abc", "--no-track", "-o", "out")
-        check(run(*arguments), "'C'", "polyml models")
+        check(run(*arguments), "C must be a number, got 'abc'", "polyml models svm")
         assert not Path("out").exists()
 
     def test_numbers_with_their_unit_in_the_cell(self) -> None:

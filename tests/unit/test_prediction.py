@@ -79,3 +79,19 @@ def test_a_failing_write_leaves_the_old_file(bundle, tmp_path, monkeypatch):
         predict_file(bundle, tmp_path / "in.smi", tmp_path / "out.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.smi", "out.csv"]
     assert (tmp_path / "out.csv").read_text() == "old"
+
+
+def test_known_properties_are_read_from_the_file_and_what_is_unreadable_is_said(make_bundle, tmp_path):
+    bundle = make_bundle("completion")
+    rows = ["*CC(*)CCC,,", "*CC(*)CCC,,350", "*CC(*)CCC,abc,350", "*CC(*)CCC,-3,NA"]
+    (tmp_path / "in.csv").write_text("smiles,O2,Tg\n" + "\n".join(rows) + "\n")
+    counts = predict_file(bundle, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert counts == {"predicted": 4, "refused": 0}
+    frame = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    o2 = frame["O2"].astype(float)
+    assert o2[1] != o2[0]  # it knows Tg
+    assert o2[2] == o2[1]
+    assert o2[3] == o2[0]
+    assert frame["warning"].tolist()[:2] == ["", ""]
+    assert "O2 is given as 'abc', which is not used" in frame["warning"][2]
+    assert "O2 is given as '-3', which is not used" in frame["warning"][3]
