@@ -62,17 +62,23 @@ def run_suite(
     Raises
     ------
     UserError
-        A file is missing, a model does not exist, or data cannot be split. All is checked before anything trains.
+        A file is missing, a model does not exist, data cannot be split, or a pretrained encoder has learned labels of
+        polymers that are tested. All is checked before anything trains.
     """
     for comparison in suite.comparisons:
         steps.check_models(comparison.models)
     wanted = [suite.data_set(name) for item in suite.comparisons for name in item.sets]
     _check_files(suite, [file for item in wanted for file in item.files], data)
+    tables = [
+        {name: _read(suite.data_set(name), data, folder, item) for name in item.sets} for item in suite.comparisons
+    ]
+    for comparison, read in zip(suite.comparisons, tables, strict=True):
+        for table in read.values():
+            steps.check_encoders(comparison.models, table)
     finished = []
-    for comparison in suite.comparisons:
+    for comparison, read in zip(suite.comparisons, tables, strict=True):
         results = {}
-        for name in comparison.sets:
-            table = _read(suite.data_set(name), data, folder, comparison)
+        for name, table in read.items():
             report(f"{comparison.name}, {name}: {len(table)} polymers, {len(comparison.models)} models")
             results[name] = steps.compare_models(
                 table,

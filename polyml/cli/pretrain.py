@@ -13,7 +13,7 @@ EXAMPLES = common.examples(
     "polyml pretrain candidates --sample 20000 -o encoder",
     "polyml pretrain candidates --encoder transformer --pretext masked_token --sample 20000 -o token_encoder",
     "polyml pretrain candidates --encoder gru --pretext autoencoding --sample 20000 -o text_encoder",
-    "polyml pretrain dft.csv --pretext property --target Egc -o gap_encoder",
+    "polyml pretrain dft.csv --pretext property --target Egc --without tg.csv -o gap_encoder",
     "polyml train tg.csv --target Tg --model dmpnn --param pretrained=encoder --param finetune=gradual",
 )
 
@@ -35,6 +35,10 @@ def pretrain(
     class_: Annotated[
         str | None, typer.Option("--class", metavar="COL", help="Column of the classes that --per-class draws from.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="FILE", help="Leave out the polymers of this file or embedded set; repeat."),
+    ] = None,
     param: common.Params = None,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the polymers.")] = 10,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Polymers a step.")] = 64,
@@ -46,10 +50,12 @@ def pretrain(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Pretrain the encoder of a network on polymers without labels, or on another property.
+    """Pretrain the encoder of a network on polymers without labels, or on measured or calculated properties.
 
     Writes encoder.safetensors and card.json: what it was trained on, how, and how well it did on the tenth of the
     polymers set aside. Models take it by their parameter pretrained; finetune and encoder_lr say how it is trained on.
+    An encoder that has learned properties keeps which polymers had them (labelled.txt), and comparisons refuse to test
+    these: leave them out with --without.
     """
     from polyml.errors import UserError
     from polyml.pipeline import fitting, steps
@@ -61,11 +67,12 @@ def pretrain(
     )  # fmt: skip
     spec.make_model()
     drawn = common.make_sample(sample, per_class, seed)
-    values = None
+    values, learned = None, []
     if pretext == "property":
         properties = common.make_properties(file, target, log10, None)
         table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
         common.note_table(table)
+        learned = table.names
         psmiles, values = table.psmiles, table.y
     else:
         if target or log10:
@@ -74,8 +81,12 @@ def pretrain(
             )
         psmiles, refused = steps.read_structures(file, smiles_column=smiles_column, class_column=class_, sample=drawn)
         common.note(f"{len(psmiles)} polymers" + (f", {refused} rows refused" if refused else ""))
+    if without:
+        kept = steps.rows_without(psmiles, without, smiles_column=smiles_column)
+        common.note(f"{len(psmiles) - len(kept)} of them left out, {len(kept)} polymers are left")
+        psmiles, values = [psmiles[row] for row in kept], None if values is None else values[kept]
     card = fitting.pretrain_encoder(
-        psmiles, output, spec, y=values, jobs=jobs, source=Path(file).stem,
+        psmiles, output, spec, y=values, properties=learned, jobs=jobs, source=Path(file).stem, without=without or (),
         tracking=common.make_tracking(track, experiment, file),
     )  # fmt: skip
     if as_json:

@@ -97,7 +97,8 @@ def compare(
     Raises
     ------
     UserError
-        For names that do not exist, data that cannot be split, or when every model failed.
+        For names that do not exist, data that cannot be split, a pretrained encoder that has learned labels of tested
+        polymers, or when every model failed.
     KeyboardInterrupt
         On Ctrl-C, with a message that says how many folds are kept and how to go on.
     """

@@ -28,6 +28,7 @@ from polyml.evaluation.folds import (
 )
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.results import Entry
+from polyml.models.pretrained import check_unseen, encoders_of
 
 if TYPE_CHECKING:
     from polyml.data.splits import Fold, SplitSpec
@@ -138,8 +139,11 @@ def make_plan(
     classes = table.properties[0].classes if table.task == "classification" else ()
     derived = make_ratios(ratios, {prop.name: prop.transform for prop in table.properties})
     make = factory or _catalog_factory()
-    entries, accelerated = _make_entries(specs, make, classes)
+    entries, accelerated, encoders = _make_entries(specs, make, classes)
     folds = _checked_folds(table, split)
+    tested = np.asarray(table.keys, dtype=object)[np.unique(np.concatenate([fold.test for fold in folds]))]
+    for label, names in encoders.items():
+        check_unseen(names, tested, where=f"model '{label}'", source=table.source)
     if split.kind == "rows" and protocol == "honest":
         protocol = "rows"  # a stamp of its own: its scores are not those of folds grouped by polymer
     if train_size is not None:
@@ -229,8 +233,17 @@ def _catalog_factory() -> ModelFactory:
 
 def _make_entries(
     specs: Sequence[ModelSpec], factory: ModelFactory, classes: Sequence[str]
-) -> tuple[tuple[Entry, ...], frozenset[str]]:
-    """Make each model once, so that a wrong name or parameter is found before anything trains."""
+) -> tuple[tuple[Entry, ...], frozenset[str], dict[str, tuple[str, ...]]]:
+    """Make each model once, so that a wrong name or parameter is found before anything trains.
+
+    Returns
+    -------
+    entries : tuple of Entry
+    accelerated : frozenset of str
+        Labels of the models that train on a CUDA device if there is one.
+    encoders : dict
+        The pretrained encoders that each model starts from, by label.
+    """
     if not specs:
         raise UserError("no model to compare", fix="name at least one model")
     stems = Counter(file_stem(spec.label) for spec in specs)
@@ -238,6 +251,7 @@ def _make_entries(
         if stems[file_stem(spec.label)] > 1:
             raise UserError(f"two models are called '{spec.label}'", fix="give each a name of its own")
     entries, accelerated = [], set()
+    encoders: dict[str, tuple[str, ...]] = {spec.label: () for spec in specs}
     for spec in specs:
         try:
             model = make_seeded(factory, spec.key, with_task(spec.params, classes), seed=0)
@@ -247,9 +261,10 @@ def _make_entries(
             entries.append(Entry(spec.label, spec.key))
             continue
         entries.append(Entry(spec.label, spec.key, model.family, feature_keys(model)))
+        encoders[spec.label] = encoders_of(model)
         if is_accelerated(model):
             accelerated.add(spec.label)
-    return tuple(entries), frozenset(accelerated)
+    return tuple(entries), frozenset(accelerated), encoders
 
 
 def _checked_folds(table: PolymerTable, split: SplitSpec) -> list[Fold]:

@@ -90,8 +90,10 @@ def pretrain_encoder(
     spec: PretrainSpec,
     *,
     y: np.ndarray | None = None,
+    properties: Sequence[str] = (),
     jobs: int | None = None,
     source: str,
+    without: Sequence[str] = (),
     tracking: TrackingSpec,
 ) -> dict[str, Any]:
     """Pretrain an encoder and log its card and curves; see :func:`polyml.transfer.pretrain.pretrain`."""
@@ -103,8 +105,12 @@ def pretrain_encoder(
     tracker = open_tracker(tracking, folder.name)
     params = {"encoder": spec.encoder, "pretext": spec.pretext, "polymers": len(psmiles), "seed": spec.seed}
     params |= {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "params": dict(spec.params)}
+    params |= {name: list(given) for name, given in (("properties", properties), ("without", without)) if given}
     with tracker.parent_run(f"pretrain {spec.encoder}", params, {"polyml.stage": "pretrain"}):
-        card = pretrain(psmiles, folder, spec, y=y, jobs=jobs or default_jobs(), source=source)
+        card = pretrain(
+            psmiles, folder, spec, y=y, properties=properties, jobs=jobs or default_jobs(), source=source,
+            without=without,
+        )  # fmt: skip
         tracker.log_metrics({name.replace(" ", "_"): value for name, value in card["checks"].items()})
         log_training(tracker, card["history"])
         tracker.log_files([folder])

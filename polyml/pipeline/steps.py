@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from polyml.bundle import Bundle
+    from polyml.chem import RepeatUnit
     from polyml.data.properties import Property
     from polyml.data.readers import CandidateChunk
     from polyml.data.sample import SampleSpec
@@ -77,6 +78,29 @@ def check_models(models: Iterable[ModelSpec], task: str = "regression") -> None:
         make_model(spec.key, **with_task(spec.params, task))
 
 
+def check_encoders(models: Iterable[ModelSpec], table: PolymerTable) -> None:
+    """Check that no model starts from an encoder that has learned labels of the polymers of a table.
+
+    Raises
+    ------
+    UserError
+        One does; see :func:`polyml.models.pretrained.check_unseen`.
+    """
+    from polyml.models.pretrained import check_unseen
+
+    for spec in models:
+        check_unseen(encoders_in([spec], table.task), table.keys, where=f"model '{spec.label}'", source=table.source)
+
+
+def encoders_in(models: Iterable[ModelSpec], task: str) -> list[str]:
+    """Return the names of the pretrained encoders that models start from, or the models inside them."""
+    from polyml.models.catalog import make_model
+    from polyml.models.pretrained import encoders_of
+
+    made = (make_model(spec.key, **with_task(spec.params, task)) for spec in map(ModelSpec.wrapped, models))
+    return [name for model in made for name in encoders_of(model)]
+
+
 def compare_models(
     table: PolymerTable,
     models: Sequence[ModelSpec],
@@ -136,6 +160,14 @@ def read_structures(
     UserError
         The file cannot be read, or holds no repeat unit.
     """
+    units, refused = _read_units(file, smiles_column, class_column, sample)
+    return [unit.psmiles for unit in units.values()], refused
+
+
+def _read_units(
+    file: str, smiles_column: str | None, class_column: str | None = None, sample: SampleSpec | None = None
+) -> tuple[dict[str, RepeatUnit], int]:
+    """Return repeat units by canonical key, and how many rows were refused; see :func:`read_structures`."""
     from polyml.data.catalog import data_path
     from polyml.data.properties import Property
     from polyml.data.readers import cell_text, check_columns, find_smiles_column
@@ -150,10 +182,39 @@ def read_structures(
         check_columns([class_column], source.columns, where=source.where)
     rows = list(source.rows) if sample is None else choose_rows(source.rows, sample, [label], source.columns)
     parsed, refused = parse_all([cell_text(row.cells[at]) for row in rows])
-    unique = {unit.key: unit.psmiles for _, unit in parsed}
+    unique = {unit.key: unit for _, unit in parsed}
     if not unique:
         raise UserError("there is no repeat unit", where=source.where, fix="give polymers with two attachment points")
-    return list(unique.values()), len(refused)
+    return unique, len(refused)
+
+
+def rows_without(psmiles: Sequence[str], files: Iterable[str], *, smiles_column: str | None = None) -> list[int]:
+    """Return which polymers are in none of some files, however they are written there.
+
+    Parameters
+    ----------
+    psmiles : sequence of str
+    files : iterable of str
+        Data files, or names of embedded sets. Rows that are no repeat unit are passed over.
+    smiles_column : str, optional
+        Where the repeat units stand, in the files that have such a column.
+
+    Raises
+    ------
+    UserError
+        A file cannot be read, or holds no repeat unit.
+    """
+    from polyml.chem import ensure_units
+    from polyml.data.catalog import data_path
+    from polyml.data.rows import open_rows
+
+    left_out: set[str] = set()
+    for file in files:
+        column = smiles_column
+        if column is not None and column not in open_rows(data_path(file)).columns:
+            column = None
+        left_out |= _read_units(file, column)[0].keys()
+    return [row for row, unit in enumerate(ensure_units(psmiles)) if unit.key not in left_out]
 
 
 def load_bundle(model: str) -> Bundle:

@@ -16,7 +16,7 @@ import numpy as np
 from polyml import __version__
 from polyml.chem import ensure_units
 from polyml.errors import UserError, unknown_name
-from polyml.models.pretrained import CARD, WEIGHTS
+from polyml.models.pretrained import CARD, LABELLED, WEIGHTS, labelled_text
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ PRETEXTS: Mapping[str, str] = {
     "masked_atom": "guess the elements of masked atoms of the periodic graph",
     "masked_token": "guess masked tokens of the pSMILES",
     "autoencoding": "write the canonical pSMILES from the vector of any spelling",
-    "property": "predict another property, which has been measured or calculated for other polymers",
+    "property": "predict properties that have been measured or calculated",
 }
 """Every pretext task, in words."""
 
@@ -108,9 +108,11 @@ def pretrain(
     spec: PretrainSpec | None = None,
     *,
     y: np.ndarray | None = None,
+    properties: Sequence[str] = (),
     hardware: Hardware | None = None,
     jobs: int = 1,
     source: str = "",
+    without: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train an encoder by a pretext task, and save it.
 
@@ -124,22 +126,29 @@ def pretrain(
         Where the encoder goes; made as a whole or not at all.
     spec : PretrainSpec, optional
     y : ndarray of shape (n, t), optional
-        The other property, for the pretext task "property"; NaN where not measured.
+        The properties, for the pretext task "property"; NaN where not measured. Which polymers have a value is kept
+        beside the card, so that none of them is tested with this encoder.
+    properties : sequence of str
+        Names of the columns of ``y``, for the card.
     hardware : Hardware, optional
     jobs : int
         Processes for the descriptors.
     source : str
         Where the polymers come from, for the card.
+    without : sequence of str
+        Files whose polymers the caller has left out, for the card.
 
     Returns
     -------
     dict
-        The card: encoder, params, pretext, data (source, digest, polymers), seed, epochs, steps, checks, versions.
+        The card: encoder, params, pretext, data (source, digest, polymers, without), labels (properties, polymers,
+        digest) where it has learned any, seed, epochs, steps, checks, versions.
 
     Raises
     ------
     UserError
-        Fewer than ten polymers, one that is no repeat unit, or a task that does not fit the network.
+        Fewer than ten polymers, one that is no repeat unit, a task that does not fit the network, or a property
+        without values.
     """
     from polyml.training.loop import Hardware, seeded
 
@@ -149,6 +158,7 @@ def pretrain(
         raise UserError(f"{len(psmiles)} polymers are too few to pretrain on", fix="give at least ten")
     if (spec.pretext == "property") != (y is not None):
         raise UserError("the pretext task 'property' and measured values go together", fix="give both or neither")
+    labelled = None if y is None else labelled_text(_labelled_keys(psmiles, y, properties))
     with seeded(spec.seed):
         network, checks = _train(psmiles, spec, model, y, hardware, jobs)
     epochs = network.epochs()
@@ -159,7 +169,13 @@ def pretrain(
         "params": params,
         "pretext": spec.pretext,
         "task": PRETEXTS[spec.pretext],
-        "data": {"source": source, "digest": polymer_digest(psmiles), "polymers": len(psmiles)},
+        "data": {
+            "source": source,
+            "digest": polymer_digest(psmiles),
+            "polymers": len(psmiles),
+            **({"without": list(without)} if without else {}),
+        },
+        **({} if labelled is None else {"labels": _labels(properties, labelled)}),
         "seed": spec.seed,
         "epochs": len(epochs),
         "steps": len(epochs) * -(-rows // spec.batch_size),
@@ -168,8 +184,25 @@ def pretrain(
         "history": [{name: round(value, 6) for name, value in row.items()} for row in epochs],
         "versions": _versions(),
     }
-    _write(Path(folder), network.encoder, card)
+    _write(Path(folder), network.encoder, card, labelled)
     return card
+
+
+def _labelled_keys(psmiles: Sequence[str], y: np.ndarray, properties: Sequence[str]) -> list[str]:
+    """Return the keys of the polymers that have a value; each property is to have some."""
+    known = ~np.isnan(np.asarray(y, dtype=float))
+    if properties and len(properties) != known.shape[1]:
+        raise UserError(f"{len(properties)} properties are named, and there are values of {known.shape[1]}")
+    for column in np.flatnonzero(~known.any(axis=0)).tolist():
+        name = properties[column] if properties else f"column {column + 1}"
+        raise UserError(f"no polymer has a value of '{name}'", where="pretraining", fix="leave this target out")
+    return [unit.key for unit, has in zip(ensure_units(psmiles), known.any(axis=1), strict=True) if has]
+
+
+def _labels(properties: Sequence[str], labelled: str) -> dict[str, Any]:
+    """Return what the card tells of labels: of which properties and how many polymers, and the digest of their list."""
+    digest = hashlib.sha256(labelled.encode()).hexdigest()
+    return {"properties": list(properties), "polymers": labelled.count("\n"), "digest": digest}
 
 
 def _structure(model: JointModel) -> set[str]:
@@ -313,7 +346,7 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def _write(folder: Path, encoder: Any, card: dict[str, Any]) -> None:
+def _write(folder: Path, encoder: Any, card: dict[str, Any], labelled: str | None) -> None:
     from safetensors.torch import save_file
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -323,8 +356,12 @@ def _write(folder: Path, encoder: Any, card: dict[str, Any]) -> None:
         save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, work / WEIGHTS)
         (work / CARD).write_text(json.dumps(card, indent=1, default=str) + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
-        for name in (WEIGHTS, CARD):  # the card last: a folder without one holds no encoder
-            (work / name).replace(folder / name)
+        if labelled is None:
+            (folder / LABELLED).unlink(missing_ok=True)  # of an encoder that was here before
+        else:
+            (work / LABELLED).write_text(labelled, encoding="utf-8", newline="\n")
+        for name in (WEIGHTS, *([] if labelled is None else [LABELLED]), CARD):
+            (work / name).replace(folder / name)  # the card last: a folder without one holds no encoder
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

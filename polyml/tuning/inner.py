@@ -15,6 +15,7 @@ from polyml.data.splits import Fold
 from polyml.errors import UserError
 from polyml.evaluation.folds import fold_seed
 from polyml.models.inputs import as_labelled_data, as_training_data
+from polyml.models.pretrained import encoders_of, named_encoders
 from polyml.tuning.space import Space, SpaceOption, make_space
 
 
@@ -55,6 +56,13 @@ class Problem:
     def metric(self) -> str:
         """Name of the inner score."""
         return "R²" if self.classes is None else "balanced accuracy"
+
+    def encoders(self) -> tuple[str, ...]:
+        """Return the pretrained encoders that the model starts from, or that the search may choose."""
+        from polyml.models.catalog import make_model
+
+        own = encoders_of(make_model(self.key, **self.params))
+        return tuple(dict.fromkeys([*own, *named_encoders(self.space.describe())]))
 
     def scores(self, params: Mapping[str, Any]) -> Iterator[float]:
         """Yield the score on each inner fold of a model with these parameters."""

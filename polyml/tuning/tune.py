@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polyml
 from polyml.errors import UserError
 from polyml.evaluation.threads import limited_threads
+from polyml.models.pretrained import check_unseen
 from polyml.progress import progress_bar
 from polyml.tuning.files import FILES, write_files
 from polyml.tuning.inner import Problem, make_problem
@@ -97,7 +98,8 @@ def tune(
     Raises
     ------
     UserError
-        Wrong names or ranges, a storage that cannot be used, a study made on another basis, or no complete trial.
+        Wrong names or ranges, a storage that cannot be used, a study made on another basis, no complete trial, or a
+        pretrained encoder that has learned labels of these polymers.
     KeyboardInterrupt
         On Ctrl-C, with a message that says what is kept and how to go on.
     """
@@ -109,6 +111,7 @@ def tune(
             params=params or {}, space=space, folds=settings.folds, repeats=settings.repeats, seed=settings.seed,
         )  # fmt: skip
         settings.check(problem.space)
+        check_unseen(problem.encoders(), table.keys, where=f"model '{key}'", source=table.source)
         shared = SharedStudy(
             storage_url(storage, folder), study or f"{Path(table.source).stem}_{key}", resume=resume, force=force
         )
