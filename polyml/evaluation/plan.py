@@ -28,7 +28,7 @@ from polyml.evaluation.folds import (
 )
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.results import Entry
-from polyml.models.pretrained import check_unseen, encoders_of
+from polyml.models.pretrained import check_unseen, encoder_digests, encoders_of
 
 if TYPE_CHECKING:
     from polyml.data.splits import Fold, SplitSpec
@@ -149,6 +149,7 @@ def make_plan(
     if train_size is not None:
         folds = _thinned(folds, table, train_size, seed)
     basis = {"seed": seed, "data": table.digest, "properties": _properties(table), "polyml": polyml.__version__}
+    digests = {label: encoder_digests(names) for label, names in encoders.items()}
     tasks = [
         _make_task(
             spec,
@@ -159,6 +160,7 @@ def make_plan(
             threads=threads,
             factory=make,
             basis=basis,
+            encoders=digests[spec.label],
             known=protocol == "completion",
         )
         for spec in specs
@@ -309,6 +311,7 @@ def _make_task(
     threads: int,
     factory: ModelFactory,
     basis: Mapping[str, Any],
+    encoders: Mapping[str, str],
     known: bool,
 ) -> FoldTask:
     rows = table.frame[["key", "psmiles"]]
@@ -336,6 +339,7 @@ def _make_task(
             fold=fold.fold,
             members=members,
             **basis,
+            **({"encoders": dict(encoders)} if encoders else {}),
             **({"known": True} if known else {}),
         ),
         factory=factory,

@@ -184,6 +184,25 @@ def named_encoders(params: Any) -> Iterator[str]:
             yield from named_encoders(item)
 
 
+def encoder_digests(names: Iterable[str]) -> dict[str, str]:
+    """Return a digest of the weights of each pretrained encoder: what scores depend on besides its name.
+
+    Raises
+    ------
+    UserError
+        An encoder has no weights.
+    """
+    digests = {}
+    for name in names:
+        path = encoder_folder(name) / WEIGHTS
+        try:
+            digests[name] = sha256_file(path)
+        except OSError as error:
+            what = f"the weights of the pretrained encoder cannot be read: {error.strerror or error}"
+            raise UserError(what, where=str(path), fix="pretrain it anew, or name another") from error
+    return digests
+
+
 def check_unseen(names: Iterable[str], tested: Iterable[str], *, where: str, source: str) -> None:
     """Refuse to test polymers whose labels a pretrained encoder has learned, whichever property it was.
 

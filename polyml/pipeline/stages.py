@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,32 @@ def _section(*names: str) -> Any:
         return recipe.model_dump(mode="json", include=set(names))
 
     return config
+
+
+def _with_encoders(config: Any, names: Callable[[Recipe], Sequence[str]]) -> Any:
+    """Return ``config`` with the digests of the pretrained encoders of these names; as it is where there are none."""
+
+    def both(recipe: Recipe) -> dict[str, Any]:
+        from polyml.models.pretrained import encoder_digests
+
+        found = encoder_digests(names(recipe))
+        return {**config(recipe), **({"encoders": found} if found else {})}
+
+    return both
+
+
+def _compared_encoders(recipe: Recipe) -> list[str]:
+    return steps.encoders_in(recipe.compare.models, steps.task_of(recipe.data.targets))
+
+
+def _trained_encoders(recipe: Recipe) -> list[str]:
+    """Name the encoders that the section ``train`` adds; those of the best model are known to the comparison."""
+    from polyml.models.pretrained import named_encoders
+
+    named = [] if recipe.train.model == "best" else [ModelSpec(key=recipe.train.model, params=recipe.train.params)]
+    quick = [] if recipe.train.quick is None else [recipe.train.quick]
+    found = steps.encoders_in([*named, *quick], steps.task_of(recipe.data.targets))
+    return [*found, *named_encoders(recipe.train.params)]
 
 
 def _table(recipe: Recipe, inputs: Inputs) -> PolymerTable:
@@ -172,14 +198,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "compare",
         _compare,
-        _section("compare", "split", "seed", "tracking"),
+        _with_encoders(_section("compare", "split", "seed", "tracking"), _compared_encoders),
         needs=lambda recipe: ("prepare",),
         continues="always",
     ),
     Stage(
         "train",
         _train,
-        _section("train", "seed", "tracking"),
+        _with_encoders(_section("train", "seed", "tracking"), _trained_encoders),
         needs=lambda recipe: ("prepare", "compare") if recipe.train.model == "best" else ("prepare",),
     ),
     Stage(

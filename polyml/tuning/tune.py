@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polyml
 from polyml.errors import UserError
 from polyml.evaluation.threads import limited_threads
-from polyml.models.pretrained import check_unseen
+from polyml.models.pretrained import check_unseen, encoder_digests
 from polyml.progress import progress_bar
 from polyml.tuning.files import FILES, write_files
 from polyml.tuning.inner import Problem, make_problem
@@ -111,14 +111,15 @@ def tune(
             params=params or {}, space=space, folds=settings.folds, repeats=settings.repeats, seed=settings.seed,
         )  # fmt: skip
         settings.check(problem.space)
-        check_unseen(problem.encoders(), table.keys, where=f"model '{key}'", source=table.source)
+        encoders = problem.encoders()
+        check_unseen(encoders, table.keys, where=f"model '{key}'", source=table.source)
         shared = SharedStudy(
             storage_url(storage, folder), study or f"{Path(table.source).stem}_{key}", resume=resume, force=force
         )
         opened = open_study(
             shared.url,
             shared.name,
-            _basis(problem),
+            _basis(problem, encoder_digests(encoders)),
             make_parts(settings, len(problem.folds)),
             lambda new: queue_first(new, problem.space, settings),
             resume=resume,
@@ -149,7 +150,7 @@ def _check_numbers(jobs: int, timeout: float | None) -> None:
         raise UserError(f"the time limit is {timeout:g} s", where="timeout", fix="give a number of seconds above 0")
 
 
-def _basis(problem: Problem) -> dict[str, Any]:
+def _basis(problem: Problem, encoders: Mapping[str, str]) -> dict[str, Any]:
     """Say what the scores of a study depend on; the names stand in the message when a study is refused."""
     folds = [[fold.repeat, fold.fold, fold.test.tolist()] for fold in problem.folds]
     return {
@@ -161,6 +162,7 @@ def _basis(problem: Problem) -> dict[str, Any]:
         "number of inner folds": len(problem.folds),
         "division into folds": hashlib.sha256(json.dumps(folds).encode()).hexdigest()[:16],
         "version of polyml": polyml.__version__,
+        **({"content of pretrained encoders": dict(encoders)} if encoders else {}),
     }
 
 
