@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -84,6 +85,7 @@ def benchmark(
 
 
 def _command(suite: str, sets: str | None, models: str | None, overrides: Sequence[str]) -> str:
-    """Return the command that the numbers depend on, for the report."""
-    options = [("--sets", sets), ("--models", models), *(("--set", text) for text in overrides)]
-    return " ".join([f"polyml benchmark {suite}", *(f"{name} {value}" for name, value in options if value)])
+    """Return the command that the numbers depend on, for the report: it runs once FOLDER is a folder of the files."""
+    options = [("--data", "FOLDER"), ("--sets", sets), ("--models", models), *(("--set", text) for text in overrides)]
+    given = (part for name, value in options if value for part in (name, value))
+    return shlex.join(["polyml", "benchmark", suite, *given])

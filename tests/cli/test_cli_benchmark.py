@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +33,14 @@ def here(workdir: Path) -> Path:
 
 def test_a_suite_writes_a_report_and_runs_in_mlflow(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYML_BENCHMARKS", "data")
-    options = ("--models", "pca_ridge", "--jobs", "1", "--report", "docs/results.md")
+    options = ("--models", "pca_ridge", "--jobs", "1", "--report", "docs/results.md", "--set", "title=Oxygen alone")
     result = CliRunner().invoke(app, ["benchmark", "suite.yaml", *options])
     assert result.exit_code == 0, result.output
     out = here / "outputs" / "benchmarks" / "oxygen"
     text = (out / "report.md").read_text("utf-8")
     assert text == (here / "docs" / "results.md").read_text("utf-8")
-    assert "Made by `polyml benchmark suite.yaml --models pca_ridge`" in text
+    command = re.search("Made by `polyml (.*?)`", text)[1]
+    assert command == "benchmark suite.yaml --data FOLDER --models pca_ridge --set 'title=Oxygen alone'"
     assert set(pd.read_csv(out / "scores.csv")["model"]) == {"mean", "pca_ridge"}
     assert "pca_ridge" in result.output
 
@@ -46,6 +49,10 @@ def test_a_suite_writes_a_report_and_runs_in_mlflow(here: Path, monkeypatch: pyt
     runs = mlflow.MlflowClient(f"sqlite:///{here}/mlruns/mlflow.db")
     experiment = runs.get_experiment_by_name("benchmark oxygen")
     assert len(runs.search_runs([experiment.experiment_id])) == 3  # the comparison and its two models
+
+    again = CliRunner().invoke(app, shlex.split(command.replace("FOLDER", "data")))
+    assert again.exit_code == 0, again.output
+    assert (out / "report.md").read_text("utf-8") == text
 
 
 def test_json_for_scripts(here: Path) -> None:
