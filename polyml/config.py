@@ -16,9 +16,11 @@ from polyml.data.catalog import properties_for, recipe_path
 from polyml.data.properties import Property
 from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec
+from polyml.errors import unknown_name
 from polyml.screening.spec import ScreenSpec
 from polyml.sections import Section, load_document, parse_document
 
+_ALL_BUT = "all but "
 _OF_THE_WRAPPER = ("task", "class_weight", "random_state")  # parameters that a tuned model hands on by itself
 
 
@@ -127,6 +129,8 @@ class ExploreSpec(Section):
 class CompareSpec(Section):
     """Which models meet on the same folds.
 
+    In the list ``all`` stands for every model of the catalog, ``all but KEY, KEY`` for the other ones.
+
     With ``known_properties`` every model is given the other measured properties of a polymer, of test polymers too:
     property completion, a task of its own.
     """
@@ -138,11 +142,15 @@ class CompareSpec(Section):
 
     @field_validator("models", mode="before")
     @classmethod
-    def _all(cls, value: object) -> object:
-        """Let ``all`` stand for every model of the catalog."""
-        from polyml.models.catalog import MODELS
+    def _bare_all(cls, value: object) -> object:
+        """Let ``all`` stand alone, without a list around it."""
+        return [value] if isinstance(value, str) and _is_all(value) else value
 
-        return list(MODELS) if value == "all" else value
+    @field_validator("models")
+    @classmethod
+    def _all(cls, value: list[ModelSpec]) -> list[ModelSpec]:
+        """Put the models of the catalog in the place of ``all``; after the items, so that these keep their lines."""
+        return [model for spec in value for model in _meant(spec)]
 
     @field_validator("models")
     @classmethod
@@ -152,6 +160,23 @@ class CompareSpec(Section):
         if twice:
             raise ValueError(f"two models are called {', '.join(twice)}: give one of them a 'name'")
         return value
+
+
+def _is_all(text: str) -> bool:
+    return text == "all" or text.startswith(_ALL_BUT)
+
+
+def _meant(spec: ModelSpec) -> list[ModelSpec]:
+    """Return the model itself, every one of the catalog for ``all``, the other ones for ``all but KEY, KEY``."""
+    from polyml.models.catalog import MODELS
+
+    if not _is_all(spec.key) or spec != ModelSpec(key=spec.key):
+        return [spec]
+    left_out = [key.strip() for key in spec.key.removeprefix(_ALL_BUT).split(",")] if spec.key != "all" else []
+    for key in left_out:
+        if key not in MODELS:
+            raise ValueError(str(unknown_name("model", key, MODELS)))
+    return [ModelSpec(key=key) for key in MODELS if key not in left_out]
 
 
 class TrainSpec(Section):

@@ -52,30 +52,30 @@ MODELS: Mapping[str, str] = MappingProxyType(
         "hist_gradient_boosting": "polyml.models.boosting:HistGradientBoosting",
         "lightgbm": "polyml.models.boosting_lightgbm:LightGBM",
         "xgboost": "polyml.models.boosting_xgboost:XGBoost",
-        # ensembles of models
+        # several models, and any of them with its parameters searched
         "voting": "polyml.models.ensembles:Voting",
         "stacking": "polyml.models.stacking:Stacking",
+        "tuned": "polyml.tuning.model:TunedModel",
         # networks
-        "mlp": "polyml.models.mlp:MLPModel",
         "perceptron": "polyml.models.mlp:Perceptron",
+        "mlp": "polyml.models.mlp:MLPModel",
+        "cnn": "polyml.models.sequence:CNNModel",
+        "rnn": "polyml.models.sequence:RNNModel",
+        "lstm": "polyml.models.sequence:LSTMModel",
+        "gru": "polyml.models.sequence:GRUModel",
+        "transformer": "polyml.models.sequence:TransformerModel",
         "gcn": "polyml.models.gnn:GCNModel",
         "gat": "polyml.models.gnn:GATModel",
         "gin": "polyml.models.gnn:GINModel",
         "dmpnn": "polyml.models.gnn:DMPNNModel",
         "attentivefp": "polyml.models.gnn:AttentiveFPModel",
         "gps": "polyml.models.gnn:GPSModel",
-        "cnn": "polyml.models.sequence:CNNModel",
-        "rnn": "polyml.models.sequence:RNNModel",
-        "lstm": "polyml.models.sequence:LSTMModel",
-        "gru": "polyml.models.sequence:GRUModel",
-        "transformer": "polyml.models.sequence:TransformerModel",
         "autoencoder": "polyml.models.autoencoder:AutoencoderModel",
         "variational_autoencoder": "polyml.models.autoencoder:VariationalAutoencoderModel",
         "sequence_autoencoder": "polyml.models.autoencoder:SequenceAutoencoderModel",
         "foundation": "polyml.models.gnn:FoundationModel",
-        # any of them, given other properties of the polymer, or with its parameters searched
+        # any of them, given other properties of the polymer
         "completion": "polyml.models.completion:CompletionModel",
-        "tuned": "polyml.tuning.model:TunedModel",
     }
 )
 """``module:class`` of every model by its key; all else that is known of a model stands on its class."""

@@ -78,8 +78,8 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     assert row["score"] == pytest.approx(own.mean())
     assert row["score_sd"] == pytest.approx(own.std())
 
-    text = render_report(chosen, finished, "polyml benchmark gases")
-    assert "Made by `polyml benchmark gases`" in text
+    text = render_report(chosen, finished, "polyml benchmark gases --data FOLDER")
+    assert "Made by `polyml benchmark gases --data FOLDER`" in text
     assert f"{row['score']:.3f} ± {row['score_sd']:.3f}" in text
     assert "Protocol **rows**" in text
     assert "Protocol **completion**" in text
@@ -168,4 +168,5 @@ def test_the_dft_suite_compares_the_whole_catalog() -> None:
     from polyml.models.catalog import MODELS
 
     single = load_suite("dft").comparisons[0]
-    assert {spec.key for spec in single.models} == set(MODELS) - {"completion"}  # which has a table of its own
+    assert [spec.label for spec in single.models] == ["ridge_ecfp", *(key for key in MODELS if key != "completion")]
+    assert not any(spec.params for spec in single.models[1:])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyml.config import Recipe, load_recipe, parse_recipe
+from polyml.config import ModelSpec, Recipe, load_recipe, parse_recipe
 from polyml.errors import UserError
 
 TEXT = """\
@@ -36,6 +36,20 @@ def test_a_recipe_is_read(recipe_file: Path) -> None:
     assert recipe.split.folds == 5
     assert recipe.screen is not None
     assert recipe.folder == Path("outputs/tg")
+
+
+def test_all_stands_for_the_catalog_alone_or_beside_named_models(recipe_file: Path) -> None:
+    from polyml.models.catalog import MODELS
+
+    whole = load_recipe(recipe_file, ["compare.models=all"]).compare.models
+    assert whole == [ModelSpec(key=key) for key in MODELS]
+    named = ModelSpec(key="svm", name="stiff svm", params={"C": 100.0})
+    for text, others in (
+        ("all", list(MODELS)),
+        ("all but svm, mean", [key for key in MODELS if key not in ("svm", "mean")]),
+    ):
+        recipe_file.write_text(TEXT.replace("[mean, ", f'["{text}", '))
+        assert load_recipe(recipe_file).compare.models == [*map(ModelSpec.model_validate, others), named]
 
 
 def test_bare_targets_of_an_embedded_set_have_its_units() -> None:
@@ -75,6 +89,9 @@ def test_overrides_reach_every_depth_and_lists(recipe_file: Path) -> None:
         ("targets: [Tg,", "targets: [Tg", ["not valid YAML", "line 4"]),
         ("name: tg", "name: ../tg", ["name"]),
         ("[mean,", "[svm, {key: svm},", ["two models are called svm"]),
+        ("[mean,", "[all, svm,", ["line 6", "two models are called svm"]),
+        ("[mean,", "[all but men,", ["line 6", "unknown model 'men'", "mean"]),
+        ("[mean,", "[all,\n    {key: svm, parms: {}},", ["line 7", "'compare.models.1.parms'"]),
         ("name: tg", "name: tg\nname: other", ["'name' stands twice", "line 2"]),
         ("name: tg", "name: tg\nseed: one", ["line 2", "seed", "'one'"]),
     ],
