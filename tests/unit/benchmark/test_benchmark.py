@@ -170,3 +170,9 @@ def test_the_dft_suite_compares_the_whole_catalog() -> None:
     single = load_suite("dft").comparisons[0]
     assert [spec.label for spec in single.models] == ["ridge_ecfp", *(key for key in MODELS if key != "completion")]
     assert not any(spec.params for spec in single.models[1:])
+
+
+def test_completion_of_the_dft_suite_has_the_plain_baseline() -> None:
+    completion = load_suite("dft").comparisons[2]
+    assert completion.known_properties
+    assert "mean" in [spec.label for spec in completion.models]
