@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from polyml.chem import ensure_units
 from polyml.errors import UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import class_indicators, draw_seed
@@ -18,6 +19,9 @@ from polyml.models.space import Choice, Int
 from polyml.models.storage import read_estimators, write_estimators
 from polyml.models.tabular import TabularModel
 from polyml.models.targets import TargetBasis
+
+Folds = list[tuple[np.ndarray, np.ndarray]]  # rows to fit on, rows to judge by
+_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -107,18 +111,21 @@ class ClusterModel(TabularModel):
         self.estimators_ = [self._make_estimator(seed, len(x), x.shape[1]).fit(x)]
         points = self.estimators_[0].transform(x)
         choices = self._choices(points)
-        choice = choices[0] if len(choices) == 1 else self._choose(choices, x, values, weights, seed)
+        choice = choices[0]
+        if len(choices) > 1:
+            folds = polymer_folds([unit.key for unit in ensure_units(items)], seed)
+            choice = self._choose(choices, x, values, weights, seed, folds)
         self.partition_ = self._partition(points, choice, seed)
         self.means_, self.stds_ = cluster_statistics(self.partition_, values, weights)
         return self
 
-    def _choose(self, choices: list[Any], x: np.ndarray, y: np.ndarray, weights: np.ndarray, seed: int) -> Any:
-        """Return the setting with the least error in a threefold cross-validation."""
-        from sklearn.model_selection import KFold
-
+    def _choose(
+        self, choices: list[Any], x: np.ndarray, y: np.ndarray, weights: np.ndarray, seed: int, folds: Folds
+    ) -> Any:
+        """Return the setting with the least error in a cross-validation; without folds the first one."""
         scale = np.where(np.nanstd(y, axis=0) > 0, np.nanstd(y, axis=0), 1.0)
         errors = np.zeros(len(choices))
-        for train, test in KFold(3, shuffle=True, random_state=seed).split(x):
+        for train, test in folds:
             reduction = self._make_estimator(seed, len(train), x.shape[1]).fit(x[train])
             points, others = reduction.transform(x[train]), reduction.transform(x[test])
             for place, choice in enumerate(choices):
@@ -178,6 +185,29 @@ class ClusterModel(TabularModel):
         self.estimators_ = read_estimators(folder, 1)
 
 
+def polymer_folds(keys: Sequence[str], seed: int) -> Folds:
+    """Divide rows into three folds, all rows of a polymer in one; of fewer polymers than three there are none.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Canonical key of each row.
+
+    Examples
+    --------
+    >>> [test.tolist() for _, test in polymer_folds(["a", "b", "a", "c"], seed=0)]
+    [[3], [1], [0, 2]]
+    """
+    from sklearn.model_selection import KFold
+
+    place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    number = np.array([place[key] for key in keys])
+    if len(place) < _FOLDS:
+        return []
+    parts = KFold(_FOLDS, shuffle=True, random_state=seed).split(np.arange(len(place)))
+    return [(np.flatnonzero(np.isin(number, train)), np.flatnonzero(np.isin(number, test))) for train, test in parts]
+
+
 def cluster_statistics(partition: Partition, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return weighted means and standard deviations of the measured values of each cluster, and of all polymers last.
 
@@ -186,11 +216,14 @@ def cluster_statistics(partition: Partition, y: np.ndarray, weights: np.ndarray)
     Returns
     -------
     means, stds : ndarray of shape (clusters + 1, t)
+        NaN for a target without a measured value.
     """
     k = partition.count
-    means, stds = np.empty((k + 1, y.shape[1])), np.empty((k + 1, y.shape[1]))
+    means, stds = np.full((k + 1, y.shape[1]), np.nan), np.full((k + 1, y.shape[1]), np.nan)
     for target, column in enumerate(y.T):
         measured = ~np.isnan(column)
+        if not measured.any():  # a part of the training data may have none
+            continue
         mean = np.average(column[measured], weights=weights[measured])
         variance = np.average((column[measured] - mean) ** 2, weights=weights[measured])
         inside = measured & (partition.members >= 0)
@@ -219,7 +252,7 @@ class KMeansModel(ClusterModel):
         Keys of array featurizers.
     n_clusters : int, optional
         None chooses it among powers of two up to a third of the training polymers, by the error in an inner
-        threefold cross-validation.
+        threefold cross-validation grouped by polymer.
     n_components : int
         Principal components at most.
     random_state : int or None

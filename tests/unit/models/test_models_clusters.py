@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN
+from sklearn.model_selection import KFold
 
 from polyml.models import make_model
 from polyml.models.checks import TOY_POLYMERS, toy_labels, toy_targets
-from polyml.models.cluster import Partition, cluster_statistics
+from polyml.models.cluster import Partition, cluster_statistics, polymer_folds
 
 # Two families far apart.
 FAMILIES = [*(f"*{'C' * n}O*" for n in range(6, 14)), *(f"*{'C' * n}S(=O)(=O)*" for n in range(6, 14))]
@@ -59,3 +60,24 @@ def test_more_clusters_than_polymers_are_as_many_as_there_are():
     model = make_model("hierarchical", n_clusters=100).fit(TOY_POLYMERS, toy_targets())
     assert model.partition_.count == len(TOY_POLYMERS)
     assert make_model("kmeans", task="classification").fit(TOY_POLYMERS[:4], toy_labels()[:4]).partition_.count == 1
+
+
+def test_the_setting_is_chosen_by_folds_that_keep_a_polymer_together():
+    ways = [f"*{'C' * n}O*" for n in range(2, 26)] + [f"*O{'C' * n}*" for n in range(2, 26)]
+    y = np.tile(np.random.default_rng(0).normal(size=24), 2)  # nothing to learn but the polymers themselves
+    model = make_model("kmeans").fit(ways, y)
+    assert model.partition_.count <= 4  # folds of rows would take 16
+
+
+def test_folds_of_different_polymers_are_shuffled_rows():
+    keys = [chr(97 + n) for n in range(20)]
+    for ours, theirs in zip(polymer_folds(keys, 3), KFold(3, shuffle=True, random_state=3).split(keys), strict=True):
+        assert all(map(np.array_equal, ours, theirs))
+    assert polymer_folds(["a", "b"] * 9, 0) == []
+
+
+def test_a_target_measured_once_does_not_hinder_the_choice():
+    y = toy_targets()
+    y[1:, 1] = np.nan
+    for key in ("kmeans", "dbscan"):
+        np.testing.assert_allclose(make_model(key).fit(TOY_POLYMERS, y).predict(TOY_POLYMERS)[:, 1], y[0, 1])
