@@ -6,6 +6,7 @@ the nearest right one and its line. Paths in a recipe are relative to the folder
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -129,7 +130,8 @@ class ExploreSpec(Section):
 class CompareSpec(Section):
     """Which models meet on the same folds.
 
-    In the list ``all`` stands for every model of the catalog, ``all but KEY, KEY`` for the other ones.
+    In the list ``all`` stands for every model of the catalog, ``all but KEY, KEY`` for the other ones; a model whose
+    extra is not installed is left out of these, with a note.
 
     With ``known_properties`` every model is given the other measured properties of a polymer, of test polymers too:
     property completion, a task of its own.
@@ -168,7 +170,7 @@ def _is_all(text: str) -> bool:
 
 def _meant(spec: ModelSpec) -> list[ModelSpec]:
     """Return the model itself, every one of the catalog for ``all``, the other ones for ``all but KEY, KEY``."""
-    from polyml.models.catalog import MODELS
+    from polyml.models.catalog import MODELS, is_installed, model_class
 
     if not _is_all(spec.key) or spec != ModelSpec(key=spec.key):
         return [spec]
@@ -176,7 +178,13 @@ def _meant(spec: ModelSpec) -> list[ModelSpec]:
     for key in left_out:
         if key not in MODELS:
             raise ValueError(str(unknown_name("model", key, MODELS)))
-    return [ModelSpec(key=key) for key in MODELS if key not in left_out]
+    wanted = [key for key in MODELS if key not in left_out]
+    for key in [key for key in wanted if not is_installed(key)]:
+        extra = model_class(key).extra
+        what = f"model '{key}' is left out of 'all': it needs pip install 'polyml-chem[{extra}]'"
+        warnings.warn(what, UserWarning, stacklevel=2)
+        wanted.remove(key)
+    return [ModelSpec(key=key) for key in wanted]
 
 
 class TrainSpec(Section):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from polyml import __version__
@@ -27,7 +31,7 @@ from polyml.cli import (
     tune,
     ui,
 )
-from polyml.cli.common import say
+from polyml.cli.common import note, say
 from polyml.cli.failures import explain
 from polyml.progress import set_quiet
 
@@ -90,10 +94,24 @@ for verb in VERBS:
     app.command(name.replace("_", "-"), epilog=verb.EXAMPLES)(getattr(verb, name))
 
 
+def show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning of polyml as a note, one line without its place in the code, and others as before."""
+    own = str(Path(__file__).parents[1])
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *args: Any, **kwargs: Any) -> None:
+        if issubclass(category, UserWarning) and filename.startswith(own):
+            note(f"note: {escape(str(message))}")
+        else:
+            otherwise(message, category, filename, *args, **kwargs)
+
+    return show
+
+
 def main() -> None:
     """Entry point of the ``polyml`` command."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 gets question marks for arrows, not a crash.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = show_warning(warnings.showwarning)
     app()

@@ -89,6 +89,8 @@ class PolymerModel(BaseEstimator):
         Parameters of it that a classifier does not use.
     without_effect : tuple of str
         Inherited parameters that this model does not use; another value than the default is refused.
+    extra : str
+        Extra of polyml with the library that the model needs; empty for none. It has the library's name.
     bounds : dict
         Smallest and largest value of parameters that nothing else checks.
     presets : dict
@@ -115,6 +117,7 @@ class PolymerModel(BaseEstimator):
     search_space: ClassVar[Mapping[str, Range]] = {}
     regression_only: ClassVar[tuple[str, ...]] = ()
     without_effect: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     toy_params: ClassVar[Mapping[str, Any]] = {}

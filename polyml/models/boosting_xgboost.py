@@ -59,6 +59,7 @@ class XGBoost(TabularModel):
         "colsample": Float(0.05, 1.0),
         "reg_lambda": Float(0.01, 10.0, log=True),
     }
+    extra = "xgboost"
     toy_params = {"n_estimators": 20}
     overfit_params = {"n_estimators": 200}
     bounds = {

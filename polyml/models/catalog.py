@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,12 @@ def model_class(key: str) -> type[PolymerModel]:
     return found
 
 
+def is_installed(key: str) -> bool:
+    """Return whether the library of a model, where it is one of the extras, is there."""
+    extra = model_class(key).extra
+    return not extra or find_spec(extra) is not None
+
+
 def make_model(key: str, **params: Any) -> PolymerModel:
     """Build a model from its key and parameters, and check them.
 
@@ -144,7 +151,7 @@ def list_models() -> list[dict[str, Any]]:
             "family": cls.family,
             "input": cls.input_kind,
             "tasks": ", ".join(cls.tasks),
-            "citation": cls.citation,
+            "citation": cls.citation + ("" if is_installed(key) else f" (pip install 'polyml-chem[{cls.extra}]')"),
         }
         for key, cls in ((key, model_class(key)) for key in MODELS)
     ]

@@ -252,3 +252,17 @@ def test_python_m_polyml_and_no_arguments_print_the_help() -> None:
         done = subprocess.run([sys.executable, "-m", "polyml", *arguments], capture_output=True, text=True, check=False)
         assert "canonicalize" in done.stdout
         assert "Traceback" not in done.stderr
+
+
+def test_a_warning_of_polyml_is_a_note_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    import polyml.config
+    from polyml.cli.main import show_warning
+
+    others: list[str] = []
+    show = show_warning(lambda message, *args, **kwargs: others.append(str(message)))
+    show(UserWarning("xgboost [extra] is left out"), UserWarning, polyml.config.__file__, 1)
+    show(UserWarning("of a library"), UserWarning, warnings.__file__, 1)
+    assert capsys.readouterr().err == "note: xgboost [extra] is left out\n"
+    assert others == ["of a library"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyml.config import ModelSpec, Recipe, load_recipe, parse_recipe
+from polyml.config import CompareSpec, ModelSpec, Recipe, load_recipe, parse_recipe
 from polyml.errors import UserError
 
 TEXT = """\
@@ -148,3 +148,16 @@ def test_a_wrong_override_is_told_as_such(recipe_file: Path) -> None:
         load_recipe(recipe_file, ["splt.folds=4"])
     with pytest.raises(UserError, match=r"^--set compare\.models\.1\.params=3: compare\.models\.1\.params"):
         load_recipe(recipe_file, ["compare.models.1.params=3"])
+
+
+def test_a_model_whose_library_is_missing_is_left_out_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyml.models.catalog import MODELS
+
+    monkeypatch.setattr("polyml.models.catalog.find_spec", lambda name: None)
+    with pytest.warns(
+        UserWarning, match=r"'xgboost' is left out of 'all': it needs pip install 'polyml-chem\[xgboost\]'"
+    ):
+        spec = CompareSpec.model_validate({"models": "all"})
+    assert [model.key for model in spec.models] == [key for key in MODELS if key != "xgboost"]
+    named = CompareSpec.model_validate({"models": ["xgboost"]})  # refused where it is made, with the way to get it
+    assert [model.key for model in named.models] == ["xgboost"]
