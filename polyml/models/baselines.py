@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyml.chem import ensure_units
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, class_indicators
 from polyml.models.storage import read_model, write_model
@@ -14,6 +15,8 @@ from polyml.models.storage import read_model, write_model
 
 class MeanModel(PolymerModel):
     """Predict the mean of the training polymers for every polymer, their standard deviation as uncertainty.
+
+    It reads nothing of a polymer, yet refuses what is none, as every model does.
 
     For classification the probabilities are the frequencies of the classes.
 
@@ -27,7 +30,10 @@ class MeanModel(PolymerModel):
     family = "baseline"
     title = "Mean of the training polymers"
     citation = "baseline"
-    exempt = {"overfit": "it predicts one number for all polymers, and is there to be beaten"}
+    exempt = {
+        "overfit": "it predicts one number for all polymers, and is there to be beaten",
+        "overfit classes": "it predicts the commonest class for all polymers, and is there to be beaten",
+    }
     input_kind = "none"
     tasks = ("regression", "classification")
     gives_std = True
@@ -36,14 +42,16 @@ class MeanModel(PolymerModel):
         """Take the mean and standard deviation of each target, or class, over its measured rows."""
         self.check_params()
         if self._classifies:
-            _, codes, self.classes_ = as_labelled_data(psmiles, y)
+            items, codes, self.classes_ = as_labelled_data(psmiles, y)
+            ensure_units(items)
             values, weights = class_indicators(codes[:, 0], len(self.classes_), self.class_weight)
             self.single_, self.n_targets_ = True, 1
             known = ~np.isnan(codes[:, 0])
             self.mean_ = np.average(values[known], axis=0, weights=weights[known])
             self.std_ = np.sqrt(self.mean_ * (1 - self.mean_))
             return self
-        _, values, self.single_ = as_training_data(psmiles, y)
+        items, values, self.single_ = as_training_data(psmiles, y)
+        ensure_units(items)
         self.mean_, self.std_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         self.n_targets_ = values.shape[1]
         return self
@@ -67,7 +75,7 @@ class MeanModel(PolymerModel):
 
     def _rows(self, statistic: str, psmiles: Sequence[str]) -> np.ndarray:
         check_is_trained(self)
-        return np.tile(getattr(self, statistic), (len(as_psmiles(psmiles)), 1))
+        return np.tile(getattr(self, statistic), (len(ensure_units(as_psmiles(psmiles))), 1))
 
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""

@@ -261,6 +261,7 @@ class KMeansModel(ClusterModel):
     key = "kmeans"
     title = "Mean of the k-means cluster"
     citation = "MacQueen 1967; scikit-learn"
+    overfit_params = {"n_clusters": 20}
 
     n_clusters: int | None = None
 
@@ -284,6 +285,7 @@ class HierarchicalModel(ClusterModel):
     key = "hierarchical"
     title = "Mean of the hierarchical cluster (Ward)"
     citation = "Ward 1963; scikit-learn"
+    overfit_params = {"n_clusters": 20}
 
     n_clusters: int | None = None
 
@@ -324,6 +326,7 @@ class DBSCANModel(ClusterModel):
     title = "Mean of the density cluster (DBSCAN)"
     citation = "Ester et al. 1996; scikit-learn"
     search_space = {"n_components": Int(5, 100, log=True), "min_samples": Choice((2, 3, 4, 5))}
+    overfit_params = {"eps": 1e-3, "min_samples": 1}
 
     eps: float | None = None
     min_samples: int = 2

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import random
 import re
 import sys
 import types
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from polyml.models import catalog
+from polyml.models import catalog, checks
 from polyml.models.base import PolymerModel
+from polyml.models.baselines import MeanModel
 from polyml.models.catalog import MODELS, make_model, model_class
-from polyml.models.checks import check_model
+from polyml.models.checks import TOY_POLYMERS, check_model, toy_labels, toy_targets
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,3 +60,37 @@ def test_an_exemption_without_a_reason_is_none(monkeypatch):
     monkeypatch.setattr("polyml.models.checks.model_class", lambda key: _Broken)
     with pytest.raises(AssertionError, match="exemption from 'frames'"):
         check_model("broken")
+
+
+class _Plain(MeanModel):
+    """A model that keeps every promise but those that a test has it break; not in the catalog."""
+
+
+@pytest.mark.parametrize("library", ["random", "numpy", "torch"])
+def test_a_model_that_draws_global_random_numbers_is_caught(library, monkeypatch):
+    torch = pytest.importorskip("torch")
+    draw = {"random": random.random, "numpy": np.random.rand, "torch": lambda: torch.rand(1)}[library]
+    honest = _Plain().fit(TOY_POLYMERS, toy_targets())
+    checks.check_seed(honest, _Plain)
+    monkeypatch.setattr(_Plain, "predict", lambda self, psmiles: (draw(), MeanModel.predict(self, psmiles))[1])
+    with pytest.raises(AssertionError, match=f"global random state of {library}"):
+        checks.check_seed(honest, _Plain)
+
+
+def test_a_model_that_takes_what_is_no_polymer_is_caught(monkeypatch):
+    fitted = _Plain().fit(TOY_POLYMERS, toy_targets())
+    checks.check_bad_input(fitted, _Plain)
+    monkeypatch.setattr("polyml.models.baselines.ensure_units", list)
+    with pytest.raises(AssertionError, match="fit refuses a malformed pSMILES"):
+        checks.check_bad_input(fitted, _Plain)
+
+
+def test_a_model_that_reads_the_text_as_written_is_caught():
+    with pytest.raises(AssertionError, match=r"predicts the same as \*CC\(\*\)C "):
+        checks.check_frames(lambda psmiles: np.array([float(text.startswith("*C(")) for text in psmiles]))
+
+
+def test_a_model_that_cannot_learn_classes_is_caught():
+    fitted = _Plain(task="classification").fit(TOY_POLYMERS, toy_labels())
+    with pytest.raises(AssertionError, match=r"learns classes by heart: it hits 0\.50"):
+        checks.check_overfit_classes(fitted, partial(_Plain, task="classification"), {})
