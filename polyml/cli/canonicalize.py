@@ -1,4 +1,4 @@
-"""``polyml canonicalize``: the canonical form of each line."""
+"""``polyml canonicalize``: the canonical form of each line or row."""
 
 from __future__ import annotations
 
@@ -8,32 +8,58 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from polyml.cli import common
 from polyml.errors import UserError
 
+if TYPE_CHECKING:
+    from polyml.data.readers import CandidateChunk
+
 EXAMPLES = common.examples(
-    "polyml canonicalize units.smi > canonical.csv",
+    "polyml canonicalize tg.csv > canonical.csv",
+    "polyml canonicalize units.txt > canonical.csv",
     "echo '*OCC*' | polyml canonicalize -",
 )
 CHUNK = 1000
+_TABLES = (".csv", ".tsv", ".smi", ".parquet", ".pq", ".csv.gz", ".tsv.gz", ".smi.gz")
+Row = tuple[str, str, str]
 
 
 def canonicalize(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One pSMILES a line; - reads standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|-",
+            help="A table (CSV, TSV, .smi, Parquet), or a text with one pSMILES a line; - reads such a text from "
+            "standard input.",
+        ),
+    ],
+    smiles_column: common.SmilesColumn = None,
 ) -> None:
-    """Write the canonical pSMILES of each line as CSV: psmiles, canonical, error.
+    """Write the canonical pSMILES of each row or line as CSV: psmiles, canonical, error.
 
-    Shifted, reversed and multiplied units get one canonical text. One row a line, in order, blank lines too.
+    Shifted, reversed and multiplied units get one canonical text: rows that share it are one polymer. One row each, in
+    order, blank ones too.
     """
-    if file.lower().endswith((".csv", ".tsv")):
-        common.note(f"{file} is read as one pSMILES a line, without columns: cut the column out first")
+    if file.lower().endswith(_TABLES):
+        from polyml.data.readers import read_candidates
+
+        chunks = read_candidates(file, smiles_column, chunk_size=CHUNK, keep_blank=True)
+        common.stdout_lines(lambda: _write(_row(text, fault) for chunk in chunks for text, fault in _texts(chunk)))
+        return
+    if smiles_column is not None:
+        raise UserError("only a table has columns", where="--smiles-column", fix="name a CSV, TSV or Parquet file")
     with ExitStack() as stack:
         stream = sys.stdin.buffer if file == "-" else stack.enter_context(_open(file))
-        common.stdout_lines(lambda: _write(stream))
+        common.stdout_lines(lambda: _write(rows(stream)))
+
+
+def _texts(chunk: CandidateChunk) -> Iterator[tuple[str, str]]:
+    faults = chunk.fault_texts()
+    return ((text, faults.get(row, "")) for row, text in enumerate(chunk.psmiles))
 
 
 def _open(file: str) -> BinaryIO:
@@ -44,12 +70,12 @@ def _open(file: str) -> BinaryIO:
     return path.open("rb")
 
 
-def _write(stream: BinaryIO) -> None:
+def _write(found: Iterable[Row]) -> None:
     sys.stdout.write("psmiles,canonical,error\n")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     interactive, number = sys.stdout.isatty(), 0
-    for number, row in enumerate(rows(stream), start=1):
+    for number, row in enumerate(found, start=1):
         writer.writerow(row)
         if interactive or number % CHUNK == 0:
             _flush(buffer)
@@ -71,7 +97,7 @@ def _flush(buffer: io.StringIO) -> None:
     buffer.truncate()
 
 
-def rows(lines: Iterable[bytes]) -> Iterator[tuple[str, str, str]]:
+def rows(lines: Iterable[bytes]) -> Iterator[Row]:
     """Yield ``(psmiles, canonical, error)`` for each line.
 
     Examples
@@ -79,9 +105,6 @@ def rows(lines: Iterable[bytes]) -> Iterator[tuple[str, str, str]]:
     >>> list(rows([b"*OCC*\\r\\n", b"\\n", b"C"]))[1:]
     [('', '', 'the line is blank'), ('C', '', ...)]
     """
-    from polyml.chem import canonicalize as canonical_psmiles
-    from polyml.errors import RepeatUnitError
-
     for number, raw in enumerate(lines):
         line = raw.removeprefix(b"\xef\xbb\xbf") if number == 0 else raw
         try:
@@ -89,10 +112,16 @@ def rows(lines: Iterable[bytes]) -> Iterator[tuple[str, str, str]]:
         except UnicodeDecodeError:
             yield line.decode("utf-8", errors="replace").strip(), "", "the line is not UTF-8"
             continue
-        if not text:
-            yield "", "", "the line is blank"
-            continue
-        try:
-            yield text, canonical_psmiles(text), ""
-        except RepeatUnitError as error:
-            yield text, "", error.what
+        yield _row(text, "" if text else "the line is blank")
+
+
+def _row(text: str, fault: str) -> Row:
+    from polyml.chem import canonicalize as canonical_psmiles
+    from polyml.errors import RepeatUnitError
+
+    if fault:
+        return text, "", fault
+    try:
+        return text, canonical_psmiles(text), ""
+    except RepeatUnitError as error:
+        return text, "", error.what

@@ -94,4 +94,5 @@ def pretrain(
         return
     told = ", ".join(f"{name} {value:.3f}" for name, value in card["checks"].items())
     common.note(f"pretrained {encoder} on {len(psmiles)} polymers: {output}" + (f" ({told})" if told else ""))
-    common.note(f"next: polyml train FILE --target COL --model {encoder} --param pretrained={output}")
+    size = "".join(f" --param {name}={value}" for name, value in spec.params.items())
+    common.note(f"next: polyml train FILE --target COL --model {encoder} --param pretrained={output}{size}")

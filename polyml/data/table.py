@@ -174,7 +174,7 @@ def read_table(
 ) -> PolymerTable:
     """Read polymers and their measured properties from a file.
 
-    A row whose structure is refused, and a row without any usable value, goes to the rejects. A value that is no
+    A row whose structure is refused, and a row without any value, goes to the rejects. A value that is no
     finite number, or not positive where the property is modelled as ``log10``, goes to the rejects with its column and
     counts as not measured; its row stays when another property is measured.
 
@@ -263,12 +263,14 @@ class _TableReader:
             return
         for note in unit.notes:
             self.warnings.add(row.line, psmiles, self.smiles_column, "structure", note)
+        told = len(self.rejects.rows)
         values = {
             item.name: self._value(row, psmiles, item, at)
             for item, at in zip(self.properties, self.value_at, strict=True)
         }
         if all(value is None or value != value for value in values.values()):
-            self.rejects.add(row.line, psmiles, "", "no value", "no target has a usable value in this row")
+            if len(self.rejects.rows) == told:  # else its cells have said why
+                self.rejects.add(row.line, psmiles, "", "no value", "no target has a value in this row")
             return
         others = {name: row.cells[at] for name, at in self.others.items()}
         self.records.append({"line": row.line, "psmiles": psmiles, "key": key, **values, **others})
@@ -286,8 +288,10 @@ class _TableReader:
             self.rejects.add(row.line, psmiles, item.name, "not a number", f"'{text[:60]}' is not a number")
             return math.nan
         if item.outside_domain(value):
-            reason = "infinite" if math.isinf(value) else "not positive"
-            self.rejects.add(row.line, psmiles, item.name, reason, f"{text[:60]} has no {item.transform}")
+            infinite = math.isinf(value)
+            reason = "infinite" if infinite else "not positive"
+            detail = "is no finite number" if infinite else f"has no {item.transform}"
+            self.rejects.add(row.line, psmiles, item.name, reason, f"{text[:60]} {detail}")
             return math.nan
         if item.outside_range(value):
             detail = f"{value:g} lies outside {_range(item)}"

@@ -53,9 +53,14 @@ def test_missing_file() -> None:
     assert done.stdout == ""
 
 
-def test_a_table_is_read_line_by_line_and_that_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "units.csv"
-    path.write_text("psmiles,Tg\n*CC*,195\n")
-    done = subprocess.run([*COMMAND, str(path)], capture_output=True, check=True, text=True)
-    assert len(done.stdout.splitlines()) == 3
-    assert "one pSMILES a line" in done.stderr
+def test_a_table_is_read_by_its_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('name,unit,Tg\na,*OCC*,1\nb,"C",2\nc,*COC*,3,4\nd,*COC*,3\n')
+    refused = subprocess.run([*COMMAND, str(tmp_path / "a.csv")], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--smiles-column" in refused.stderr
+    asked = [*COMMAND, str(tmp_path / "a.csv"), "--smiles-column", "unit"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    found = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["psmiles"] for row in found][::3] == ["*OCC*", "*COC*"]
+    assert found[0]["canonical"] == found[3]["canonical"] != ""
+    assert [bool(row["error"]) for row in found] == [False, True, True, False]

@@ -44,7 +44,6 @@ def test_bad_values_are_refused_and_the_row_stays_when_another_is_measured(tmp_p
         (3, "O2", "infinite"),
         (4, "O2", "not a number"),
         (5, "O2", "not positive"),
-        (5, "", "no value"),
         (6, "", "no value"),
         (7, "O2", "not a number"),
         (8, "O2", "not a number"),
