@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -37,20 +37,35 @@ def make_norm(name: str, width: int) -> nn.Module:
 
 
 def stages(module: nn.Module) -> list[list[nn.Parameter]]:
-    """Return the weights of a network stage by stage, from its input to its output; lists of layers are taken apart.
+    """Return the weights of a network stage by stage, from its input to its output.
+
+    Lists of layers are taken apart; the members of several lists (layers and their norms) belong together place by
+    place. A recurrent network is taken apart by its layers.
 
     Examples
     --------
     >>> [len(stage) for stage in stages(nn.Sequential(nn.Linear(2, 3), nn.SiLU(), nn.Linear(3, 1)))]
     [2, 2]
     """
+    lists = [child for child in module.children() if isinstance(child, nn.ModuleList)]
     found: list[list[nn.Parameter]] = []
     for child in module.children():
-        if isinstance(child, (nn.ModuleList, nn.TransformerEncoder)):
+        if isinstance(child, nn.ModuleList):
+            if child is lists[0]:
+                found += [
+                    [weight for layer in place if layer is not None for weight in layer.parameters()]
+                    for place in zip_longest(*lists)
+                ]
+        elif any(isinstance(part, nn.ModuleList) for part in child.children()):
             found += stages(child)
-        elif own := list(child.parameters()):
-            found.append(own)
-    return found
+        elif isinstance(child, nn.RNNBase):
+            found += [
+                [weight for name, weight in child.named_parameters() if f"_l{layer}" in name]
+                for layer in range(child.num_layers)
+            ]
+        else:
+            found.append(list(child.parameters()))
+    return [stage for stage in found if stage]
 
 
 class LayeredEncoder(nn.Module):

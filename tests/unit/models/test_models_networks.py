@@ -121,3 +121,23 @@ def test_a_missing_gpu_is_a_user_error():
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match="accelerator='gpu'"):
         make_model("mlp", accelerator="gpu", max_epochs=1).fit(TOY_POLYMERS, toy_targets())
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("gin", [2, 2, 7, 7, 7]),  # atoms, bonds, then each layer with its norm
+        ("attentivefp", [2, 5, 4, 8, 8, 4, 4]),
+        ("transformer", [1, 2, 12, 12, 12, 2]),
+        ("lstm", [1, 8, 8, 8, 2]),
+        ("cnn", [1, 4, 4, 4]),
+    ],
+)
+def test_encoders_are_taken_apart_layer_by_layer(key, expected):
+    from polyml.models.nn import graphs, sequences
+    from polyml.models.nn.layers import stages
+
+    make = {**graphs.ENCODERS, **sequences.ENCODERS}[key]
+    encoder = make(9, 5, 16, 3) if key in graphs.ENCODERS else make(30, 16, 3)
+    assert [len(stage) for stage in stages(encoder)] == expected
+    assert sum(expected) == len(list(encoder.parameters()))
