@@ -47,7 +47,10 @@ class EmbeddingModel(TrainedModel):
     noise : float
         Part of the input hidden during training, of a denoising autoencoder.
     beta : float
-        Weight of the distance between the distributions, of a variational autoencoder.
+        Weight of the distance between the distributions, of a variational autoencoder; distance and error are both
+        means, over the embedding and over what is rebuilt. The default holds the distribution loosely: the embedding
+        keeps what a regressor needs, and is close to that of a plain autoencoder. A larger one makes a smoother
+        embedding that knows less.
     regressor : str or mapping
         Model of arrays that reads the embedding, by key or with parameters: ``{"key": "lightgbm", "ensemble": 1}``.
     max_epochs, patience, batch_size, optimizer, lr, schedule, accelerator, ...
