@@ -179,6 +179,10 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray |
     if labels is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of classes with fewer polymers than folds, which read_table tells
+            common = max(np.unique(labels, return_counts=True)[1])
+            if common < spec.folds:
+                what = f"no class has {spec.folds} polymers, one for each fold; the commonest has {common}"
+                raise UserError(what, where="split.folds", fix="use fewer folds, or a column with fewer classes")
             stratified = StratifiedGroupKFold(spec.folds, shuffle=True, random_state=seed)
             parts = list(stratified.split(groups, labels, groups))
     elif spec.kind in ("kfold", "repeated_kfold"):

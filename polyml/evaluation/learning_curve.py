@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,9 @@ def learning_curve(
     chosen = make_metrics([metric or ("mcc" if table.task == "classification" else "r2")], table.task)[0].name
     parts = make_folds(table, split)
     largest = min(len(fold.train) for fold in parts)
+    if beyond := [size for size in sizes or () if size > largest]:
+        text = ", ".join(map(str, beyond))
+        warnings.warn(f"a fold trains on {largest} polymers at most, in place of {text}", UserWarning, stacklevel=2)
     wanted = sorted({size for size in (sizes or SIZES) if size < largest} | {largest})
     if wanted[0] < 5:
         raise UserError(f"{wanted[0]} polymers are too few to learn from", where="sizes", fix="begin at five or more")

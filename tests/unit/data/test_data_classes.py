@@ -91,3 +91,10 @@ def test_rows_are_drawn_by_seed_and_evenly_over_classes(file):
     assert list(some.frame["line"]) == sorted(some.frame["line"])
     with pytest.raises(UserError, match="'Tg' is no class"):
         read_table(file, [Property(name="Tg")], sample=SampleSpec(per_class=7))
+
+
+def test_more_folds_than_polymers_of_any_class_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("psmiles,family\n*CC*,a\n*CCO*,b\n*CC(C)*,c\n*CCCCO*,d\n*CC(F)*,d\n")
+    table = read_table(tmp_path / "a.csv", [Property(name="family", transform="class")])
+    with pytest.raises(UserError, match="no class has 3 polymers, one for each fold; the commonest has 2"):
+        make_folds(table, SplitSpec(folds=3))
