@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from polyml.cli import common
+from polyml.errors import UserError
 
 EXAMPLES = common.examples(
     "polyml train tg.csv --target Tg --model extra_trees -o tg_model",
     "polyml train gas_permeability --model extra_trees --register gas_membranes",
     "polyml train tg.csv --target Tg --model svm --param C=30 -o tg_svm",
+    "polyml train tg.csv --target Tg --tuned tg_svm_tuning -o tg_svm",
 )
 
 
 def train(
     file: common.DataFile,
-    model: Annotated[str, typer.Option("--model", "-m", metavar="KEY", help="Model of the catalog: polyml models.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="KEY", help="Model of the catalog: polyml models.")
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option("--tuned", metavar="DIR", help="Folder of polyml tune, whose model and parameters are taken."),
+    ] = None,
     target: common.Targets = None,
     log10: common.Log10 = None,
     unit: common.Units = None,
@@ -48,12 +56,13 @@ def train(
     from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
-    spec = ModelSpec(key=model, params=common.make_params(param))
+    key, params = _wanted(model, tuned)
+    spec = ModelSpec(key=key, params=params | common.make_params(param))
     steps.check_models([spec], steps.task_of(properties))
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
-    folder = output or Path(f"{Path(file).stem}_{model}")
+    folder = output or Path(f"{Path(file).stem}_{key}")
     tracking = common.make_tracking(track, experiment, file)
     replaces = (folder / "bundle.json").is_file()
     uri = fitting.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking)
@@ -66,3 +75,19 @@ def train(
     elif uri:
         common.note(f"logged as {uri}")
     common.note(f"next: polyml predict {uri if register else folder} FILE -o predictions.csv")
+
+
+def _wanted(model: str | None, tuned: Path | None) -> tuple[str, dict[str, Any]]:
+    """Return the model and the parameters that were asked for, by name or by the folder of a search."""
+    if tuned is None:
+        if model is None:
+            raise UserError("no model is named", where="--model", fix="polyml models lists them")
+        return model, {}
+    from polyml.tuning.files import read_best_params
+
+    key, params = read_best_params(tuned)
+    if model not in (None, key):
+        raise UserError(
+            f"the parameters of '{key}' are not those of '{model}'", where="--tuned", fix="leave --model out"
+        )
+    return key, params

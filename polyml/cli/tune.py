@@ -121,7 +121,8 @@ def tune(
         return
     show_best(found)
     common.note(f"written to {folder}" + (" · polyml ui shows the runs" if track else ""))
-    common.note("next: paste best_params.yaml into a recipe, or score honestly with: polyml compare --tune TRIALS")
+    common.note(f"next: polyml train {file} ... --tuned {folder}, or paste best_params.yaml into a recipe")
+    common.note("to score honestly, with a search of its own inside every training part: polyml compare --tune TRIALS")
 
 
 def make_space_option(options: Sequence[str] | None) -> dict[str, Any] | None:

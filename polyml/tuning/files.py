@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polyml.data.files import whole_file
+from polyml.errors import UserError
 from polyml.tuning.trials import FINISHED, SearchResult
 
 FILES = ["best_params.yaml", "best_params.json", "trials.csv", "tuning.html"]
@@ -38,6 +39,23 @@ def write_files(study: Any, result: SearchResult, folder: Path, described: Mappi
     with whole_file(folder / "tuning.html") as temporary:
         page = figures_page(f"tune {result.problem.key}", search_figures(study, result))
         temporary.write_text(page, "utf-8")
+
+
+def read_best_params(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the model of a search and its best parameters, as :func:`write_files` left them.
+
+    Raises
+    ------
+    UserError
+        The folder holds no finished search.
+    """
+    path = folder / "best_params.json"
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+        return str(facts["key"]), dict(facts["params"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = "name a folder in which polyml tune has ended"
+        raise UserError("there are no best parameters to read", where=str(path), fix=fix) from error
 
 
 def recipe_line(spec: Mapping[str, Any], result: SearchResult) -> str:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from polyml.bundle import Bundle
 from polyml.cli.main import app
 
 GOOD = "psmiles,Tg\n" + "".join(f"*{'C' * n}O*,{200 + 7 * n}\n*{'C' * n}S*,{220 + 9 * n}\n" for n in range(1, 9))
@@ -92,3 +93,16 @@ def test_a_wrong_key_of_a_search_in_a_recipe_names_the_nearest() -> None:
     output = run("run", "gas_membranes", "--set", override, "--set", "tracking.enabled=false", code=2).output
     assert "did you mean 'gamma'" in " ".join(output.split())
     assert not Path("outputs").exists()
+
+
+def test_train_takes_what_a_search_found() -> None:
+    run(*TUNE, "--trials", "2", "--quiet")
+    best = json.loads(Path("out/best_params.json").read_text())["params"]
+    given = ("train", "in.csv", "-t", "Tg", "--no-track", "-o", "model", "--tuned")
+    run(*given, "out")
+    bundle = Bundle.load("model")
+    assert bundle.model.key == "ridge"
+    assert {name: getattr(bundle.model, name) for name in best} == best
+    assert "not those of 'svm'" in run(*given, "out", "-m", "svm", code=2).output
+    assert "no best parameters" in run(*given, "nowhere", code=2).output
+    assert "no model is named" in run("train", "in.csv", "-t", "Tg", "-o", "other", code=2).output
