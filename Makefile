@@ -35,7 +35,7 @@ test-browser: $(VENV)/.installed-dev  ## Run the tests that look at the UI in he
 	$(PYTEST) -m browser
 
 test-gpu: $(VENV)/.installed-dev  ## Run the tests that need a CUDA device
-	$(PYTEST) -m gpu
+	$(PYTEST) -m gpu -rs
 
 lint: $(VENV)/.installed-dev  ## Check style and formatting (ruff)
 	$(BIN)/ruff check .
