@@ -77,7 +77,14 @@ class GoodWeights(Callback):
         loss = float(trainer.callback_metrics[module.watched]) if self.best else -math.inf
         if not self.best or loss < self.loss:
             self.loss = loss
-            self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            self._keep(module.state_dict())
+
+    def _keep(self, state: dict[str, torch.Tensor]) -> None:
+        if not self.state:
+            self.state = {name: value.detach().clone() for name, value in state.items()}
+            return
+        for name, value in state.items():  # into the same memory: fresh memory costs more than the copy
+            self.state[name].copy_(value)
 
     def on_train_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
         """Put the kept weights back; the history stays whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -136,6 +137,8 @@ def test_lightning_beside_a_bare_loop() -> None:
         def bare(model=model, inputs=inputs, network=network) -> None:
             made, target = network(), torch.as_tensor(y, dtype=torch.float32)
             optimizer = torch.optim.AdamW(made.parameters(), lr=model.lr, fused=True)
+            steps = 25 * math.ceil(len(rows) / model.batch_size)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.lr, total_steps=steps)
             for _ in range(25):
                 order = torch.randperm(len(rows)).tolist()
                 for at in range(0, len(rows), model.batch_size):
@@ -144,6 +147,7 @@ def test_lightning_beside_a_bare_loop() -> None:
                     made.batch_loss(inputs.take(part), target[part]).backward()
                     torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
                     optimizer.step()
+                    schedule.step()
 
         def lightning(model=model, inputs=inputs, network=network) -> None:
             from polyml.training.loop import Hardware, train_network
