@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -88,7 +89,7 @@ def check_section(section: type[Model], **values: Any) -> Model:
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
         message = fault["msg"].removeprefix("Value error, ")
         got = f" (got {fault.get('input')!r})" if name else ""
-        raise UserError(f"{message}{got}", where=option) from None
+        raise UserError(f"{message}{got}", where=option, fix=_nearest(fault)) from None
 
 
 def _explain(
@@ -112,7 +113,14 @@ def _explain(
     message = fault["msg"].removeprefix("Value error, ")
     got = fault.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
-    return UserError(f"{dotted}: {message}{shown}", where=at)
+    return UserError(f"{dotted}: {message}{shown}", where=at, fix=_nearest(fault))
+
+
+def _nearest(fault: Mapping[str, Any]) -> str | None:
+    """Return the name that was meant, where a value is to be one of a few names."""
+    names = re.findall(r"'([^']+)'", str(fault.get("ctx", {}).get("expected", "")))
+    nearest = difflib.get_close_matches(str(fault.get("input")), names, n=1, cutoff=0.5)
+    return f"did you mean '{nearest[0]}'?" if nearest else None
 
 
 def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:

@@ -177,9 +177,15 @@ def make_params(options: Sequence[str] | None) -> dict[str, Any]:
 def make_specs(keys: Iterable[str], options: Sequence[str] | None) -> list[ModelSpec]:
     """Build the specs of models that share parameters."""
     from polyml.config import ModelSpec
+    from polyml.models.catalog import model_class
 
-    params = make_params(options)
-    return [ModelSpec(key=key, params=params) for key in unique(keys)]
+    params, named = make_params(options), unique(keys)
+    for name in params:
+        without = [key for key in named if name not in {*model_class(key)._get_param_names(), "preset"}]
+        if without and len(without) < len(named):
+            what = f"parameter '{name}' is not one of {', '.join(without)}, and --param is for every model named"
+            raise UserError(what, where="--param", fix="name the models that have it, or write a recipe")
+    return [ModelSpec(key=key, params=params) for key in named]
 
 
 def make_split(kind: str, folds: int, repeats: int, seed: int) -> SplitSpec:

@@ -271,7 +271,8 @@ class KMeansModel(ClusterModel):
     def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
         from sklearn.cluster import KMeans
 
-        found = KMeans(min(choice, len(points)), n_init=3, random_state=seed).fit(points)
+        k = min(choice, len(np.unique(points, axis=0)))
+        found = KMeans(k, n_init=3, random_state=seed).fit(points)
         return Partition(found.predict(points), found.cluster_centers_, np.arange(len(found.cluster_centers_)))
 
 

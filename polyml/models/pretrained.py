@@ -55,7 +55,8 @@ def read_encoder_card(name: str | Path) -> dict[str, Any]:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         known = {"encoder": str(card["encoder"]), "params": dict(card["params"])}
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"no pretrained encoder can be read: {error}", where=str(folder), fix=fix) from error
+        what = f"there is no {CARD}" if isinstance(error, FileNotFoundError) else str(error)
+        raise UserError(f"no pretrained encoder can be read: {what}", where=str(folder), fix=fix) from error
     return {**card, **known}
 
 

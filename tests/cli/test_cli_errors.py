@@ -266,3 +266,10 @@ def test_a_warning_of_polyml_is_a_note_in_one_line(capsys: pytest.CaptureFixture
     show(UserWarning("of a library"), UserWarning, warnings.__file__, 1)
     assert capsys.readouterr().err == "note: xgboost [extra] is left out\n"
     assert others == ["of a library"]
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_parameter_of_some_models_alone_and_a_split_nearly_right() -> None:
+    for_all = compare(GOOD, "--models", "mean,ridge", "--param", "alpha=1")
+    check(for_all, "'alpha' is not one of mean", "every model named")
+    check(compare(GOOD, "--split", "clusters"), "did you mean 'cluster'?")
