@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow test-browser test-gpu lint format typecheck bench results data build clean
+.PHONY: help demo ui test test-slow test-browser test-gpu lint format typecheck bench results foundation data build clean
 
 help:  ## Explain every target
 	@echo "make TARGET [PYTHON=python3.12] [VENV=.venv] [JOBS=2]"
@@ -53,6 +53,10 @@ bench: $(VENV)/.installed-dev  ## Measure the figures of docs/performance.md as 
 
 results: $(VENV)/.installed-dev  ## Score all models on the benchmark files in POLYML_BENCHMARKS (hours; resumable), write docs/results.md
 	OMP_NUM_THREADS=1 $(BIN)/polyml benchmark dft --report docs/results.md
+
+foundation: $(VENV)/.installed  ## Pretrain the encoder that comes with polyml anew (ten minutes)
+	$(BIN)/polyml pretrain candidates --per-class 10000 --class polymer_class --epochs 12 --param width=128 -o outputs/foundation
+	cp outputs/foundation/card.json outputs/foundation/encoder.safetensors polyml/models/foundation/
 
 data: $(VENV)/.installed  ## Build the embedded data anew from their packages and verify them (needs PyPI)
 	$(BIN)/python -m polyml.data.embedded_build

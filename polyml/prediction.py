@@ -10,7 +10,7 @@ import numpy as np
 
 from polyml.bundle import Bundle
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
-from polyml.data.table import MISSING, parse_number
+from polyml.data.table_reader import MISSING, parse_number
 from polyml.data.writers import check_not_input, check_suffix, frame_writer
 from polyml.progress import progress_bar
 

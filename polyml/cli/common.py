@@ -151,11 +151,23 @@ def make_properties(
     return changed
 
 
-def make_sample(rows: int | None, per_class: int | None, seed: int) -> SampleSpec | None:
-    """Build the sample that ``--sample`` and ``--per-class`` ask for."""
+def make_sample(
+    rows: int | None, per_class: int | None, seed: int, class_column: str | None = None
+) -> SampleSpec | None:
+    """Build the sample that ``--sample``, ``--per-class`` and ``--class`` ask for.
+
+    Raises
+    ------
+    UserError
+        A column of classes is named, and no number of rows of each class.
+    """
     from polyml.data.sample import SampleSpec
 
-    return None if rows is None and per_class is None else SampleSpec(rows=rows, per_class=per_class, seed=seed)
+    if class_column is not None and per_class is None:
+        raise UserError("how many rows of each class?", where="--class", fix="add --per-class N")
+    if rows is None and per_class is None:
+        return None
+    return SampleSpec(rows=rows, per_class=per_class, class_column=class_column, seed=seed)
 
 
 def split_pair(text: str, where: str) -> tuple[str, str]:

@@ -35,16 +35,19 @@ def featurize(
     be read says why in the column error.
     """
     from polyml.errors import UserError
-    from polyml.pipeline import steps
 
     if list_:
-        for key, title in steps.list_featurizers().items():
+        from polyml.features.catalog import list_featurizers
+
+        for key, title in list_featurizers().items():
             typer.echo(f"{key:<16} {title}")
         return
     if file is None or output is None:
         raise UserError(
             "a file to read and -o OUT to write are needed", fix="polyml featurize FILE -o features.parquet"
         )
-    counts = steps.featurize_file(file, features, output, smiles_column=smiles_column, jobs=jobs)
+    from polyml.pipeline.featurizing import featurize_file
+
+    counts = featurize_file(file, features, output, smiles_column=smiles_column, jobs=jobs)
     refused = f", {counts['refused']} refused" if counts["refused"] else ""
     common.note(f"{counts['rows']} rows{refused}, {counts['columns']} features: {output}")

@@ -27,9 +27,9 @@ def models(
         else:
             common.print_rows(rows)
         return
-    from polyml.pipeline import steps
+    from polyml.models.describe import describe_model
 
-    info = steps.describe_model(key)
+    info = describe_model(key)
     if as_json:
         common.print_json(info)
         return

@@ -53,12 +53,14 @@ def pretrain(
     """Pretrain the encoder of a network on polymers without labels, or on measured or calculated properties.
 
     Writes encoder.safetensors and card.json: what it was trained on, how, and how well it did on the tenth of the
-    polymers set aside. Models take it by their parameter pretrained; finetune and encoder_lr say how it is trained on.
-    An encoder that has learned properties keeps which polymers had them (labelled.txt), and comparisons refuse to test
-    these: leave them out with --without.
+    polymers set aside; and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. Models take it
+    by their parameter pretrained; finetune and encoder_lr say how it is trained on. An encoder that has learned
+    properties keeps which polymers had them (labelled.txt), and comparisons refuse to test these: leave them out with
+    --without.
     """
+    from polyml.data.table_reader import read_structures
     from polyml.errors import UserError
-    from polyml.pipeline import fitting, steps
+    from polyml.pipeline import pretraining, steps
     from polyml.transfer.pretrain import PretrainSpec
 
     spec = PretrainSpec(
@@ -66,33 +68,31 @@ def pretrain(
         seed=seed,
     )  # fmt: skip
     spec.make_model()
-    drawn = common.make_sample(sample, per_class, seed)
-    values, learned = None, []
+    drawn = common.make_sample(sample, per_class, seed, class_)
     if pretext == "property":
         properties = common.make_properties(file, target, log10, None)
         table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
-        common.note_table(table)
-        learned = table.names
-        psmiles, values = table.psmiles, table.y
     else:
         if target or log10:
             raise UserError(
                 "a target is for the pretext task 'property'", where="--target", fix="add --pretext property"
             )
-        psmiles, refused = steps.read_structures(file, smiles_column=smiles_column, class_column=class_, sample=drawn)
-        common.note(f"{len(psmiles)} polymers" + (f", {refused} rows refused" if refused else ""))
+        table = read_structures(file, smiles_column=smiles_column, sample=drawn)
+    common.note_table(table)
+    rows = None
     if without:
-        kept = steps.rows_without(psmiles, without, smiles_column=smiles_column)
-        common.note(f"{len(psmiles) - len(kept)} of them left out, {len(kept)} polymers are left")
-        psmiles, values = [psmiles[row] for row in kept], None if values is None else values[kept]
-    card = fitting.pretrain_encoder(
-        psmiles, output, spec, y=values, properties=learned, jobs=jobs, source=Path(file).stem, without=without or (),
+        rows = pretraining.rows_without(table, without, smiles_column=smiles_column)
+        common.note(f"{len(table) - len(rows)} of them left out, {len(rows)} polymers are left")
+    card = pretraining.pretrain_encoder(
+        table, output, spec, rows=rows, without=without or (), sample=drawn, jobs=jobs,
         tracking=common.make_tracking(track, experiment, file),
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **{name: card[name] for name in ("encoder", "pretext", "checks")}})
         return
     told = ", ".join(f"{name} {value:.3f}" for name, value in card["checks"].items())
-    common.note(f"pretrained {encoder} on {len(psmiles)} polymers: {output}" + (f" ({told})" if told else ""))
+    common.note(
+        f"pretrained {encoder} on {card['data']['polymers']} polymers: {output}" + (f" ({told})" if told else "")
+    )
     size = "".join(f" --param {name}={value}" for name, value in spec.params.items())
     common.note(f"next: polyml train FILE --target COL --model {encoder} --param pretrained={output}{size}")

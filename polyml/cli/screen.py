@@ -57,7 +57,7 @@ def screen(
     Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html. Expressions know + - * / **, comparisons,
     log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
-    from polyml.pipeline import steps
+    from polyml.pipeline.screening import screen_candidates
     from polyml.screening.spec import ScreenSpec
     from polyml.sections import check_section
 
@@ -71,7 +71,7 @@ def screen(
         skip_known=not keep_known,
         chunk_size=chunk_size,
     )
-    summary = steps.screen_candidates(
+    summary = screen_candidates(
         file,
         model,
         spec,

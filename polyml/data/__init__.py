@@ -23,7 +23,8 @@ _HOMES = {
     "properties": ("Property",),
     "readers": ("CandidateChunk", "count_rows", "find_smiles_column", "read_candidates"),
     "splits": ("Fold", "SplitSpec", "check_folds", "folds_digest", "load_folds", "make_folds", "save_folds"),
-    "table": ("PolymerTable", "read_table"),
+    "table": ("PolymerTable",),
+    "table_reader": ("read_structures", "read_table"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

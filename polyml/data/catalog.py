@@ -203,7 +203,7 @@ def load_embedded(name: str) -> pd.DataFrame:
 
 def embedded_table(name: str, targets: Sequence[str] | None = None) -> PolymerTable:
     """Read an embedded set of measurements as a :class:`~polyml.data.table.PolymerTable` with its declared units."""
-    from polyml.data.table import read_table
+    from polyml.data.table_reader import read_table
 
     return read_table(embedded_path(name), properties_for(name, targets))
 

@@ -24,7 +24,9 @@ class SampleSpec(BaseModel):
     rows : int, optional
         Rows in all; with fewer in the file all are taken.
     per_class : int, optional
-        Rows of each class, for a target that is a class.
+        Rows of each class.
+    class_column : str, optional
+        Where the classes stand for ``per_class``; the target, when not given.
     seed : int
     """
 
@@ -32,6 +34,7 @@ class SampleSpec(BaseModel):
 
     rows: int | None = Field(None, ge=1)
     per_class: int | None = Field(None, ge=1)
+    class_column: str | None = None
     seed: int = Field(1, ge=0)
 
 
@@ -43,20 +46,25 @@ def choose_rows(
     Raises
     ------
     UserError
-        Rows of each class are asked for, and the target is no class.
+        Rows of each class are asked for, and no column is named, or the target is no class.
     """
     held = list(rows)
     rng = np.random.default_rng(spec.seed)
     order = rng.permutation(len(held))
     if spec.per_class is not None:
-        if not properties[0].is_class:
-            raise UserError(
-                f"the target '{properties[0].name}' is no class", where="sample.per_class", fix="use sample.rows"
-            )
-        at = list(columns).index(properties[0].name)
+        at = list(columns).index(_class_column(spec, properties))
         order = _first_of_each([cell_text(row.cells[at]) for row in held], order, spec.per_class)
     chosen = np.sort(order[: spec.rows] if spec.rows is not None else order)
     return [held[i] for i in chosen]
+
+
+def _class_column(spec: SampleSpec, properties: Sequence[Property]) -> str:
+    if spec.class_column is not None:
+        return spec.class_column
+    if not any(item.is_class for item in properties):
+        what = f"the target '{properties[0].name}' is no class" if properties else "there is no target that is a class"
+        raise UserError(what, where="sample.per_class", fix="name the column of the classes, or use sample.rows")
+    return properties[0].name
 
 
 def _first_of_each(labels: Sequence[str], order: np.ndarray, count: int) -> np.ndarray:

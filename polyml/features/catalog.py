@@ -36,3 +36,8 @@ def make_featurizer(key: str, **params: Any) -> Featurizer:
         return cls(**params)
     except TypeError as error:
         raise UserError(str(error), where=f"features '{key}'") from error
+
+
+def list_featurizers() -> dict[str, str]:
+    """Return key and one line of description for each featurizer."""
+    return {key: (cls.__doc__ or "").strip().splitlines()[0] for key, cls in FEATURIZERS.items()}

@@ -16,6 +16,31 @@ _POINTER = re.compile(r"(?:[Ss]ee|[Pp]arameters as\s+in|parameters of) :class:`~
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`|``(.+?)``")
 
 
+def describe_model(key: str) -> dict[str, Any]:
+    """Return what is known of a model, with its parameters and their defaults."""
+    from polyml.models.catalog import make_model
+
+    model = make_model(key)
+    params = {k: v for k, v in model.get_params(deep=False).items() if k not in model.without_effect}
+    if len(model.tasks) == 1:
+        params = {k: v for k, v in params.items() if k not in ("task", "class_weight")}
+    texts = parameter_texts(type(model))
+    return {
+        "key": model.key,
+        "family": model.family,
+        "title": model.title,
+        "citation": model.citation,
+        "input": model.input_kind,
+        "tasks": list(model.tasks),
+        "multi_task": model.multi_task,
+        "gives_std": model.gives_std,
+        "params": params,
+        "meaning": {name: texts[name] for name in params if name in texts},
+        "presets": {name: dict(params) for name, params in model.presets.items()},
+        "search_space": {name: str(values) for name, values in model.search_space.items()},
+    }
+
+
 def parameter_texts(cls: type[PolymerModel]) -> dict[str, str]:
     """Return what each parameter of a model means: its values, then a sentence or two where there is more to say.
 

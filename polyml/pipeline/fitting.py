@@ -1,4 +1,4 @@
-"""Steps that fit something: train a model, search its parameters, pretrain an encoder; with what each logs."""
+"""Steps that fit something: train a model, search its parameters; with what each logs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from polyml.errors import UserError
 from polyml.pipeline.steps import open_tracker, with_task
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from polyml.data.table import PolymerTable
     from polyml.models.base import PolymerModel
     from polyml.tracking import Tracker
-    from polyml.transfer.pretrain import PretrainSpec
     from polyml.tuning import SearchSettings
     from polyml.tuning.trials import SearchResult
 
@@ -82,39 +79,6 @@ def train_model(
         bundle.save(folder)
         table.save_reports(folder)
         return tracker.log_bundle(folder, bundle.output_columns, table.psmiles[:3], registered_name=register)
-
-
-def pretrain_encoder(
-    psmiles: Sequence[str],
-    folder: Path,
-    spec: PretrainSpec,
-    *,
-    y: np.ndarray | None = None,
-    properties: Sequence[str] = (),
-    jobs: int | None = None,
-    source: str,
-    without: Sequence[str] = (),
-    tracking: TrackingSpec,
-) -> dict[str, Any]:
-    """Pretrain an encoder and log its card and curves; see :func:`polyml.transfer.pretrain.pretrain`."""
-    from polyml.settings import default_jobs
-    from polyml.transfer.pretrain import check_folder, pretrain
-
-    check_folder(folder)
-    spec.make_model()  # its faults are told before a run is opened
-    tracker = open_tracker(tracking, folder.name)
-    params = {"encoder": spec.encoder, "pretext": spec.pretext, "polymers": len(psmiles), "seed": spec.seed}
-    params |= {"epochs": spec.epochs, "batch_size": spec.batch_size, "lr": spec.lr, "params": dict(spec.params)}
-    params |= {name: list(given) for name, given in (("properties", properties), ("without", without)) if given}
-    with tracker.parent_run(f"pretrain {spec.encoder}", params, {"polyml.stage": "pretrain"}):
-        card = pretrain(
-            psmiles, folder, spec, y=y, properties=properties, jobs=jobs or default_jobs(), source=source,
-            without=without,
-        )  # fmt: skip
-        tracker.log_metrics({name.replace(" ", "_"): value for name, value in card["checks"].items()})
-        log_training(tracker, card["history"])
-        tracker.log_files([folder])
-    return card
 
 
 def log_training(tracker: Tracker, history: Sequence[Mapping[str, Any]]) -> None:

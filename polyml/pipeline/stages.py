@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import ModelSpec, Recipe, TrackingSpec
 from polyml.errors import UserError
-from polyml.pipeline import fitting, steps
+from polyml.pipeline import featurizing, fitting, screening, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def _check(recipe: Recipe) -> None:
             "screen.prefilter and train.quick go together", where=recipe.name, fix="give both, or neither of them"
         )
     for key in (*recipe.featurize.features, recipe.explore.features):
-        steps.check_array_features(key)
+        featurizing.check_array_features(key)
     steps.check_ratios(recipe.compare.ratios, recipe.data.targets)
     if recipe.screen is not None:
         _candidates(recipe)
-        steps.check_screen(recipe.screen, recipe.data.targets)
+        screening.check_screen(recipe.screen, recipe.data.targets)
 
 
 def _source(recipe: Recipe) -> list[Path]:
@@ -118,7 +118,7 @@ def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
 def _featurize(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     """Compute the features once; models and maps take them from the cache by content."""
     for key in recipe.featurize.features:
-        steps.featurize_file(
+        featurizing.featurize_file(
             str(inputs["prepare"] / "table.parquet"), key, folder / f"{key}.parquet", smiles_column="psmiles"
         )
 
@@ -175,7 +175,7 @@ def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] |
 def _screen(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     if recipe.screen is None:  # the stage is not offered then
         return
-    steps.screen_candidates(
+    screening.screen_candidates(
         recipe.screen.candidates,
         inputs["train"] / "model",
         recipe.screen,

@@ -111,8 +111,7 @@ def pretrain(
     properties: Sequence[str] = (),
     hardware: Hardware | None = None,
     jobs: int = 1,
-    source: str = "",
-    without: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train an encoder by a pretext task, and save it.
 
@@ -133,15 +132,14 @@ def pretrain(
     hardware : Hardware, optional
     jobs : int
         Processes for the descriptors.
-    source : str
-        Where the polymers come from, for the card.
-    without : sequence of str
-        Files whose polymers the caller has left out, for the card.
+    data : mapping, optional
+        What the card is to tell of the polymers besides their number and digest: source, how they were drawn, what
+        was left out.
 
     Returns
     -------
     dict
-        The card: encoder, params, pretext, data (source, digest, polymers, without), labels (properties, polymers,
+        The card: encoder, params, pretext, data (digest, polymers, and what is given), labels (properties, polymers,
         digest) where it has learned any, seed, epochs, steps, checks, versions.
 
     Raises
@@ -169,12 +167,7 @@ def pretrain(
         "params": params,
         "pretext": spec.pretext,
         "task": PRETEXTS[spec.pretext],
-        "data": {
-            "source": source,
-            "digest": polymer_digest(psmiles),
-            "polymers": len(psmiles),
-            **({"without": list(without)} if without else {}),
-        },
+        "data": {**(data or {}), "polymers": len(psmiles), "digest": polymer_digest(psmiles)},
         **({} if labelled is None else {"labels": _labels(properties, labelled)}),
         "seed": spec.seed,
         "epochs": len(epochs),

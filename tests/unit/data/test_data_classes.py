@@ -11,7 +11,7 @@ import pytest
 from polyml.data.properties import Property
 from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec, make_folds
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 
 FAMILY = Property(name="family", transform="class")

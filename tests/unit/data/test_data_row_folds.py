@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec, make_folds
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.evaluation.compare import ModelSpec, compare
 

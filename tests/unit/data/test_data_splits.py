@@ -11,7 +11,7 @@ from polyml.data.catalog import load_embedded
 from polyml.data.groups import scaffold
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec, check_folds, folds_digest, load_folds, make_folds, save_folds
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from polyml.data.properties import Property
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 
 LOG = Property(name="O2", unit="Barrer", transform="log10", lower=1e-3, upper=1e5)

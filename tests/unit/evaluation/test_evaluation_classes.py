@@ -13,7 +13,8 @@ from sklearn import metrics as reference
 
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec
-from polyml.data.table import PolymerTable, read_table
+from polyml.data.table import PolymerTable
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.evaluation.compare import ModelSpec, compare
 from polyml.evaluation.metrics import METRICS, make_metrics

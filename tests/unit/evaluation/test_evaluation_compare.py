@@ -15,7 +15,8 @@ from sklearn.metrics import r2_score
 
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec
-from polyml.data.table import PolymerTable, read_table
+from polyml.data.table import PolymerTable
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError, unknown_name
 from polyml.evaluation.compare import ModelSpec, compare
 from polyml.evaluation.folds import fold_seed, read_fold

@@ -11,7 +11,8 @@ import pytest
 
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec, make_folds, thin_folds
-from polyml.data.table import PolymerTable, read_table
+from polyml.data.table import PolymerTable
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.evaluation.learning_curve import LearningCurve, ModelSpec, learning_curve
 

@@ -4,7 +4,7 @@ import pytest
 
 from polyml.config import ExploreSpec
 from polyml.data.properties import Property
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.explore import explore
 from polyml.explore.clusters import cluster

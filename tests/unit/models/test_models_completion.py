@@ -9,7 +9,7 @@ import pytest
 from polyml.bundle import Bundle
 from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec
-from polyml.data.table import read_table
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.evaluation.compare import ModelSpec, compare
 from polyml.models import make_model

@@ -23,7 +23,9 @@ SHORT = {**SIZE, "max_epochs": 2, "batch_size": 8}
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders") / "gin"
-    pretrain(TOY_POLYMERS, folder, PretrainSpec(encoder="gin", params=SIZE, epochs=3, batch_size=8), source="toy")
+    pretrain(
+        TOY_POLYMERS, folder, PretrainSpec(encoder="gin", params=SIZE, epochs=3, batch_size=8), data={"source": "toy"}
+    )
     return folder
 
 
@@ -57,7 +59,10 @@ def test_another_property_is_a_pretext_task(tmp_path):
 
 def test_the_seed_decides_the_weights_and_the_card_tells_the_data(encoder, tmp_path):
     card = pretrain(
-        TOY_POLYMERS, tmp_path / "again", PretrainSpec(encoder="gin", params=SIZE, epochs=3, batch_size=8), source="toy"
+        TOY_POLYMERS,
+        tmp_path / "again",
+        PretrainSpec(encoder="gin", params=SIZE, epochs=3, batch_size=8),
+        data={"source": "toy"},
     )
     first, second = ((place / "encoder.safetensors").read_bytes() for place in (encoder, tmp_path / "again"))
     assert first == second

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from polyml.benchmark import Suite, run_suite
 from polyml.chem import canonicalize
 from polyml.cli.main import app
-from polyml.data import PolymerTable, Property, read_table
+from polyml.data import PolymerTable, Property, read_structures, read_table
+from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError
 from polyml.evaluation.compare import ModelSpec, compare
@@ -26,7 +27,7 @@ from polyml.models.checks import TOY_POLYMERS, toy_targets
 from polyml.models.pretrained import WITHOUT_LABELS, encoders_of, polymer_mark, read_encoder_card, read_labelled
 from polyml.sections import parse_document
 from polyml.tracking import make_tracker
-from polyml.transfer.pretrain import PRETEXTS, PretrainSpec, pretrain
+from polyml.transfer.pretrain import PRETEXTS, PretrainSpec, polymer_digest, pretrain
 from polyml.tuning import SearchSettings
 from polyml.tuning.tune import tune
 
@@ -45,7 +46,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders") / "learned"
     y = np.sin(np.arange(len(TOY_POLYMERS)))[:, None]
     y[0] = np.nan
-    pretrain(TOY_POLYMERS, folder, BY_LABELS, y=y, properties=["Egc"], source="toy")
+    pretrain(TOY_POLYMERS, folder, BY_LABELS, y=y, properties=["Egc"], data={"source": "toy"})
     return folder
 
 
@@ -226,3 +227,29 @@ def test_files_are_left_out_of_pretraining_without_labels_too(workdir: Path) -> 
     assert "there is no such file" in refused
     refused = run("pretrain", "toy.csv", *options, "--without", "toy.csv", code=2)
     assert "0 polymers are too few" in refused
+
+
+def test_the_card_tells_how_the_rows_were_drawn_and_the_reports_what_became_of_them(workdir: Path) -> None:
+    frame = pd.DataFrame({"psmiles": [*TOY_POLYMERS, TOY_POLYMERS[0], "*CC", "no polymer"], "family": "toy"})
+    frame.to_csv("toy.csv", index=False)
+    options = ("--encoder", "gin", "--param", "width=16", "--epochs", "1", "--no-track", "--seed", "3")
+    told = run("pretrain", "toy.csv", *options, "--per-class", "99", "--class", "family", "-o", "encoder")
+    assert "2 rows or values not used: " in told
+    data = read_encoder_card("encoder")["data"]
+    assert data["sample"] == {"per_class": 99, "class_column": "family", "seed": 3}
+    assert data["polymers"] == len(TOY_POLYMERS)
+    assert sorted(pd.read_csv("encoder/rejects.csv")["line"]) == [len(TOY_POLYMERS) + 3, len(TOY_POLYMERS) + 4]
+    assert list(pd.read_csv("encoder/duplicates.csv")["count"]) == [2]
+    for wrong, message in (
+        (("--class", "family"), "how many rows of each class"),
+        (("--per-class", "9"), "name the column of the classes"),
+        (("--per-class", "9", "--class", "famly"), "family"),
+    ):
+        assert message in run("pretrain", "toy.csv", *options, *wrong, "-o", "other", code=2)
+
+
+@pytest.mark.slow
+def test_the_polymers_of_the_encoder_that_comes_with_polyml_can_be_drawn_again() -> None:
+    data = read_encoder_card("foundation")["data"]
+    table = read_structures(data["source"], sample=SampleSpec(**data["sample"]))
+    assert polymer_digest(table.psmiles) == data["digest"]

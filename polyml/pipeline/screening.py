@@ -1,0 +1,83 @@
+"""The step that screens candidates with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyml.config import TrackingSpec
+from polyml.errors import UserError
+from polyml.pipeline.steps import load_bundle, open_tracker
+from polyml.screening.spec import ScreenSpec
+
+if TYPE_CHECKING:
+    from polyml.data.properties import Property
+
+
+def screen_candidates(
+    source: str,
+    model: str | Path,
+    spec: ScreenSpec,
+    folder: Path,
+    *,
+    quick: str | Path | None = None,
+    resume: bool,
+    name: str,
+    tracking: TrackingSpec,
+    jobs: int | None = None,
+    smiles_column: str | None = None,
+) -> dict[str, Any]:
+    """Screen candidates with a trained model; see :func:`polyml.screening.screen.screen`.
+
+    Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
+    """
+    from polyml.data.readers import read_candidates
+    from polyml.screening.screen import screen
+
+    if source != "-":
+        read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
+    bundle = load_bundle(str(model))
+    spec = with_objectives(spec, bundle.properties)
+    first = load_bundle(str(quick)) if quick is not None else None
+    check_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
+    tracker = open_tracker(tracking, name)
+    params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
+    if first is not None:
+        params |= {"quick": str(quick), "quick_bundle": first.digest}
+    with tracker.parent_run(f"screen {Path(source).stem}", params, {"polyml.stage": "screen"}):
+        summary = screen(
+            source,
+            bundle,
+            spec,
+            folder,
+            quick=first,
+            jobs=jobs,
+            resume=resume,
+            tracker=tracker,
+            smiles_column=smiles_column,
+        )
+    return summary.to_dict()
+
+
+def with_objectives(spec: ScreenSpec, properties: Sequence[Property]) -> ScreenSpec:
+    """Return the spec itself, or with the default objectives where it has none."""
+    if spec.objectives:
+        return spec
+    default = ScreenSpec.default(properties)
+    return spec.model_copy(update={"derive": default.derive | spec.derive, "objectives": default.objectives})
+
+
+def check_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> None:
+    """Check the expressions of a screen before anything is trained or read."""
+    from polyml.screening.spec import plan_prefilter, plan_screen
+
+    for item in properties:
+        if item.is_class:
+            raise UserError(
+                f"'{item.name}' is a class, and candidates are ranked by numbers",
+                fix="predict the classes of candidates with: polyml predict",
+            )
+    plan_screen(with_objectives(spec, properties), properties, gives_std=gives_std)
+    if spec.prefilter:
+        plan_prefilter(spec, properties, properties)
