@@ -55,7 +55,7 @@ results: $(VENV)/.installed-dev  ## Score all models on the benchmark files in P
 	OMP_NUM_THREADS=1 $(BIN)/polyml benchmark dft --report docs/results.md
 
 foundation: $(VENV)/.installed  ## Pretrain the encoder that comes with polyml anew (ten minutes)
-	$(BIN)/polyml pretrain candidates --per-class 10000 --class polymer_class --epochs 12 --param width=128 -o outputs/foundation
+	$(BIN)/polyml pretrain candidates --per-class 10000 --class polymer_class --epochs 12 --param width=128 --param dropout=0 -o outputs/foundation
 	cp outputs/foundation/card.json outputs/foundation/encoder.safetensors polyml/models/foundation/
 
 data: $(VENV)/.installed  ## Build the embedded data anew from their packages and verify them (needs PyPI)
