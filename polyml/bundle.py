@@ -23,12 +23,11 @@ from polyml.bundle_format import (
     BundleFile,
     content_digest,
     file_digests,
-    may_replace,
     read_content,
-    replaced_folder,
     verify_files,
 )
 from polyml.chem import RepeatUnit, ensure_units
+from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
@@ -104,13 +103,8 @@ class Bundle:
             When the folder holds something that is not a bundle, or cannot be written.
         """
         folder = Path(folder)
-        if folder.exists() and not may_replace(folder):
-            raise UserError(
-                "the folder is not empty and holds no trained model",
-                where=str(folder),
-                fix="name another folder, or empty it",
-            )
-        with replaced_folder(folder) as new:
+        check_replaceable(folder, "bundle.json", "a trained model")
+        with replaced_folder(folder, "the trained model") as new:
             (new / "model").mkdir()
             self.model.save(new / "model")
             self._training_frame().to_parquet(new / "training.parquet", index=False)

@@ -1,13 +1,9 @@
-"""The folder of a bundle: what ``bundle.json`` says, and how the folder is written whole and read with suspicion."""
+"""The folder of a bundle: what ``bundle.json`` says, and how the folder is read with suspicion."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,34 +42,6 @@ def file_digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
-
-
-def may_replace(folder: Path) -> bool:
-    """Return whether a folder is empty or holds a bundle, so that a new bundle may take its place."""
-    return folder.is_dir() and ((folder / "bundle.json").is_file() or not any(folder.iterdir()))
-
-
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Give a new folder to write into, and put it in the place of ``folder`` when all went well."""
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
-    old = new.with_suffix(".old")
-    try:
-        new.mkdir(parents=True)
-        yield new
-        if folder.exists():
-            folder.replace(old)
-        new.replace(folder)
-    except OSError as error:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
-        fix = "free some space, or choose another folder with -o"
-        raise UserError(
-            f"cannot write the trained model: {error.strerror or error}", where=str(folder), fix=fix
-        ) from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_content(folder: Path) -> BundleFile:

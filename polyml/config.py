@@ -78,6 +78,12 @@ class ModelSpec(Section):
         return ModelSpec(key="tuned", name=self.label, params=params)
 
 
+def _not_standard_input(source: str) -> str:
+    if source == "-":
+        raise ValueError("a recipe reads files, not standard input: its stages are skipped while a file is the same")
+    return source
+
+
 class DataSpec(Section):
     """Which polymers, and which of their columns are properties to predict."""
 
@@ -95,6 +101,11 @@ class DataSpec(Section):
         source = str(value.get("source", ""))
         targets = [properties_for(source, [item])[0] if isinstance(item, str) else item for item in value["targets"]]
         return value | {"targets": targets}
+
+    @field_validator("source")
+    @classmethod
+    def _a_file(cls, value: str) -> str:
+        return _not_standard_input(value)
 
     @field_validator("targets")
     @classmethod
@@ -204,6 +215,11 @@ class ScreenSection(ScreenSpec):
 
     candidates: str
 
+    @field_validator("candidates")
+    @classmethod
+    def _a_file(cls, value: str) -> str:
+        return _not_standard_input(value)
+
 
 class TrackingSpec(Section):
     """Where MLflow files the runs."""
@@ -255,7 +271,7 @@ def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     recipe : str or Path
         A YAML file, or a name such as ``gas_membranes``.
     overrides : sequence of str
-        ``key=value`` with dots in the key; the value is read as YAML: ``compare.folds=3``.
+        ``key=value`` with dots in the key; the value is read as YAML: ``split.folds=3``.
 
     Raises
     ------

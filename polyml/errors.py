@@ -51,7 +51,7 @@ class RepeatUnitError(UserError):
         super().__init__(what, where=where, fix=fix)
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str | None = None) -> UserError:
+def unknown_name(kind: str, name: object, known: Iterable[str], *, where: str | None = None) -> UserError:
     """Build the error for a name that is not in a list, with the nearest right one.
 
     Examples
@@ -61,6 +61,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str | Non
       → did you mean 'lightgbm'? known: lightgbm, svm
     """
     names = sorted(str(item) for item in known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return UserError(f"unknown {kind} '{name}'", where=where, fix=f"{hint}known: {', '.join(names)}")

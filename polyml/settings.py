@@ -26,6 +26,11 @@ def cache_folder() -> Path:
     return Path(value).expanduser().absolute() if value else Path.home() / ".cache" / "polyml"
 
 
+def available_cores() -> int:
+    """Count the cores this process may use: a container, ``taskset`` or a batch queue may grant a part of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_jobs() -> int:
     """Return the number of worker processes (``POLYML_JOBS``, else every core this process may use).
 
@@ -36,8 +41,7 @@ def default_jobs() -> int:
     """
     value = os.environ.get("POLYML_JOBS", "").strip()
     if not value:
-        # The cores of the machine are not always ours: containers and batch queues give a part of them.
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return available_cores()
     if not value.isdecimal() or int(value) < 1:
         raise UserError(f"POLYML_JOBS is '{value}'", where="environment", fix="set it to a whole number, 1 or more")
     return int(value)

@@ -53,7 +53,7 @@ def run_suite(
         Gets ``COMPARISON/SET`` for each, as :func:`polyml.evaluation.compare.compare` writes it, and ``data/SET.csv``
         where a set is made from several files.
     jobs : int, optional
-        Processes; None for one a core.
+        Processes; None for what the comparison says, else one a core.
     tracking : TrackingSpec, optional
         Where the runs are filed; not tracked by default.
     report : callable, optional
@@ -86,7 +86,7 @@ def run_suite(
                 comparison.split,
                 folder / comparison.name / name,
                 seed=suite.seed,
-                jobs=jobs,
+                jobs=jobs or comparison.jobs,
                 ratios=comparison.ratios,
                 name=f"{suite.name} {comparison.name} {name}",
                 tracking=tracking or TrackingSpec(enabled=False),

@@ -142,7 +142,7 @@ def data_path(source: str | Path) -> Path:
     if path.suffix or len(path.parts) > 1:
         fix = f"give the path of a file, or one of the embedded sets: {', '.join(EMBEDDED)}"
         raise UserError("there is no such file", where=str(source), fix=fix)
-    raise unknown_name("file or data set", str(source), EMBEDDED)
+    raise unknown_name("file or data set", source, EMBEDDED)
 
 
 def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> list[Property]:
@@ -247,4 +247,4 @@ def _document_path(name: str | Path, folder: Path, kind: str) -> Path:
     if path.suffix or len(path.parts) > 1:
         fix = f"give the path of a {kind}, or one of: {', '.join(known)}"
         raise UserError(f"there is no such {kind} file", where=str(name), fix=fix)
-    raise unknown_name(kind, str(name), known)
+    raise unknown_name(kind, name, known)

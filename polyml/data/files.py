@@ -1,13 +1,17 @@
-"""Write files whole or not at all."""
+"""Write files and folders whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from polyml.errors import UserError
 
@@ -45,6 +49,70 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all; what JSON does not know is written as its text."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def check_replaceable(folder: Path, mark: str, what: str) -> None:
+    """Refuse to write over a folder that holds something else.
+
+    Parameters
+    ----------
+    folder : Path
+    mark : str
+        The file that a folder of this kind always has.
+    what : str
+        What such a folder holds, for the message.
+
+    Raises
+    ------
+    UserError
+        It is a file, or it is not empty and has no such file.
+    """
+    replaceable = not folder.exists() or (folder / mark).is_file() or (folder.is_dir() and not any(folder.iterdir()))
+    if not replaceable:
+        raise UserError(
+            f"here is something else than {what}", where=str(folder), fix="name another folder, or empty this one"
+        )
+
+
+@contextmanager
+def replaced_folder(folder: Path, what: str) -> Iterator[Path]:
+    """Give a new folder to write into, and put it in the place of ``folder`` when all went well.
+
+    A reader sees the old folder or the new one, never half of it.
+
+    Parameters
+    ----------
+    folder : Path
+    what : str
+        What it holds, for the message.
+
+    Raises
+    ------
+    UserError
+        It cannot be written; the old one is kept.
+    """
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
+    old = new.with_suffix(".old")
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if folder.exists():
+            folder.replace(old)
+        new.replace(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        fix = "free some space, or choose another folder with -o"
+        raise UserError(f"cannot write {what}: {error.strerror or error}", where=str(folder), fix=fix) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

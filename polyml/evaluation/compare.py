@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from polyml.data.files import whole_file
+from polyml.data.files import whole_file, write_json
 from polyml.errors import UserError
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.folds import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.plan import PROTOCOLS, ModelSpec, Plan, make_plan
-from polyml.evaluation.results import COLUMNS, ModelOutcome, Results, split_frame, write_json
-from polyml.evaluation.threads import available_cores
+from polyml.evaluation.results import COLUMNS, ModelOutcome, Results, split_frame
 from polyml.evaluation.track import ComparisonTracking
 from polyml.progress import progress_bar
+from polyml.settings import default_jobs
 
 if TYPE_CHECKING:
     from polyml.data.splits import SplitSpec
@@ -102,7 +102,7 @@ def compare(
     KeyboardInterrupt
         On Ctrl-C, with a message that says how many folds are kept and how to go on.
     """
-    jobs = available_cores() if jobs is None else jobs
+    jobs = default_jobs() if jobs is None else jobs
     if jobs < 1 or threads < 1:
         raise UserError(f"jobs and threads must be at least 1, got {jobs} and {threads}")
     plan = make_plan(
@@ -144,7 +144,7 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
                     failures[task.model] = min(known, failure, key=lambda f: (f.repeat, f.fold))
                 elif not missing[task.model]:
                     close(task.model)
-    except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into SystemExit
+    except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_how_to_resume(plan)) from stop
     for label in failures:  # only now: of several failing folds the first is the one to report
         close(label)

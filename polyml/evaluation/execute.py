@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import warnings
 from collections.abc import Iterator, Sequence
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-from polyml.errors import UserError
 from polyml.evaluation.folds import Failure, FoldTask, run_fold
+from polyml.workers import call_in_processes
 
 Outcome = tuple[FoldTask, Failure | None]
 
@@ -49,26 +44,11 @@ def _run_here(tasks: Iterator[FoldTask]) -> Iterator[Outcome]:
 
 def _run_in_pool(tasks: Iterator[FoldTask], jobs: int) -> Iterator[Outcome]:
     # One fold at a time is handed out, so that folds of a model that failed meanwhile are not started.
-    pool = Parallel(
-        n_jobs=jobs,
-        backend="loky",
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch=jobs,
-        initializer=_leave_interrupts_to_parent,
-    )
-    try:
-        with warnings.catch_warnings():
-            # loky replaces a worker that has grown; the folds it was given are run by the next.
-            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-            started: dict[int, FoldTask] = {}
-            for number, failure in pool(delayed(_run_numbered)(n, _noted(started, n, t)) for n, t in enumerate(tasks)):
-                yield started.pop(number), failure
-    except TerminatedWorkerError as error:
-        raise UserError(
-            "a worker process was stopped from outside, most likely for lack of memory",
-            fix="run again with one job; finished folds are kept",
-        ) from error
+    started: dict[int, FoldTask] = {}
+    numbered = ((number, _noted(started, number, task)) for number, task in enumerate(tasks))
+    fix = "run again with one job; finished folds are kept"
+    for number, failure in call_in_processes(_run_numbered, numbered, jobs, fix=fix):
+        yield started.pop(number), failure
 
 
 def _noted(started: dict[int, FoldTask], number: int, task: FoldTask) -> FoldTask:
@@ -77,10 +57,6 @@ def _noted(started: dict[int, FoldTask], number: int, task: FoldTask) -> FoldTas
     return task
 
 
-def _run_numbered(number: int, task: FoldTask) -> tuple[int, Failure | None]:
+def _run_numbered(numbered: tuple[int, FoldTask]) -> tuple[int, Failure | None]:
+    number, task = numbered
     return number, run_fold(task)
-
-
-def _leave_interrupts_to_parent() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides, and stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -27,8 +27,8 @@ import pyarrow.parquet as pq
 from polyml.data.files import whole_file
 from polyml.errors import UserError
 from polyml.evaluation.metrics import probability_columns
-from polyml.evaluation.threads import limited_threads
 from polyml.models.base import PolymerModel, Prediction
+from polyml.workers import limited_threads
 
 ModelFactory = Callable[..., PolymerModel]
 _META = b"polyml"

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from polyml.data.files import whole_file
+from polyml.data.files import whole_file, write_json
 from polyml.errors import UserError
 from polyml.evaluation.compare import ModelSpec, compare
 from polyml.evaluation.metrics import METRICS, make_metrics
-from polyml.evaluation.results import write_json
 from polyml.evaluation.stats import corrected_resampled_ttest
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from polyml.data.files import whole_file
+from polyml.data.files import whole_file, write_json
 from polyml.evaluation.folds import Failure
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.stats import paired_tests
@@ -202,12 +201,6 @@ def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
     return pd.concat(
         [predictions.drop(columns=["std", "lower", "upper"]), pd.DataFrame(labels, predictions.index)], axis=1
     )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", "utf-8")
 
 
 def split_frame(folds: Sequence[Any], frame: pd.DataFrame) -> pd.DataFrame:

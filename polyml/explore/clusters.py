@@ -112,7 +112,7 @@ CLUSTERINGS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 def _best_density(reduced: np.ndarray) -> Clusters:
     from sklearn.cluster import DBSCAN
 
-    from polyml.models.cluster import density_reaches
+    from polyml.models.partition import density_reaches
 
     tried = []
     for reach in density_reaches(reduced, _CORE_SIZE):

@@ -20,6 +20,7 @@ TASKS = ("regression", "classification")
 _KINDS = {
     **{"int": "a whole number", "float": "a number", "bool": "true or false"},
     **{"int | None": "a whole number or none", "float | None": "a number or none"},
+    **{"str": "a name", "str | None": "a name or none"},
 }
 
 
@@ -86,7 +87,7 @@ class PolymerModel(BaseEstimator):
     search_space : dict
         Hyperparameter ranges for tuning, by parameter.
     regression_only : tuple of str
-        Parameters of it that a classifier does not use.
+        Parameters that a classifier does not use; another value than the default is refused there.
     without_effect : tuple of str
         Inherited parameters that this model does not use; another value than the default is refused.
     extra : str
@@ -115,7 +116,7 @@ class PolymerModel(BaseEstimator):
     gives_novelty: ClassVar[bool] = False
     uses_known: ClassVar[bool] = False
     search_space: ClassVar[Mapping[str, Range]] = {}
-    regression_only: ClassVar[tuple[str, ...]] = ()
+    regression_only: ClassVar[tuple[str, ...]] = ("targets",)
     without_effect: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
@@ -152,8 +153,10 @@ class PolymerModel(BaseEstimator):
 
     def declared_space(self) -> dict[str, Range]:
         """Return the search space of the model's task: ``search_space`` without what its task does not use."""
-        unused = self.regression_only if self._classifies else ()
-        return {name: values for name, values in self.search_space.items() if name not in unused}
+        return {name: values for name, values in self.search_space.items() if name not in self._unused()}
+
+    def _unused(self) -> tuple[str, ...]:
+        return (*self.without_effect, *(self.regression_only if self._classifies else ()))
 
     def check_params(self) -> None:
         """Check the parameters and their combination, before anything is read or trained.
@@ -166,14 +169,15 @@ class PolymerModel(BaseEstimator):
         where = f"model '{self.key}'"
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in self.without_effect and value != field.default:
+            if field.name in self._unused() and value != field.default:
                 raise UserError(f"{field.name} has no effect on this model", where=where, fix="leave it out")
             drawn = field.name == "random_state" and not isinstance(value, (str, float))  # a generator is one too
             if field.type in _KINDS and not drawn and not _is_kind(value, str(field.type)):
                 fix = f"'polyml models {self.key}' lists the parameters"
                 raise UserError(f"{field.name} must be {_KINDS[str(field.type)]}, got {value!r}", where=where, fix=fix)
         for name, (low, high) in self.bounds.items():
-            check_number(name, getattr(self, name), low, high, where)
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), low, high, where)
         if self.task not in TASKS:
             raise unknown_name("task", self.task, TASKS, where=where)
         if self.task not in self.tasks:
@@ -264,4 +268,4 @@ def _is_kind(value: object, kind: str) -> bool:
         return value is None or _is_kind(value, kind.removesuffix(" | None"))
     if kind == "bool" or isinstance(value, (bool, np.bool_)):
         return kind == "bool" and isinstance(value, (bool, np.bool_))
-    return isinstance(value, Integral if kind == "int" else Real)
+    return isinstance(value, str if kind == "str" else Integral if kind == "int" else Real)

@@ -131,7 +131,7 @@ def make_model(key: str, **params: Any) -> PolymerModel:
     where = f"model '{key}'"
     preset = params.pop("preset", None)
     if preset is not None and preset not in cls.presets:
-        raise unknown_name("preset", str(preset), cls.presets, where=where)
+        raise unknown_name("preset", preset, cls.presets, where=where)
     known = cls._get_param_names()
     for name in params:
         if name not in known:

@@ -4,60 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polyml.chem import ensure_units
-from polyml.errors import UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import class_indicators, draw_seed
+from polyml.models.partition import Folds, Partition, cluster_statistics, density_reaches, polymer_folds
 from polyml.models.scaling import scaling_steps
 from polyml.models.space import Choice, Int
-from polyml.models.storage import read_estimators, write_estimators
+from polyml.models.storage import read_estimators
 from polyml.models.tabular import TabularModel
 from polyml.models.targets import TargetBasis
-
-Folds = list[tuple[np.ndarray, np.ndarray]]  # rows to fit on, rows to judge by
-_FOLDS = 3
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Clusters, and how to tell the cluster of a new polymer: that of the nearest centre.
-
-    Attributes
-    ----------
-    members : ndarray of int, shape (n,)
-        Cluster of each training polymer, -1 for none.
-    centres : ndarray of shape (m, d)
-        Centres of the clusters, or other points that stand for them.
-    labels : ndarray of int, shape (m,)
-        Cluster of each centre.
-    reach : float
-        A polymer farther than this from every centre belongs to no cluster.
-    """
-
-    members: np.ndarray
-    centres: np.ndarray
-    labels: np.ndarray
-    reach: float = np.inf
-
-    @property
-    def count(self) -> int:
-        """Number of clusters."""
-        return int(self.labels.max(initial=-1)) + 1
-
-    def assign(self, points: np.ndarray) -> np.ndarray:
-        """Return the cluster of each point, -1 for none."""
-        if not len(self.centres):
-            return np.full(len(points), -1)
-        from sklearn.metrics import pairwise_distances_argmin_min
-
-        nearest, distance = pairwise_distances_argmin_min(points, self.centres)
-        return np.where(distance <= self.reach, self.labels[nearest], -1)
 
 
 class ClusterModel(TabularModel):
@@ -87,13 +47,6 @@ class ClusterModel(TabularModel):
     @abstractmethod
     def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
         """Cluster points with a setting."""
-
-    def check_params(self) -> None:
-        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
-        super().check_params()
-        clusters = getattr(self, "n_clusters", None)
-        if clusters is not None and clusters < 1:
-            raise UserError(f"n_clusters={clusters}", where=f"model '{self.key}'", fix="ask for at least one cluster")
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> ClusterModel:
         """Choose the setting, cluster, and take the means of the measured values."""
@@ -178,69 +131,27 @@ class ClusterModel(TabularModel):
         self.partition_ = Partition(arrays["members"], arrays["centres"], arrays["labels"], reach)
         self.means_, self.stds_ = arrays["means"], arrays["stds"]
 
-    def _save_estimators(self, folder: Path) -> None:
-        write_estimators(folder, self.estimators_)
-
     def _load_estimators(self, folder: Path) -> None:
         self.estimators_ = read_estimators(folder, 1)
-
-
-def polymer_folds(keys: Sequence[str], seed: int) -> Folds:
-    """Divide rows into three folds, all rows of a polymer in one; of fewer polymers than three there are none.
-
-    Parameters
-    ----------
-    keys : sequence of str
-        Canonical key of each row.
-
-    Examples
-    --------
-    >>> [test.tolist() for _, test in polymer_folds(["a", "b", "a", "c"], seed=0)]
-    [[3], [1], [0, 2]]
-    """
-    from sklearn.model_selection import KFold
-
-    place = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    number = np.array([place[key] for key in keys])
-    if len(place) < _FOLDS:
-        return []
-    parts = KFold(_FOLDS, shuffle=True, random_state=seed).split(np.arange(len(place)))
-    return [(np.flatnonzero(np.isin(number, train)), np.flatnonzero(np.isin(number, test))) for train, test in parts]
-
-
-def cluster_statistics(partition: Partition, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return weighted means and standard deviations of the measured values of each cluster, and of all polymers last.
-
-    Every cluster's are drawn toward those of all polymers by the weight of one polymer.
-
-    Returns
-    -------
-    means, stds : ndarray of shape (clusters + 1, t)
-        NaN for a target without a measured value.
-    """
-    k = partition.count
-    means, stds = np.full((k + 1, y.shape[1]), np.nan), np.full((k + 1, y.shape[1]), np.nan)
-    for target, column in enumerate(y.T):
-        measured = ~np.isnan(column)
-        if not measured.any():  # a part of the training data may have none
-            continue
-        mean = np.average(column[measured], weights=weights[measured])
-        variance = np.average((column[measured] - mean) ** 2, weights=weights[measured])
-        inside = measured & (partition.members >= 0)
-        values, members, weight = column[inside], partition.members[inside], weights[inside]
-        count = np.bincount(members, weight, minlength=k)
-        means[:k, target] = (np.bincount(members, weight * values, minlength=k) + mean) / (count + 1)
-        squares = np.bincount(members, weight * (values - means[members, target]) ** 2, minlength=k)
-        stds[:k, target] = np.sqrt((squares + variance) / (count + 1))
-        means[k, target], stds[k, target] = mean, np.sqrt(variance)
-    return means, stds
 
 
 def _powers_of_two(n_rows: int) -> list[int]:
     return [2**power for power in range(1, 9) if 2**power <= n_rows / 3] or [1]
 
 
-class KMeansModel(ClusterModel):
+class _NumberedClusters(ClusterModel):
+    """Common part of the models that divide the polymers into so many clusters."""
+
+    bounds = {"n_clusters": (1, np.inf)}
+    overfit_params = {"n_clusters": 20}
+
+    n_clusters: int | None = None
+
+    def _choices(self, points: np.ndarray) -> list[Any]:
+        return _powers_of_two(len(points)) if self.n_clusters is None else [self.n_clusters]
+
+
+class KMeansModel(_NumberedClusters):
     """Cluster the training polymers with k-means, then predict the mean of the nearest cluster.
 
     MacQueen: Some methods for classification and analysis of multivariate observations (1967). See
@@ -261,12 +172,6 @@ class KMeansModel(ClusterModel):
     key = "kmeans"
     title = "Mean of the k-means cluster"
     citation = "MacQueen 1967; scikit-learn"
-    overfit_params = {"n_clusters": 20}
-
-    n_clusters: int | None = None
-
-    def _choices(self, points: np.ndarray) -> list[Any]:
-        return _powers_of_two(len(points)) if self.n_clusters is None else [self.n_clusters]
 
     def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
         from sklearn.cluster import KMeans
@@ -276,7 +181,7 @@ class KMeansModel(ClusterModel):
         return Partition(found.predict(points), found.cluster_centers_, np.arange(len(found.cluster_centers_)))
 
 
-class HierarchicalModel(ClusterModel):
+class HierarchicalModel(_NumberedClusters):
     """Merge the training polymers step by step into clusters (Ward), then predict the mean of the nearest cluster.
 
     Ward: Hierarchical grouping to optimize an objective function. J. Am. Stat. Assoc. 58, 236 (1963). See
@@ -286,12 +191,6 @@ class HierarchicalModel(ClusterModel):
     key = "hierarchical"
     title = "Mean of the hierarchical cluster (Ward)"
     citation = "Ward 1963; scikit-learn"
-    overfit_params = {"n_clusters": 20}
-
-    n_clusters: int | None = None
-
-    def _choices(self, points: np.ndarray) -> list[Any]:
-        return _powers_of_two(len(points)) if self.n_clusters is None else [self.n_clusters]
 
     def _partition(self, points: np.ndarray, choice: Any, seed: int) -> Partition:
         from sklearn.cluster import AgglomerativeClustering
@@ -326,20 +225,12 @@ class DBSCANModel(ClusterModel):
     key = "dbscan"
     title = "Mean of the density cluster (DBSCAN)"
     citation = "Ester et al. 1996; scikit-learn"
+    bounds = {"eps": (1e-12, np.inf), "min_samples": (1, np.inf)}
     search_space = {"n_components": Int(5, 100, log=True), "min_samples": Choice((2, 3, 4, 5))}
     overfit_params = {"eps": 1e-3, "min_samples": 1}
 
     eps: float | None = None
     min_samples: int = 2
-
-    def check_params(self) -> None:
-        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
-        super().check_params()
-        where = f"model '{self.key}'"
-        if self.eps is not None and self.eps <= 0:
-            raise UserError(f"eps={self.eps}", where=where, fix="give a distance above zero")
-        if self.min_samples < 1:
-            raise UserError(f"min_samples={self.min_samples}", where=where, fix="give at least one polymer")
 
     def _choices(self, points: np.ndarray) -> list[Any]:
         return density_reaches(points, self.min_samples) if self.eps is None else [self.eps]
@@ -350,13 +241,3 @@ class DBSCANModel(ClusterModel):
         found = DBSCAN(eps=choice, min_samples=self.min_samples).fit(points)
         cores = found.core_sample_indices_
         return Partition(found.labels_, points[cores], found.labels_[cores], choice)
-
-
-def density_reaches(points: np.ndarray, min_samples: int) -> list[float]:
-    """Return the reaches that make a tenth to nine tenths of the points cores, for DBSCAN to choose from."""
-    from sklearn.neighbors import NearestNeighbors
-
-    k = min(min_samples, len(points))
-    distance = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(points)[0][:, -1]
-    reaches = np.quantile(distance[distance > 0], np.linspace(0.1, 0.9, 9)) if (distance > 0).any() else np.ones(1)
-    return sorted({float(reach) for reach in reaches})

@@ -15,10 +15,10 @@ from polyml.models.base import Prediction
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import check_name, check_number
 from polyml.models.members import Member, make_member, member_params
-from polyml.models.neural import TrainedModel
 from polyml.models.space import Choice, Float, Int
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import TabularModel
+from polyml.models.trained import TrainedModel
 
 if TYPE_CHECKING:
     from polyml.models.nn.autoencoder import Autoencoder
@@ -54,7 +54,7 @@ class EmbeddingModel(TrainedModel):
     regressor : str or mapping
         Model of arrays that reads the embedding, by key or with parameters: ``{"key": "lightgbm", "ensemble": 1}``.
     max_epochs, patience, batch_size, optimizer, lr, schedule, accelerator, ...
-        See :class:`polyml.models.neural.TrainedModel`.
+        See :class:`polyml.models.trained.TrainedModel`.
     targets, random_state, task, class_weight
         Handed to the regressor too.
 

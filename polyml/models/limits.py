@@ -16,7 +16,7 @@ def check_name(kind: str, name: object, known: tuple[str, ...], where: str) -> N
     UserError
     """
     if name not in known:
-        raise unknown_name(kind, str(name), known, where=where)
+        raise unknown_name(kind, name, known, where=where)
 
 
 def check_number(name: str, value: object, low: float, high: float, where: str) -> None:
@@ -29,4 +29,4 @@ def check_number(name: str, value: object, low: float, high: float, where: str) 
     good = isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high
     if not good:
         range_ = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise UserError(f"{name} must be a number {range_}, got {value!r}", where=where)
+        raise UserError(f"{name}={value!r} is out of range", where=where, fix=f"give a number {range_}")

@@ -26,6 +26,10 @@ class _LinearModel(TabularModel):
     min_polymers = 5
     compress = True
 
+    def _check_penalty(self, alpha: float | None) -> None:
+        if self._classifies and alpha is not None and alpha <= 0:  # logistic regression is not solved without one
+            raise UserError(f"alpha={alpha!r} with classes", where=f"model '{self.key}'", fix="give one above zero")
+
 
 class RidgeModel(_LinearModel):
     """Linear regression with a penalty on squared weights; for classification logistic regression with the same.
@@ -50,6 +54,11 @@ class RidgeModel(_LinearModel):
     search_space = {"alpha": Float(0.001, 100.0, log=True)}
 
     alpha: float | None = None
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        self._check_penalty(self.alpha)
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
         from sklearn.linear_model import Ridge, RidgeCV
@@ -85,6 +94,11 @@ class LassoModel(_LinearModel):
     search_space = {"alpha": Float(0.0005, 0.3, log=True)}
 
     alpha: float = 0.005
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        self._check_penalty(self.alpha)
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
         return chain(self.task, *scaling_steps(), self._sparse(seed, n_rows, 1.0))
@@ -157,6 +171,7 @@ class SGDModel(_LinearModel):
     key = "sgd"
     title = "Stochastic gradient descent"
     citation = "Bottou 2010; scikit-learn"
+    bounds = {"eta0": (1e-12, np.inf)}
     search_space = {
         "alpha": Float(1e-5, 1.0, log=True),
         "eta0": Float(0.01, 1.0, log=True),
@@ -173,8 +188,6 @@ class SGDModel(_LinearModel):
         super().check_params()
         if self.loss is not None and self.loss not in _LOSSES[self.task]:
             raise unknown_name(f"loss for {self.task}", self.loss, _LOSSES[self.task], where=f"model '{self.key}'")
-        if self.eta0 <= 0:
-            raise UserError(f"eta0={self.eta0}", where=f"model '{self.key}'", fix="give a step above zero")
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> Any:
         from sklearn.linear_model import SGDClassifier, SGDRegressor

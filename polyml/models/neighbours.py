@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from polyml.chem import RepeatUnit
-from polyml.errors import UserError, unknown_name
 from polyml.models.kernels import PairEstimator, PairModel, tanimoto
+from polyml.models.limits import check_name
 from polyml.models.scaling import scaling_steps, signed_root
 from polyml.models.space import Choice, Int
 from polyml.models.storage import read_estimators, write_estimators
@@ -45,6 +45,7 @@ class NearestNeighbours(PairModel):
     citation = "Cover and Hart 1967"
     tasks = ("regression", "classification")
     min_polymers = 3
+    bounds = {"n_neighbors": (1, np.inf)}
     search_space = {"n_neighbors": Int(1, 20), "weights": Choice(WEIGHTS)}
 
     features: FeatureKeys = "ecfp_count"
@@ -56,12 +57,8 @@ class NearestNeighbours(PairModel):
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
         super().check_params()
         where = f"model '{self.key}'"
-        if self.metric not in METRICS:
-            raise unknown_name("metric", self.metric, METRICS, where=where)
-        if self.weights not in WEIGHTS:
-            raise unknown_name("weights", self.weights, WEIGHTS, where=where)
-        if self.n_neighbors < 1:
-            raise UserError(f"n_neighbors={self.n_neighbors}", where=where, fix="ask for at least one neighbour")
+        check_name("metric", self.metric, METRICS, where)
+        check_name("weights", self.weights, WEIGHTS, where)
 
     @property
     def needs_counts(self) -> bool:

@@ -11,19 +11,14 @@ import numpy as np
 
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import UserError
-from polyml.models.base import PolymerModel, Prediction
+from polyml.models.base import Prediction
 from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
-from polyml.models.limits import check_name, check_number
-from polyml.models.nn.options import (
-    ACCELERATORS,
-    ACTIVATIONS,
-    NORMS,
-    PRECISIONS,
-    Optimisation,
-)
+from polyml.models.limits import check_name
+from polyml.models.nn.options import ACTIVATIONS, NORMS
 from polyml.models.space import Float, Int
 from polyml.models.storage import read_model, write_model
-from polyml.models.targets import TargetBasis, check_targets
+from polyml.models.targets import TargetBasis
+from polyml.models.trained import TrainedModel
 
 if TYPE_CHECKING:
     import torch
@@ -31,85 +26,8 @@ if TYPE_CHECKING:
     from polyml.models.nn.inputs import Inputs
     from polyml.models.nn.module import PropertyNetwork
     from polyml.models.nn.targets import ClassTargets, TargetScaler
-    from polyml.training.loop import Hardware
 
 _ROWS_AT_ONCE = 256
-
-
-class TrainedModel(PolymerModel):
-    """The parameters of every model that trains a network.
-
-    Parameters
-    ----------
-    max_epochs, patience, batch_size : int
-    optimizer, lr, momentum, nesterov, weight_decay, l1, schedule, warmup, lr_end, loss, clip, swa, validation
-        See :class:`polyml.models.nn.options.Optimisation`.
-    accelerator, devices, precision
-        See :class:`polyml.training.loop.Hardware`; ``devices="auto"`` uses all GPUs.
-    targets : {"decorrelated", "separate"}
-        Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
-    random_state : int or None
-    """
-
-    optimizer: str = "adamw"
-    lr: float = 2e-3
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.01
-    l1: float = 0.0
-    schedule: str = "one_cycle"
-    warmup: float | None = None
-    lr_end: float = 0.01
-    loss: str = "mse"
-    clip: float = 1.0
-    swa: bool = False
-    max_epochs: int = 60
-    patience: int = 20
-    batch_size: int = 32
-    validation: float | None = None
-    accelerator: str = "auto"
-    devices: int | str = 1
-    precision: str = "32-true"
-    targets: str = "decorrelated"
-    random_state: int | None = 0
-
-    def check_params(self) -> None:
-        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
-        super().check_params()
-        where = f"model '{self.key}'"
-        self._optimisation().check(where)
-        check_name("precision", self.precision, PRECISIONS, where)
-        check_name("accelerator", self.accelerator, ACCELERATORS, where)
-        check_targets(self.targets)
-
-    def load_libraries(self) -> None:
-        """Import torch and Lightning; see :meth:`polyml.models.base.PolymerModel.load_libraries`."""
-        import polyml.training.loop  # noqa: F401
-
-    def _optimisation(self) -> Optimisation:
-        return Optimisation(
-            optimizer=self.optimizer,
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            l1=self.l1,
-            schedule=self.schedule,
-            warmup=self.warmup,
-            lr_end=self.lr_end,
-            loss=self.loss,
-            clip=self.clip,
-            swa=self.swa,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            batch_size=self.batch_size,
-            validation=self.validation,
-        )
-
-    def _hardware(self) -> Hardware:
-        from polyml.training.loop import Hardware
-
-        return Hardware(self.accelerator, self.devices, self.precision)
 
 
 class NeuralModel(TrainedModel):
@@ -132,7 +50,7 @@ class NeuralModel(TrainedModel):
         Networks (Lakshminarayanan et al., NIPS 2017); their mean is the prediction, their spread the standard
         deviation. With one network and a loss other than ``gaussian_nll`` there is none.
     max_epochs, patience, batch_size, optimizer, lr, schedule, loss, swa, accelerator, precision, targets, ...
-        See :class:`TrainedModel`.
+        See :class:`polyml.models.trained.TrainedModel`.
     task, class_weight
         See :class:`polyml.models.base.PolymerModel`.
 
@@ -145,6 +63,7 @@ class NeuralModel(TrainedModel):
 
     tasks = ("regression", "classification")
     multi_task = True
+    bounds = {"width": (1, np.inf), "depth": (0, np.inf), "dropout": (0.0, 0.95), "ensemble": (1, np.inf)}
     presets = {
         "quick": {"max_epochs": 15, "patience": 5, "ensemble": 1},
         "thorough": {"max_epochs": 200, "patience": 40, "ensemble": 5},
@@ -185,10 +104,6 @@ class NeuralModel(TrainedModel):
         where = f"model '{self.key}'"
         check_name("activation", self.activation, ACTIVATIONS, where)
         check_name("norm", self.norm, NORMS, where)
-        check_number("width", self.width, 1, np.inf, where)
-        check_number("depth", self.depth, 0, np.inf, where)
-        check_number("dropout", self.dropout, 0.0, 0.95, where)
-        check_number("ensemble", self.ensemble, 1, np.inf, where)
         if self._classifies and self.loss != "mse":
             what = f"the loss '{self.loss}' is for regression; classes are learned by cross-entropy"
             raise UserError(what, where=where, fix="leave loss out")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from polyml.chem import RepeatUnit
-from polyml.errors import unknown_name
 from polyml.models.kernels import TanimotoSimilarity, check_fingerprints
+from polyml.models.limits import check_name
 from polyml.models.scaling import chain, scaling_steps, signed_root
 from polyml.models.space import Float, Int
 from polyml.models.tabular import FeatureKeys, TabularModel
@@ -52,7 +52,7 @@ class SupportVectorModel(TabularModel):
     tasks = ("regression", "classification")
     min_polymers = 5
     trusted_types = ("polyml.models.kernels.TanimotoSimilarity",)
-    regression_only = ("epsilon",)
+    regression_only = ("targets", "epsilon")
     search_space = {
         "C": Float(0.3, 100.0, log=True),
         "epsilon": Float(0.01, 0.3, log=True),
@@ -70,8 +70,7 @@ class SupportVectorModel(TabularModel):
         """Check the parameters; the Tanimoto kernel reads fingerprints alone."""
         super().check_params()
         where = f"model '{self.key}'"
-        if self.kernel not in KERNELS:
-            raise unknown_name("kernel", self.kernel, KERNELS, where=where)
+        check_name("kernel", self.kernel, KERNELS, where)
         if self.kernel == "tanimoto":
             check_fingerprints(self.features, where)
 
@@ -108,6 +107,7 @@ class LinearSVM(SupportVectorModel):
 
     key = "svm_linear"
     title = "Support vector machine (linear)"
+    without_effect = ("gamma", "degree", "coef0")
     search_space = {"C": Float(0.1, 100.0, log=True), "epsilon": Float(0.01, 0.3, log=True)}
 
     kernel: str = "linear"
@@ -135,6 +135,7 @@ class SigmoidSVM(SupportVectorModel):
 
     key = "svm_sigmoid"
     title = "Support vector machine (sigmoid)"
+    without_effect = ("degree",)
     search_space = {
         "C": Float(0.1, 100.0, log=True),
         "epsilon": Float(0.01, 0.3, log=True),
@@ -151,6 +152,7 @@ class TanimotoSVM(SupportVectorModel):
     key = "svm_tanimoto"
     title = "Support vector machine (Tanimoto)"
     citation = "Ralaivola et al. 2005; scikit-learn"
+    without_effect = ("gamma", "degree", "coef0")
     search_space = {"C": Float(0.3, 100.0, log=True), "epsilon": Float(0.01, 0.3, log=True)}
 
     features: FeatureKeys = "ecfp_count"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polyml
+from polyml.data.files import write_json
 from polyml.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -162,14 +163,14 @@ def _run_whole(recipe: Recipe, stage: Stage, folder: Path, inputs: Inputs, recor
     try:
         _clear(stage, work, started, record["input_hash"])
         if in_place:
-            _write_json(started, record)
+            write_json(started, record)
     except OSError as error:
         fix = "choose another folder: --set output.folder=DIR"
         raise UserError(f"cannot write: {error.strerror or error}", where=str(work), fix=fix) from error
     try:
         stage.run(recipe, work, inputs)
         names = (path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
-        _write_json(work / RECORD, record | {"files": sorted(names)})
+        write_json(work / RECORD, record | {"files": sorted(names)})
         if not in_place:
             shutil.rmtree(folder, ignore_errors=True)
             work.replace(folder)
@@ -195,9 +196,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -7,7 +7,6 @@ resumed gives the same bytes as one that was not.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections import deque
@@ -23,16 +22,17 @@ from typing import TYPE_CHECKING, Any
 from polyml.bundle import Bundle, package_versions
 from polyml.bundle_format import saved_digest
 from polyml.data.catalog import data_path
-from polyml.data.files import whole_file
+from polyml.data.files import whole_file, write_json
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
 from polyml.errors import PolymlError, UserError
-from polyml.evaluation.threads import available_cores, limited_threads
 from polyml.interrupts import deaf_children, interrupts_of_rdkit
 from polyml.progress import progress_bar
 from polyml.screening.outputs import robeson_figures, write_outputs
 from polyml.screening.shards import ShardStore, source_fingerprint
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkResult, ChunkScreener, screen_in_worker, start_worker
+from polyml.settings import default_jobs
+from polyml.workers import limited_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,7 @@ def screen(
         raise UserError(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
-    folder, jobs = Path(folder), jobs or available_cores()
+    folder, jobs = Path(folder), jobs or default_jobs()
     with ExitStack() as stack:
         loaded, bundle_folder = stack.enter_context(_bundle_on_disk(bundle))
         first, quick_folder = stack.enter_context(_bundle_on_disk(quick)) if quick is not None else (None, None)
@@ -303,8 +303,7 @@ def _report(summary: ScreenSummary, figures: dict[str, Figure], folder: Path, tr
     """Write the summary and the plots, and log all that a reader of the run wants."""
     from polyml.report.html import figures_page
 
-    with whole_file(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "summary.json", summary.to_dict())
     if figures:
         with whole_file(folder / "robeson.html") as temporary:
             temporary.write_text(figures_page("Robeson plots", figures), encoding="utf-8")

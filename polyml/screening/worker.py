@@ -183,7 +183,7 @@ _threads = ExitStack()
 
 def start_worker(folder: Path, quick_folder: Path | None, spec: ScreenSpec) -> None:
     """Load the models into this process and keep its libraries to one thread."""
-    from polyml.evaluation.threads import limited_threads
+    from polyml.workers import limited_threads
 
     bundle, quick = Bundle.load(folder), Bundle.load(quick_folder) if quick_folder else None
     _threads.enter_context(limited_threads(1))

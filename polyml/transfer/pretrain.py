@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 
 from polyml import __version__
 from polyml.chem import ensure_units
+from polyml.data.files import check_replaceable, replaced_folder, write_json
 from polyml.errors import UserError, unknown_name
 from polyml.models.pretrained import CARD, LABELLED, WEIGHTS, labelled_text
 
@@ -325,38 +323,19 @@ def _r2(network: PropertyNetwork, inputs: Inputs, y: np.ndarray, rows: np.ndarra
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else than a pretrained encoder.
-
-    Raises
-    ------
-    UserError
-        It is not empty and has no card, or is a file.
-    """
-    replaceable = not folder.exists() or (folder / CARD).is_file() or (folder.is_dir() and not any(folder.iterdir()))
-    if not replaceable:
-        raise UserError(
-            "here is something else than a pretrained encoder", where=str(folder), fix="name another folder"
-        )
+    """Refuse a folder that holds something else; see :func:`polyml.data.files.check_replaceable`."""
+    check_replaceable(folder, CARD, "a pretrained encoder")
 
 
 def _write(folder: Path, encoder: Any, card: dict[str, Any], labelled: str | None) -> None:
     from safetensors.torch import save_file
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     check_folder(folder)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, work / WEIGHTS)
-        (work / CARD).write_text(json.dumps(card, indent=1, default=str) + "\n", encoding="utf-8")
-        folder.mkdir(exist_ok=True)
-        if labelled is None:
-            (folder / LABELLED).unlink(missing_ok=True)  # of an encoder that was here before
-        else:
-            (work / LABELLED).write_text(labelled, encoding="utf-8", newline="\n")
-        for name in (WEIGHTS, *([] if labelled is None else [LABELLED]), CARD):
-            (work / name).replace(folder / name)  # the card last: a folder without one holds no encoder
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with replaced_folder(folder, "the encoder") as new:
+        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, new / WEIGHTS)
+        if labelled is not None:
+            (new / LABELLED).write_text(labelled, encoding="utf-8", newline="\n")
+        write_json(new / CARD, card)
 
 
 def polymer_digest(psmiles: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.data.files import whole_file
+from polyml.data.files import whole_file, write_json
 from polyml.errors import UserError
 from polyml.tuning.trials import FINISHED, SearchResult
 
@@ -32,8 +32,7 @@ def write_files(study: Any, result: SearchResult, folder: Path, described: Mappi
         "search": dict(described),
         "trials": {state: result.count(state) for state in FINISHED},
     }
-    with whole_file(folder / "best_params.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n", "utf-8")
+    write_json(folder / "best_params.json", facts)
     with whole_file(folder / "trials.csv") as temporary:
         result.frame().to_csv(temporary, index=False, lineterminator="\n")
     with whole_file(folder / "tuning.html") as temporary:

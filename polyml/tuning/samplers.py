@@ -39,9 +39,9 @@ def check_names(sampler: str, pruner: str | None, where: str = "tuning") -> None
         One does not exist (the message names the nearest), or they do not go together.
     """
     if sampler not in SAMPLERS:
-        raise unknown_name("sampler", str(sampler), SAMPLERS, where=where)
+        raise unknown_name("sampler", sampler, SAMPLERS, where=where)
     if pruner is not None and pruner not in PRUNERS:
-        raise unknown_name("pruner", str(pruner), PRUNERS, where=where)
+        raise unknown_name("pruner", pruner, PRUNERS, where=where)
     if sampler == "gp" and pruner not in (None, "none"):
         # It sees complete trials alone, and would propose a place again where the last trial was pruned.
         raise UserError(

@@ -233,8 +233,6 @@ def _score_folds(problem: Problem, trial: Any, scores: list[float]) -> None:
 def _next_score(scores: Any, trial: Any) -> float:
     try:
         return float(next(scores))
-    except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from stop
     except Exception as error:  # whatever goes wrong inside a model belongs to this trial alone
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = " ".join(lines[:2])[:300]

@@ -156,7 +156,7 @@ def _names(given: Iterable[Any], where: str) -> list[str]:
 
 def _read(name: str, value: Any, declared: Mapping[str, Range], known: Mapping[str, Any], where: str) -> Range:
     if name not in known:
-        raise unknown_name("parameter", str(name), known, where=where)
+        raise unknown_name("parameter", name, known, where=where)
     if value is not None:
         return read_range(name, value)
     if name not in declared:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import signal
 import time
-import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polyml
 from polyml.errors import UserError
-from polyml.evaluation.threads import limited_threads
 from polyml.models.pretrained import check_unseen, encoder_digests
 from polyml.progress import progress_bar
 from polyml.tuning.files import FILES, write_files
@@ -28,6 +25,7 @@ from polyml.tuning.space import SpaceOption
 from polyml.tuning.storage import load, open_study, shown, storage_errors, storage_url
 from polyml.tuning.track import SearchTracking
 from polyml.tuning.trials import FINISHED, SearchResult, collect, read_trials
+from polyml.workers import call_in_processes, limited_threads
 
 if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
@@ -132,7 +130,7 @@ def tune(
         with storage_errors(shared.url), tracking.search(described, frame, table.digest, table.source):
             try:
                 _run(opened, shared, problem, settings, jobs, deadline, tracking.log_trial)
-            except (KeyboardInterrupt, SystemExit) as stop:
+            except KeyboardInterrupt as stop:
                 with suppress(UserError):
                     write_files(opened, collect(opened, problem), folder, described)
                 raise KeyboardInterrupt(_how_to_resume(opened, problem, settings, shared)) from stop
@@ -206,7 +204,10 @@ def _run(
             return
         while (todo := left(study, settings)) and time.time() < deadline:
             before = len(study.get_trials(deepcopy=False))
-            with closing(_pool(shared, problem, settings, min(jobs, todo), todo, deadline)) as numbers:
+            trials = (number for number in range(todo) if time.time() < deadline)
+            call = partial(_one_trial, shared.url, shared.name, problem, settings, deadline)
+            fix = "run again with --resume and --jobs 1; finished trials are kept"
+            with closing(call_in_processes(call, trials, min(jobs, todo), fix=fix)) as numbers:
                 for number in numbers:
                     if number >= 0:
                         note(number)
@@ -225,39 +226,8 @@ def _warm_features(problem: Problem, jobs: int) -> None:
             featurize(key, problem.psmiles, jobs=jobs)
 
 
-def _pool(
-    shared: SharedStudy, problem: Problem, settings: SearchSettings, jobs: int, todo: int, deadline: float
-) -> Generator[int, None, None]:
-    """Yield the numbers of trials as processes finish them, -1 where one found nothing to do."""
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    pool = Parallel(
-        n_jobs=jobs,
-        backend="loky",
-        return_as="generator_unordered",
-        batch_size=1,
-        pre_dispatch=jobs,
-        initializer=_leave_interrupts_to_parent,
-    )
-    args = (shared.url, shared.name, problem, settings, deadline)
-    tasks = (delayed(_one_trial)(*args) for _ in range(todo) if time.time() < deadline)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*still being processed", category=UserWarning)
-            yield from pool(tasks)
-    except TerminatedWorkerError as error:
-        raise UserError(
-            "a worker process was stopped from outside, most likely for lack of memory",
-            fix="run again with --resume and --jobs 1; finished trials are kept",
-        ) from error
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _one_trial(url: str, name: str, problem: Problem, settings: SearchSettings, deadline: float) -> int:
+def _one_trial(url: str, name: str, problem: Problem, settings: SearchSettings, deadline: float, _: int) -> int:
+    """Run a trial in a process of its own, and return its number; -1 where there was nothing to do."""
     numbers: list[int] = []
     with quiet_optuna(), limited_threads(1), storage_errors(url):
         study = _loaded(url, name, settings, len(problem.folds))

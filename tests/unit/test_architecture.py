@@ -12,12 +12,12 @@ import polyml
 
 ROOT = Path(polyml.__file__).parent
 ORDER = [
-    "errors", "settings", "progress", "interrupts", "chem", "features", "data", "models.nn", "training", "models",
-    "transfer", "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation", "tuning",
-    "explore", "screening", "recipe_yaml", "sections", "config", "pipeline", "benchmark", "cli", "__main__",
+    "errors", "settings", "progress", "interrupts", "workers", "chem", "features", "data", "models.nn", "training",
+    "models", "transfer", "row_faults", "bundle_format", "bundle", "prediction", "report", "tracking", "evaluation",
+    "tuning", "explore", "screening", "recipe_yaml", "sections", "config", "pipeline", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 # Small things that know nothing of their room and may be taken from before it.
-EXCEPTIONS = {"models.limits", "models.targets", "evaluation.metrics", "evaluation.threads"}
+EXCEPTIONS = {"models.limits", "models.targets", "evaluation.metrics"}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")
 
 

@@ -272,6 +272,12 @@ def test_a_damaged_fold_is_computed_again(table: PolymerTable, tmp_path: Path) -
     assert run(table, tmp_path / "out", STUB).computed == 1
 
 
+def test_the_environment_says_how_many_processes(table: PolymerTable, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("POLYML_JOBS", "none")
+    with pytest.raises(UserError, match="POLYML_JOBS"):
+        run(table, tmp_path / "out", STUB, jobs=None)
+
+
 def test_the_numbers_do_not_depend_on_the_number_of_jobs(table: PolymerTable, tmp_path: Path) -> None:
     one = run(table, tmp_path / "a" / "out", NOISY, ModelSpec(key="broken"), STUB, jobs=1)
     two = run(table, tmp_path / "b" / "out", NOISY, ModelSpec(key="broken"), STUB, jobs=2)

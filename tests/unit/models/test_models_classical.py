@@ -99,12 +99,22 @@ def test_losses_and_other_parameters_that_do_not_exist_are_refused():
         make_model("sgd", loss="hinge")
     assert make_model("sgd", loss="hinge", task="classification").loss == "hinge"
     for key, params, message in (
-        ("sgd", {"eta0": 0.0}, "above zero"),
+        ("sgd", {"eta0": 0.0}, "eta0=0.0 is out of range"),
         ("gp_tanimoto", {"task": "classification"}, "no classification"),
         ("ridge", {"class_weight": "balanced"}, "need task='classification'"),
-        ("kmeans", {"n_clusters": 0}, "at least one cluster"),
-        ("dbscan", {"eps": 0.0}, "above zero"),
-        ("dbscan", {"min_samples": 0}, "at least one polymer"),
+        ("kmeans", {"n_clusters": 0}, "at least 1"),
+        ("dbscan", {"eps": 0.0}, "at least"),
+        ("dbscan", {"min_samples": 0}, "at least 1"),
+        ("ridge", {"alpha": 0.0, "task": "classification"}, "above zero"),
+        ("lasso", {"alpha": 0, "task": "classification"}, "above zero"),
+        ("sgd", {"loss": 1}, "a name"),
+        ("gin", {"pretrained": 0}, "a name"),
+        ("voting", {"members": [3, 4]}, "3 is no model"),
+        ("tuned", {"base": 3}, "a name"),
+        # what the model never uses
+        ("svm_linear", {"gamma": 1.0}, "gamma has no effect"),
+        ("svm", {"epsilon": 0.3, "task": "classification"}, "epsilon has no effect"),
+        ("ridge", {"targets": "separate", "task": "classification"}, "targets has no effect"),
     ):
         with pytest.raises(UserError, match=message):
             make_model(key, **params)

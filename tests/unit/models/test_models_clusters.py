@@ -7,7 +7,7 @@ from sklearn.model_selection import KFold
 
 from polyml.models import make_model
 from polyml.models.checks import TOY_POLYMERS, toy_labels, toy_targets
-from polyml.models.cluster import Partition, cluster_statistics, polymer_folds
+from polyml.models.partition import Partition, cluster_statistics, polymer_folds
 
 # Two families far apart.
 FAMILIES = [*(f"*{'C' * n}O*" for n in range(6, 14)), *(f"*{'C' * n}S(=O)(=O)*" for n in range(6, 14))]

@@ -161,7 +161,9 @@ def test_unknown_kernel_metric_and_weights_name_the_nearest():
         make_model("knn", metric="euclid")
     with pytest.raises(UserError, match="unknown weights"):
         make_model("knn", weights="rank")
-    with pytest.raises(UserError, match="at least one neighbour"):
+    with pytest.raises(UserError, match="weights must be a name, got 1"):
+        make_model("knn", weights=1)
+    with pytest.raises(UserError, match=r"n_neighbors=0(.|\n)*at least 1"):
         make_model("knn", n_neighbors=0)
 
 

@@ -1,10 +1,31 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from polyml.config import CompareSpec, ModelSpec, Recipe, load_recipe, parse_recipe
+from polyml.benchmark.suite import ComparisonSpec, PublishedSpec, SetSpec, Suite
+from polyml.config import (
+    CompareSpec,
+    DataSpec,
+    ExploreSpec,
+    FeaturizeSpec,
+    ModelSpec,
+    OutputSpec,
+    Recipe,
+    ScreenSection,
+    TrackingSpec,
+    TrainSpec,
+    TuneSpec,
+    load_recipe,
+    parse_recipe,
+)
+from polyml.data.catalog import recipe_path
+from polyml.data.properties import Property
+from polyml.data.sample import SampleSpec
+from polyml.data.splits import SplitSpec
 from polyml.errors import UserError
 
 TEXT = """\
@@ -161,3 +182,21 @@ def test_a_model_whose_library_is_missing_is_left_out_of_all(monkeypatch: pytest
     assert [model.key for model in spec.models] == [key for key in MODELS if key != "xgboost"]
     named = CompareSpec.model_validate({"models": ["xgboost"]})  # refused where it is made, with the way to get it
     assert [model.key for model in named.models] == ["xgboost"]
+
+
+def test_standard_input_is_no_source_of_a_recipe(recipe_file: Path) -> None:
+    for override in ("data.source='-'", "screen.candidates='-'"):
+        with pytest.raises(UserError, match="not standard input"):
+            load_recipe(recipe_file, [override])
+
+
+def test_the_table_of_keys_names_every_field() -> None:
+    text = (recipe_path("gas_membranes").parent / "README.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"\w+", text))
+    sections: list[type[BaseModel]] = [
+        Recipe, DataSpec, FeaturizeSpec, ExploreSpec, CompareSpec, ModelSpec, TuneSpec, TrainSpec, ScreenSection,
+        TrackingSpec, OutputSpec, SplitSpec, SampleSpec, Property, Suite, SetSpec, ComparisonSpec, PublishedSpec,
+    ]  # fmt: skip
+    for section in sections:
+        fields = {field.alias or name for name, field in section.model_fields.items()}
+        assert fields <= keys, f"{section.__name__}: {sorted(fields - keys)}"

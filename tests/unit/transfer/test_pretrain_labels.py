@@ -253,3 +253,17 @@ def test_the_polymers_of_the_encoder_that_comes_with_polyml_can_be_drawn_again()
     data = read_encoder_card("foundation")["data"]
     table = read_structures(data["source"], sample=SampleSpec(**data["sample"]))
     assert polymer_digest(table.psmiles) == data["digest"]
+
+
+def test_an_encoder_is_replaced_whole_or_not_at_all(learned: Path, tmp_path: Path, monkeypatch) -> None:
+    folder = Path(shutil.copytree(learned, tmp_path / "encoder"))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("polyml.transfer.pretrain.write_json", full)
+    with pytest.raises(UserError, match="cannot write the encoder: No space left"):
+        pretrain(TOY_POLYMERS, folder, PretrainSpec(encoder="gin", params=SIZE, epochs=1, batch_size=8))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]

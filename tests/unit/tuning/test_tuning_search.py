@@ -113,7 +113,7 @@ def test_ctrl_c_is_not_taken_for_a_failed_trial(monkeypatch: pytest.MonkeyPatch)
     from polyml.models.svm import SupportVectorModel
 
     def stop(self: Any, psmiles: Any, y: Any) -> None:
-        raise SystemExit
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(SupportVectorModel, "fit", stop)
     with pytest.raises(KeyboardInterrupt):

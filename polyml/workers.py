@@ -1,0 +1,101 @@
+"""Work in processes, each kept to a number of threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from polyml.errors import UserError
+from polyml.settings import available_cores
+
+T = TypeVar("T")
+A = TypeVar("A")
+_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Limit BLAS, OpenMP and torch to ``threads`` for the time of the context.
+
+    The environment is set too, for libraries that a model imports only when it trains. torch is not imported for
+    this: where it is not in use it costs seconds.
+    """
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    torch_threads = _torch_threads()
+    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    _set_torch_threads(threads)
+    try:
+        with threadpool_limits(limits=threads):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        _set_torch_threads(torch_threads or available_cores())
+
+
+def _torch_threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else None
+
+
+def _set_torch_threads(threads: int) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def call_in_processes(
+    call: Callable[[A], T], arguments: Iterator[A], jobs: int, *, fix: str
+) -> Generator[T, None, None]:
+    """Call in processes, and yield what is returned as it comes, in any order.
+
+    One argument at a time is handed out, and taken from the iterator only then. Ctrl-C is left to this process.
+
+    Parameters
+    ----------
+    call : callable
+        It can be pickled, as the arguments can.
+    arguments : iterator
+    jobs : int
+        Processes.
+    fix : str
+        What to do when a process was lost, for the message.
+
+    Raises
+    ------
+    UserError
+        A process was stopped from outside.
+    """
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    pool = Parallel(
+        n_jobs=jobs,
+        backend="loky",
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch=jobs,
+        initializer=_leave_interrupts_to_parent,
+    )
+    try:
+        with warnings.catch_warnings():
+            # loky replaces a worker that has grown; what it was given is done by the next.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            # Who stops listening early has a reason.
+            warnings.filterwarnings("ignore", message=".*still being processed", category=UserWarning)
+            yield from pool(delayed(call)(argument) for argument in arguments)
+    except TerminatedWorkerError as error:
+        what = "a worker process was stopped from outside, most likely for lack of memory"
+        raise UserError(what, fix=fix) from error
+
+
+def _leave_interrupts_to_parent() -> None:
+    # Ctrl-C reaches every process of the terminal; the parent alone decides, and stops its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
