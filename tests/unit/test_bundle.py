@@ -130,9 +130,9 @@ def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(make_bund
 
 def test_saving_refuses_a_folder_with_something_else(bundle, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="something else than a trained model"):
         bundle.save(tmp_path)
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="something else than a trained model"):
         bundle.save(tmp_path / "thesis.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
