@@ -9,11 +9,9 @@ of its interval are transformed, and its standard deviation stays in the modelle
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +30,11 @@ from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.row_faults import in_batches, parse_all
+from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PACKAGES = ("polyml-chem", "numpy", "rdkit", "scikit-learn", "torch", "lightgbm")
 _SIMILARITY_FEATURES = "ecfp"
 _BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
 NOVELTY = "novelty"
@@ -81,7 +79,7 @@ class Bundle:
     data_digest: str
     seed: int
     scores: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=lambda: package_versions())
+    versions: dict[str, str] = field(default_factory=installed_versions)
     digest: str = ""
     folder: Path | None = None
 
@@ -334,17 +332,6 @@ class Bundle:
 
         values = {f"value:{name}": self.values[:, i] for i, name in enumerate(self.names)}
         return pd.DataFrame({"key": list(self.keys), "psmiles": list(self.psmiles), **values})
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a model's numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # a source tree that is not installed, or a package this model does without
-            continue
-    return found
 
 
 def _binary_features(units: Sequence[RepeatUnit]) -> np.ndarray:

@@ -22,7 +22,7 @@ _HOMES = {
     ),
     "properties": ("Property",),
     "readers": ("CandidateChunk", "count_rows", "find_smiles_column", "read_candidates"),
-    "splits": ("Fold", "SplitSpec", "check_folds", "folds_digest", "load_folds", "make_folds", "save_folds"),
+    "splits": ("Fold", "SplitSpec", "check_folds", "load_folds", "make_folds", "save_folds"),
     "table": ("PolymerTable",),
     "table_reader": ("read_structures", "read_table"),
 }

@@ -29,8 +29,6 @@ class EmbeddedSet:
         One line for ``polyml data``.
     rows : int
         Number of rows.
-    smiles_column : str
-        Where the structures stand.
     properties : tuple of Property
         What was measured; empty for a set without targets.
     """
@@ -39,7 +37,6 @@ class EmbeddedSet:
     file: str
     description: str
     rows: int
-    smiles_column: str
     properties: tuple[Property, ...] = ()
 
 
@@ -56,7 +53,6 @@ EMBEDDED: dict[str, EmbeddedSet] = {
             file="gas_permeability.csv",
             description="permeability of 786 polymers to CH4, CO2, H2, N2 and O2",
             rows=786,
-            smiles_column="psmiles",
             properties=tuple(_permeability(gas) for gas in ("CH4", "CO2", "H2", "N2", "O2")),
         ),
         EmbeddedSet(
@@ -64,7 +60,6 @@ EMBEDDED: dict[str, EmbeddedSet] = {
             file="candidates.parquet",
             description="574,837 polymers generated from common monomers by polymerisation rules",
             rows=574837,
-            smiles_column="psmiles",
             properties=(Property(name="polymer_class", transform="class"),),
         ),
         EmbeddedSet(
@@ -72,7 +67,6 @@ EMBEDDED: dict[str, EmbeddedSet] = {
             file="monomers.csv",
             description="1,083 common monomers with PubChem identifiers and names (molecules, not repeat units)",
             rows=1083,
-            smiles_column="smiles",
         ),
     )
 }

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyml.data.catalog import EMBEDDED
 from polyml.data.files import sha256_file, whole_file
 from polyml.errors import PolymlError, UserError
 
@@ -57,7 +58,7 @@ LICENCE_MEMBERS = {
     "LICENSES/torch-molecule-MIT.txt": "torch_molecule-0.1.7.dist-info/licenses/LICENSE",
     "LICENSES/smipoly-BSD-3-Clause.txt": "smipoly-1.1.2/LICENSE",
 }
-ROWS = {"gas_permeability.csv": 786, "monomers.csv": 1083, "candidates.parquet": 574837}
+ROWS = {item.file: item.rows for item in EMBEDDED.values()}
 
 
 def download(archive: Archive, folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -270,23 +269,20 @@ def check_folds(folds: Sequence[Fold], y: np.ndarray, names: Sequence[str] | Non
                     raise UserError(what, where=where, fix="use fewer folds, another seed, or leave this target out")
 
 
-def folds_frame(folds: Sequence[Fold], keys: Sequence[str]) -> pd.DataFrame:
-    """Return the folds as a tidy table: key, repeat, and the fold in whose test part the polymer is."""
-    rows = [(key, f.repeat, f.fold) for f in folds for key in sorted({keys[i] for i in f.test})]
-    return pd.DataFrame(rows, columns=["key", "repeat", "fold"])
+def folds_frame(folds: Sequence[Fold], frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of every test part as a tidy table: repeat, fold, line, key, psmiles."""
+    columns = ["line", "key", "psmiles"]
+    parts = [
+        frame.iloc[fold.test][columns].assign(repeat=fold.repeat, fold=fold.fold)[["repeat", "fold", *columns]]
+        for fold in folds
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
-def folds_digest(folds: Sequence[Fold], keys: Sequence[str]) -> str:
-    """Return the SHA-256 over key, repeat and fold; the order of the rows does not matter."""
-    text = folds_frame(folds, keys).to_csv(index=False, lineterminator="\n")
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def save_folds(folds: Sequence[Fold], keys: Sequence[str], path: str | Path) -> str:
-    """Write the folds as CSV (key, repeat, fold) and return their digest."""
+def save_folds(folds: Sequence[Fold], frame: pd.DataFrame, path: str | Path) -> None:
+    """Write the folds as CSV; see :func:`folds_frame`."""
     with whole_file(path) as temporary:
-        folds_frame(folds, keys).to_csv(temporary, index=False, lineterminator="\n")
-    return folds_digest(folds, keys)
+        folds_frame(folds, frame).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def load_folds(path: str | Path, keys: Sequence[str]) -> list[Fold]:

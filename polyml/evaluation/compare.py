@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from polyml.data.files import whole_file, write_json
+from polyml.data.splits import folds_frame
 from polyml.errors import UserError
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.folds import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.plan import PROTOCOLS, ModelSpec, Plan, make_plan
-from polyml.evaluation.results import COLUMNS, ModelOutcome, Results, split_frame
+from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
 from polyml.evaluation.track import ComparisonTracking
 from polyml.progress import progress_bar
 from polyml.settings import default_jobs
@@ -248,13 +249,12 @@ def _assemble(plan: Plan, outcomes: dict[str, ModelOutcome], table: PolymerTable
     return Results(
         frame=pd.concat([o.scores for o in scored], ignore_index=True) if scored else pd.DataFrame(columns=COLUMNS),
         predictions=pd.concat([o.predictions for o in scored], ignore_index=True) if scored else pd.DataFrame(),
-        splits=split_frame(plan.folds, table.frame),
+        splits=folds_frame(plan.folds, table.frame),
         rejects=table.rejects,
         warnings=table.warnings,
         duplicates=table.duplicates,
         entries=plan.entries,
         failures={o.entry.label: o.failure for o in ordered if o.failure is not None},
-        histories={o.entry.label: o.history for o in scored if len(o.history)},
         properties=plan.properties,
         ratios=tuple(ratio.name for ratio in plan.ratios),
         scales=plan.scales,

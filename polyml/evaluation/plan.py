@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from polyml.evaluation.folds import (
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.results import Entry
 from polyml.models.pretrained import check_unseen, encoder_digests, encoders_of
+from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
     from polyml.data.splits import Fold, SplitSpec
@@ -42,8 +41,6 @@ PROTOCOLS: Mapping[str, str] = {
     "test polymer its other measured properties are given",
 }
 """How scores are made, in words, by name."""
-
-_LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightning", "lightgbm")
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,7 @@ def make_plan(
         "task": table.task,
         "classes": list(classes),
         "models": [{"label": spec.label, "key": spec.key, "params": dict(spec.params)} for spec in specs],
-        "versions": _versions(),
+        "versions": installed_versions(),
     }
     return Plan(
         name=name or folder.name,
@@ -359,13 +356,3 @@ def _scales(table: PolymerTable) -> dict[str, str]:
         prop.name: f"log10({prop.unit or prop.name})" if prop.transform == "log10" else prop.unit
         for prop in table.properties
     }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"polyml": polyml.__version__, "python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return versions

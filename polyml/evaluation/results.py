@@ -70,8 +70,6 @@ class Results:
         The models in the order they were given.
     failures : dict
         Why a model was not scored, by label.
-    histories : dict
-        Training history by label: rows with repeat, fold and what the model recorded per epoch.
     properties, ratios : tuple of str
         ``properties`` count in the means, ``ratios`` do not.
     scales : dict
@@ -94,7 +92,6 @@ class Results:
     duplicates: pd.DataFrame
     entries: tuple[Entry, ...]
     failures: dict[str, Failure]
-    histories: dict[str, pd.DataFrame]
     properties: tuple[str, ...]
     ratios: tuple[str, ...]
     scales: dict[str, str]
@@ -201,13 +198,3 @@ def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFra
     return pd.concat(
         [predictions.drop(columns=["std", "lower", "upper"]), pd.DataFrame(labels, predictions.index)], axis=1
     )
-
-
-def split_frame(folds: Sequence[Any], frame: pd.DataFrame) -> pd.DataFrame:
-    """List the polymers of every test part: repeat, fold, line, key, psmiles."""
-    columns = ["line", "key", "psmiles"]
-    parts = [
-        frame.iloc[fold.test][columns].assign(repeat=fold.repeat, fold=fold.fold)[["repeat", "fold", *columns]]
-        for fold in folds
-    ]
-    return pd.concat(parts, ignore_index=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from polyml.errors import unknown_name
 from polyml.explore.clusters import Clusters, check_clustering, cluster
 from polyml.explore.projections import METHODS, Projection, project, reduce_features
+from polyml.settings import default_jobs
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,7 +33,6 @@ def explore(
     methods: Sequence[str] = ("pca", "tsne"),
     seed: int = 1,
     tracker: Tracker | None = None,
-    jobs: int = 1,
 ) -> pd.DataFrame:
     """Map the polymers of a table.
 
@@ -54,8 +54,6 @@ def explore(
     seed : int
     tracker : Tracker, optional
         Gets a run of its own.
-    jobs : int
-        Processes for the features.
 
     Returns
     -------
@@ -68,7 +66,7 @@ def explore(
     check_clustering(clustering, n_clusters)
     from polyml.features.batch import featurize
 
-    reduced = reduce_features(np.asarray(featurize(features, table.psmiles, jobs=jobs)), seed)
+    reduced = reduce_features(np.asarray(featurize(features, table.psmiles, jobs=default_jobs())), seed)
     found = cluster(reduced, n_clusters, seed, clustering)
     projections = {method: project(reduced, method, seed) for method in dict.fromkeys(methods)}
     frame = _map_frame(table, projections, found)

@@ -112,7 +112,7 @@ def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     folds = make_folds(table, recipe.split)
     check_folds(folds, table.y, table.names)
     save_table(table, folder)
-    save_folds(folds, table.keys, folder / "splits.csv")
+    save_folds(folds, table.frame, folder / "splits.csv")
 
 
 def _featurize(recipe: Recipe, folder: Path, inputs: Inputs) -> None:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyml.bundle import Bundle, package_versions
+from polyml.bundle import Bundle
 from polyml.bundle_format import saved_digest
 from polyml.data.catalog import data_path
 from polyml.data.files import whole_file, write_json
@@ -32,6 +32,7 @@ from polyml.screening.shards import ShardStore, source_fingerprint
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkResult, ChunkScreener, screen_in_worker, start_worker
 from polyml.settings import default_jobs
+from polyml.versions import installed_versions
 from polyml.workers import limited_threads
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _manifest(
         "model": bundle.digest,
         "quick model": quick.digest if quick else None,
         **spec.model_dump(mode="json"),
-        "version of polyml or RDKit": {k: v for k, v in package_versions().items() if k in ("polyml-chem", "rdkit")},
+        "version of polyml or RDKit": {name: installed_versions()[name] for name in ("polyml", "rdkit")},
     }
 
 

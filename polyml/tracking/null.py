@@ -40,7 +40,7 @@ class NullTracker(Tracker):
         """Record nothing."""
 
     mark_failed = log_params = set_tags = log_metrics = log_history = log_dataset = _nothing
-    log_figure = log_figures = log_table = log_text = log_files = _nothing
+    log_figures = log_table = log_text = log_files = _nothing
 
     def log_bundle(self, *args: Any, **kwargs: Any) -> str:
         """Record nothing; there is no URI."""

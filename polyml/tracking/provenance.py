@@ -7,23 +7,8 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
-from polyml import __version__
-
-_PACKAGES = ("rdkit", "numpy", "pandas", "scikit-learn", "torch", "torch-geometric", "lightning", "lightgbm", "mlflow")
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the version of polyml, Python and of every library a prediction can depend on."""
-    found = {"polyml": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+from polyml.versions import installed_versions
 
 
 def git_commit() -> dict[str, str]:
@@ -58,7 +43,7 @@ def device() -> str:
 
 def standard_tags() -> dict[str, str]:
     """Return the tags every run carries; the names with ``mlflow.`` are those the MLflow UI shows."""
-    tags = {f"version.{name}": value for name, value in versions().items()}
+    tags = {f"version.{name}": value for name, value in installed_versions().items()}
     tags |= {"device": device(), "platform": platform.platform()}
     tags |= {"mlflow.source.type": "LOCAL", "mlflow.source.name": " ".join(["polyml", *sys.argv[1:2]])}
     try:

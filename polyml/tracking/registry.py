@@ -10,13 +10,13 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyml.errors import UserError, unknown_name
 from polyml.settings import TrackingStore, cache_folder, tracking_store
 from polyml.tracking.store import connect, current_store, store_errors
+from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -222,7 +222,6 @@ def _signature(numbers: Sequence[str], texts: Sequence[str]) -> ModelSignature:
 
 
 def _requirements() -> list[str]:
-    from polyml import __version__
-
-    libraries = ("mlflow", "numpy", "pandas", "rdkit", "scikit-learn", "torch", "torch-geometric", "lightgbm")
-    return [f"polyml-chem=={__version__}", *(f"{name}=={version(name).split('+')[0]}" for name in libraries)]
+    """Return what a model needs where it is served: this version of polyml, and of the libraries behind it."""
+    versions = {name: text.split("+")[0] for name, text in installed_versions().items() if name != "python"}
+    return [f"{'polyml-chem' if name == 'polyml' else name}=={text}" for name, text in versions.items()]

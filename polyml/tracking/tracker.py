@@ -285,12 +285,8 @@ class Tracker:
             entry = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
             self._client.log_inputs(self.run_id, [entry])
 
-    def log_figure(self, figure: Figure, path: str) -> None:
-        """Write one plotly figure as an HTML page that works offline (about 5 MB; see :meth:`log_figures`)."""
-        self.log_figures({"": figure}, path)
-
     def log_figures(self, figures: Mapping[str, Figure], path: str, title: str = "") -> None:
-        """Write several plotly figures as one HTML page that works offline, by heading."""
+        """Write several plotly figures as one HTML page that works offline (about 5 MB), by heading."""
         from polyml.report.html import figures_page
 
         self.log_text(figures_page(title or Path(path).stem.replace("_", " "), figures), path)

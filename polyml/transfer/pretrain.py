@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml import __version__
 from polyml.chem import ensure_units
 from polyml.data.files import check_replaceable, replaced_folder, write_json
 from polyml.errors import UserError, unknown_name
 from polyml.models.pretrained import CARD, LABELLED, WEIGHTS, labelled_text
+from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
     import torch
@@ -173,7 +173,7 @@ def pretrain(
         "training": {"batch_size": spec.batch_size, "lr": spec.lr, "descriptors": spec.descriptors},
         "checks": checks,
         "history": [{name: round(value, 6) for name, value in row.items()} for row in epochs],
-        "versions": _versions(),
+        "versions": {name: installed_versions()[name] for name in ("polyml", "rdkit", "torch")},
     }
     _write(Path(folder), network.encoder, card, labelled)
     return card
@@ -199,12 +199,6 @@ def _labels(properties: Sequence[str], labelled: str) -> dict[str, Any]:
 def _structure(model: JointModel) -> set[str]:
     names = {"width", "depth", "activation", "norm", "heads", "dropout", "variants"}
     return names & set(model._get_param_names())
-
-
-def _versions() -> dict[str, str]:
-    import torch
-
-    return {"polyml": __version__, "torch": torch.__version__}
 
 
 def _train(

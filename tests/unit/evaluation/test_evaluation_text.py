@@ -35,7 +35,6 @@ def make_results(gap: float = 0.3, scales: tuple[str, str] = ("log10(Barrer)", "
         duplicates=pd.DataFrame(),
         entries=(Entry("mean [x]", "mean", "baseline"), Entry("net", "mlp"), Entry("forest", "rf", "forest")),
         failures={"net": Failure("net", 0, 0, "ImportError: no module [torch]", "Traceback ...")},
-        histories={},
         properties=("O2", "N2"),
         ratios=(),
         scales=dict(zip(("O2", "N2"), scales, strict=True)),
