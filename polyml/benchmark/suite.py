@@ -9,11 +9,10 @@ from pydantic import Field, field_validator, model_validator
 
 from polyml.config import CompareSpec
 from polyml.data.catalog import suite_path
-from polyml.data.properties import Property
+from polyml.data.properties import Property, task_of
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError, unknown_name
 from polyml.evaluation.metrics import make_metrics
-from polyml.pipeline.steps import task_of
 from polyml.sections import Section, load_document
 
 

@@ -62,12 +62,13 @@ def compare(
     written (but for --split rows, which counts those that do). Run again after an interruption: finished folds are
     kept.
     """
+    from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import render_leaderboard
     from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
-    task = steps.task_of(properties)
+    task = task_of(properties)
     keys = common.split_names(models) or list(steps.QUICK_MODELS[task])
     chosen = common.make_specs(keys, param)
     if tune is not None:

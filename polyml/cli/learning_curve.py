@@ -49,6 +49,7 @@ def learning_curve(
     Every size is scored on the same test folds. Writes learning_curve.csv, summary.csv, learning_curve.html and
     words.txt. Run again after an interruption: finished folds are kept.
     """
+    from polyml.data.properties import task_of
     from polyml.errors import UserError
     from polyml.pipeline import steps
 
@@ -56,7 +57,7 @@ def learning_curve(
     chosen = common.make_specs(common.split_names(models) or [], param)
     if not chosen:
         raise UserError("no model is named", where="--models", fix="name one at least; polyml models lists them")
-    steps.check_models(chosen, steps.task_of(properties))
+    steps.check_models(chosen, task_of(properties))
     numbers = common.split_names(sizes) or []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"'{sizes}' is no list of whole numbers", where="--sizes", fix="write it like 25,50,100")

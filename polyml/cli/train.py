@@ -53,12 +53,13 @@ def train(
     became of the other rows: rejects.csv, warnings.csv and duplicates.csv.
     """
     from polyml.config import ModelSpec
+    from polyml.data.properties import task_of
     from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
     key, params = _wanted(model, tuned)
     spec = ModelSpec(key=key, params=params | common.make_params(param))
-    steps.check_models([spec], steps.task_of(properties))
+    steps.check_models([spec], task_of(properties))
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)

@@ -80,6 +80,7 @@ def tune(
     share a study by its storage and name. The best inner score is optimistic: polyml compare --tune scores honestly.
     """
     from polyml.config import ModelSpec, TuneSpec
+    from polyml.data.properties import task_of
     from polyml.errors import UserError
     from polyml.pipeline import fitting, steps
     from polyml.sections import check_section
@@ -97,7 +98,7 @@ def tune(
         repeats=repeats,
         space=make_space_option(space),
     )
-    fitting.check_search(spec, search, steps.task_of(properties))
+    fitting.check_search(spec, search, task_of(properties))
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)

@@ -150,3 +150,8 @@ class Property(BaseModel):
 def _is_label(value: object) -> bool:
     """Tell a label from a missing one (None, NaN)."""
     return value is not None and value == value
+
+
+def task_of(properties: Iterable[Property]) -> str:
+    """Return "classification" when a class is among the targets, else "regression"."""
+    return "classification" if any(item.is_class for item in properties) else "regression"

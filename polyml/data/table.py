@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.data.files import whole_file
-from polyml.data.properties import Property
+from polyml.data.properties import Property, task_of
 from polyml.errors import UserError
 
 REPORTS = ("rejects", "warnings", "duplicates")
@@ -84,7 +84,7 @@ class PolymerTable:
     @property
     def task(self) -> str:
         """What is to be learned: "regression", or "classification" when the target is a class."""
-        return "classification" if any(item.is_class for item in self.properties) else "regression"
+        return task_of(self.properties)
 
     @cached_property
     def digest(self) -> str:

@@ -21,9 +21,9 @@ from polyml.data.files import whole_file, write_json
 from polyml.data.splits import folds_frame
 from polyml.errors import UserError
 from polyml.evaluation.execute import Outcome, run_tasks
-from polyml.evaluation.folds import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
-from polyml.evaluation.plan import PROTOCOLS, ModelSpec, Plan, make_plan
+from polyml.evaluation.one_fold import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
+from polyml.evaluation.plan import PROTOCOLS, Compared, Plan, make_plan
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
 from polyml.evaluation.track import ComparisonTracking
 from polyml.progress import progress_bar
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
     from polyml.tracking import Tracker
 
-__all__ = ["PROTOCOLS", "ModelSpec", "compare"]
+__all__ = ["PROTOCOLS", "Compared", "compare"]
 
 
 def compare(
     table: PolymerTable,
-    specs: Sequence[ModelSpec],
+    specs: Sequence[Compared],
     split: SplitSpec,
     folder: Path,
     *,
@@ -62,7 +62,7 @@ def compare(
     Parameters
     ----------
     table : PolymerTable
-    specs : sequence of ModelSpec
+    specs : sequence of Compared
     split : SplitSpec
     folder : Path
         Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, rejects.csv,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from polyml.evaluation.folds import Failure, FoldTask, run_fold
+from polyml.evaluation.one_fold import Failure, FoldTask, run_fold
 from polyml.workers import call_in_processes
 
 Outcome = tuple[FoldTask, Failure | None]

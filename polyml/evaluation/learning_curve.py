@@ -13,7 +13,7 @@ import pandas as pd
 
 from polyml.data.files import whole_file, write_json
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.metrics import METRICS, make_metrics
 from polyml.evaluation.stats import corrected_resampled_ttest
 
@@ -102,7 +102,7 @@ class LearningCurve:
 
 def learning_curve(
     table: PolymerTable,
-    specs: Sequence[ModelSpec],
+    specs: Sequence[Compared],
     split: SplitSpec,
     folder: Path,
     *,
@@ -118,7 +118,7 @@ def learning_curve(
     Parameters
     ----------
     table : PolymerTable
-    specs : sequence of ModelSpec
+    specs : sequence of Compared
         The first is the one that the others are compared with.
     split : SplitSpec
     folder : Path
@@ -193,7 +193,7 @@ def _log(
     tracker: Tracker,
     table: PolymerTable,
     name: str,
-    specs: Sequence[ModelSpec],
+    specs: Sequence[Compared],
     seed: int,
 ) -> None:
     tags = {"polyml.stage": "learning curve", "polyml.data_digest": table.digest}

@@ -13,19 +13,11 @@ import numpy as np
 
 import polyml
 from polyml.errors import PolymlError, UserError, unknown_name
-from polyml.evaluation.folds import (
-    FoldTask,
-    ModelFactory,
-    feature_keys,
-    file_stem,
-    fingerprint,
-    fold_seed,
-    is_accelerated,
-    make_seeded,
-    with_task,
-)
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
+from polyml.evaluation.one_fold import FoldTask, file_stem, fingerprint, fold_seed
 from polyml.evaluation.results import Entry
+from polyml.models.catalog import ModelFactory, make_model, make_seeded, with_task
+from polyml.models.inspect import feature_keys, is_accelerated
 from polyml.models.pretrained import check_unseen, encoder_digests, encoders_of
 from polyml.versions import installed_versions
 
@@ -44,7 +36,7 @@ PROTOCOLS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class ModelSpec:
+class Compared:
     """A model of the catalog with its parameters, and the name it goes by in a comparison.
 
     Attributes
@@ -58,7 +50,7 @@ class ModelSpec:
 
     Examples
     --------
-    >>> ModelSpec("svm").label, ModelSpec("svm", name="stiff SVM", params={"C": 100.0}).label
+    >>> Compared("svm").label, Compared("svm", name="stiff SVM", params={"C": 100.0}).label
     ('svm', 'stiff SVM')
     """
 
@@ -98,7 +90,7 @@ class Plan:
 
     name: str
     folder: Path
-    specs: tuple[ModelSpec, ...]
+    specs: tuple[Compared, ...]
     entries: tuple[Entry, ...]
     tasks: tuple[FoldTask, ...]
     accelerated: frozenset[str]
@@ -113,7 +105,7 @@ class Plan:
 
 def make_plan(
     table: PolymerTable,
-    specs: Sequence[ModelSpec],
+    specs: Sequence[Compared],
     split: SplitSpec,
     folder: Path,
     *,
@@ -135,8 +127,8 @@ def make_plan(
     chosen = make_metrics(metrics, table.task)
     classes = table.properties[0].classes if table.task == "classification" else ()
     derived = make_ratios(ratios, {prop.name: prop.transform for prop in table.properties})
-    make = factory or _catalog_factory()
-    entries, accelerated, encoders = _make_entries(specs, make, classes)
+    make = factory or make_model
+    entries, accelerated, encoders = _make_entries(specs, make, table.task)
     folds = _checked_folds(table, split)
     tested = np.asarray(table.keys, dtype=object)[np.unique(np.concatenate([fold.test for fold in folds]))]
     for label, names in encoders.items():
@@ -187,7 +179,7 @@ def make_plan(
         tasks=tuple(tasks),
         accelerated=accelerated,
         folds=tuple(folds),
-        properties=tuple(prop.name for prop in table.properties),
+        properties=tuple(table.names),
         ratios=tuple(derived),
         metrics=tuple(chosen),
         scales=_scales(table) | {ratio.name: f"log10({ratio.name})" for ratio in derived},
@@ -196,17 +188,17 @@ def make_plan(
     )
 
 
-def as_completion(spec: ModelSpec) -> ModelSpec:
+def as_completion(spec: Compared) -> Compared:
     """Return the spec of a model that is given the other properties of a polymer.
 
     Examples
     --------
-    >>> as_completion(ModelSpec("svm", params={"C": 10.0}))
-    ModelSpec(key='completion', name='svm', params={'base': {'key': 'svm', 'C': 10.0}})
+    >>> as_completion(Compared("svm", params={"C": 10.0}))
+    Compared(key='completion', name='svm', params={'base': {'key': 'svm', 'C': 10.0}})
     """
     if spec.key == "completion":
         return spec
-    return ModelSpec("completion", spec.label, {"base": {"key": spec.key, **spec.params}})
+    return Compared("completion", spec.label, {"base": {"key": spec.key, **spec.params}})
 
 
 def _check_completable(table: PolymerTable, ratios: Iterable[Any]) -> None:
@@ -224,14 +216,8 @@ def _check_completable(table: PolymerTable, ratios: Iterable[Any]) -> None:
         )
 
 
-def _catalog_factory() -> ModelFactory:
-    from polyml.models.catalog import make_model
-
-    return make_model
-
-
 def _make_entries(
-    specs: Sequence[ModelSpec], factory: ModelFactory, classes: Sequence[str]
+    specs: Sequence[Compared], factory: ModelFactory, task: str
 ) -> tuple[tuple[Entry, ...], frozenset[str], dict[str, tuple[str, ...]]]:
     """Make each model once, so that a wrong name or parameter is found before anything trains.
 
@@ -253,7 +239,7 @@ def _make_entries(
     encoders: dict[str, tuple[str, ...]] = {spec.label: () for spec in specs}
     for spec in specs:
         try:
-            model = make_seeded(factory, spec.key, with_task(spec.params, classes), seed=0)
+            model = make_seeded(factory, spec.key, with_task(spec.params, task), seed=0)
         except UserError:
             raise
         except Exception:  # a missing library, say: the folds will fail and show it on the leaderboard
@@ -272,7 +258,7 @@ def _checked_folds(table: PolymerTable, split: SplitSpec) -> list[Fold]:
 
     table.check_targets()
     folds = make_folds(table, split)
-    check_folds(folds, table.y, [prop.name for prop in table.properties])
+    check_folds(folds, table.y, table.names)
     shared = _shared_polymers(folds, table)
     if shared and split.kind != "rows":
         raise PolymlError(f"{shared} polymers are in both the training and the test part of a fold")
@@ -299,7 +285,7 @@ def _thinned(folds: Sequence[Fold], table: PolymerTable, size: int, seed: int) -
 
 
 def _make_task(
-    spec: ModelSpec,
+    spec: Compared,
     table: PolymerTable,
     fold: Fold,
     *,
@@ -326,7 +312,7 @@ def _make_task(
         test=test,
         y_train=y[fold.train],
         y_test=y[fold.test],
-        properties=tuple(prop.name for prop in table.properties),
+        properties=tuple(table.names),
         # Absolute: workers are kept for the next comparison, and stay in the folder they were started in.
         path=folder.absolute() / "folds" / f"{file_stem(spec.label)}-r{fold.repeat}-f{fold.fold}.parquet",
         fingerprint=fingerprint(

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from polyml.data.files import whole_file, write_json
-from polyml.evaluation.folds import Failure
 from polyml.evaluation.metrics import METRICS
+from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.stats import paired_tests
 
 COLUMNS = [

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from polyml.data.files import write_json
-from polyml.evaluation.folds import fingerprint
 from polyml.evaluation.metrics import METRICS
+from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ itself imports torch and its like only to fit or predict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ from polyml.errors import UserError, unknown_name
 if TYPE_CHECKING:
     from polyml.models.base import PolymerModel
 
+ModelFactory = Callable[..., "PolymerModel"]
+"""What makes a model from its key and parameters, as :func:`make_model` does."""
 
 MODELS: Mapping[str, str] = MappingProxyType(
     {
@@ -171,3 +173,22 @@ def load_model(folder: str | Path) -> PolymerModel:
     if not isinstance(key, str):
         raise UserError("the model card names no model", where=str(folder))
     return model_class(key).load(Path(folder))
+
+
+def with_task(params: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the parameters of a model for a task.
+
+    Examples
+    --------
+    >>> with_task({"C": 3.0}, "classification"), with_task({"C": 3.0}, "regression")
+    ({'C': 3.0, 'task': 'classification'}, {'C': 3.0})
+    """
+    return {**params, "task": task} if task == "classification" else dict(params)
+
+
+def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed: int) -> PolymerModel:
+    """Make a model with ``random_state=seed``, unless the user set one or the model has none."""
+    model = factory(key, **params)
+    if "random_state" in model.get_params(deep=False) and "random_state" not in params:
+        model.set_params(random_state=seed)
+    return model

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import ModelSpec, TrackingSpec, TuneSpec
 from polyml.errors import UserError
-from polyml.pipeline.steps import open_tracker, with_task
+from polyml.models.catalog import with_task
+from polyml.pipeline.steps import open_tracker
 
 if TYPE_CHECKING:
     from polyml.data.table import PolymerTable

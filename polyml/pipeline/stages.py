@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyml.config import ModelSpec, Recipe, TrackingSpec
+from polyml.data.properties import task_of
 from polyml.errors import UserError
 from polyml.pipeline import featurizing, fitting, screening, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
@@ -29,7 +30,7 @@ def run_recipe(
 
 def _check(recipe: Recipe) -> None:
     """Find wrong names before hours are spent."""
-    task = steps.task_of(recipe.data.targets)
+    task = task_of(recipe.data.targets)
     steps.check_models(recipe.compare.models, task)
     if recipe.train.model != "best":
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
@@ -81,7 +82,7 @@ def _with_encoders(config: Any, names: Callable[[Recipe], Sequence[str]]) -> Any
 
 
 def _compared_encoders(recipe: Recipe) -> list[str]:
-    return steps.encoders_in(recipe.compare.models, steps.task_of(recipe.data.targets))
+    return steps.encoders_in(recipe.compare.models, task_of(recipe.data.targets))
 
 
 def _trained_encoders(recipe: Recipe) -> list[str]:
@@ -90,7 +91,7 @@ def _trained_encoders(recipe: Recipe) -> list[str]:
 
     named = [] if recipe.train.model == "best" else [ModelSpec(key=recipe.train.model, params=recipe.train.params)]
     quick = [] if recipe.train.quick is None else [recipe.train.quick]
-    found = steps.encoders_in([*named, *quick], steps.task_of(recipe.data.targets))
+    found = steps.encoders_in([*named, *quick], task_of(recipe.data.targets))
     return [*found, *named_encoders(recipe.train.params)]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polyml.config import ExploreSpec, ModelSpec, TrackingSpec
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from polyml.data.sample import SampleSpec
     from polyml.data.splits import SplitSpec
     from polyml.data.table import PolymerTable
+    from polyml.evaluation.compare import Compared
     from polyml.evaluation.learning_curve import LearningCurve
     from polyml.evaluation.results import Results
     from polyml.tracking import Tracker
@@ -52,19 +53,9 @@ def open_tracker(tracking: TrackingSpec, fallback: str) -> Tracker:
     return make_tracker(tracking.experiment or fallback, enabled=tracking.enabled)
 
 
-def task_of(properties: Iterable[Property]) -> str:
-    """Return "classification" when a class is among the targets, else "regression"."""
-    return "classification" if any(item.is_class for item in properties) else "regression"
-
-
-def with_task(params: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Return the parameters of a model for a task."""
-    return {**params, "task": task} if task == "classification" else dict(params)
-
-
 def check_models(models: Iterable[ModelSpec], task: str = "regression") -> None:
     """Check names and parameters of models, and that they do the task, before anything is read or trained."""
-    from polyml.models.catalog import make_model
+    from polyml.models.catalog import make_model, with_task
 
     for spec in map(ModelSpec.wrapped, models):
         make_model(spec.key, **with_task(spec.params, task))
@@ -86,11 +77,17 @@ def check_encoders(models: Iterable[ModelSpec], table: PolymerTable) -> None:
 
 def encoders_in(models: Iterable[ModelSpec], task: str) -> list[str]:
     """Return the names of the pretrained encoders that models start from, or the models inside them."""
-    from polyml.models.catalog import make_model
+    from polyml.models.catalog import make_model, with_task
     from polyml.models.pretrained import encoders_of
 
     made = (make_model(spec.key, **with_task(spec.params, task)) for spec in map(ModelSpec.wrapped, models))
     return [name for model in made for name in encoders_of(model)]
+
+
+def _compared(models: Iterable[ModelSpec]) -> list[Compared]:
+    from polyml.evaluation.compare import Compared
+
+    return [Compared(spec.key, spec.label, spec.params) for spec in map(ModelSpec.wrapped, models)]
 
 
 def compare_models(
@@ -109,13 +106,9 @@ def compare_models(
     """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
 
-    specs = [
-        evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params)
-        for spec in map(ModelSpec.wrapped, models)
-    ]
     tracker = open_tracker(tracking, name)
     return evaluation.compare(
-        table, specs, split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
+        table, _compared(models), split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
         protocol="completion" if known_properties else "honest",
     )  # fmt: skip
 
@@ -135,10 +128,9 @@ def learning_curve(
     """Score models over the number of training polymers; see :mod:`polyml.evaluation.learning_curve`."""
     from polyml.evaluation import learning_curve as evaluation
 
-    specs = [evaluation.ModelSpec(key=spec.key, name=spec.label, params=spec.params) for spec in models]
     tracker = open_tracker(tracking, name)
     return evaluation.learning_curve(
-        table, specs, split, folder, sizes=sizes, tracker=tracker, jobs=jobs, seed=seed, name=name
+        table, _compared(models), split, folder, sizes=sizes, tracker=tracker, jobs=jobs, seed=seed, name=name
     )
 
 

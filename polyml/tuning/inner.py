@@ -13,7 +13,7 @@ import numpy as np
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.splits import Fold
 from polyml.errors import UserError
-from polyml.evaluation.folds import fold_seed
+from polyml.evaluation.one_fold import fold_seed
 from polyml.models.inputs import as_labelled_data, as_training_data
 from polyml.models.pretrained import encoders_of, named_encoders
 from polyml.tuning.space import Space, SpaceOption, make_space

@@ -217,9 +217,9 @@ def _run(
 
 def _warm_features(problem: Problem, jobs: int) -> None:
     """Compute the features of all polymers once; each polymer's are its own, and no value is read."""
-    from polyml.evaluation.folds import feature_keys
     from polyml.features.batch import featurize
     from polyml.models.catalog import make_model
+    from polyml.models.inspect import feature_keys
 
     for key in feature_keys(make_model(problem.key, **problem.params)):
         with suppress(Exception):  # the trials that read them will fail and say why

@@ -163,12 +163,12 @@ def test_lightning_beside_a_bare_loop() -> None:
 
 @pytest.mark.benchmark
 def test_overhead_of_a_tracked_comparison(tmp_path: Path) -> None:
-    from polyml.evaluation.compare import ModelSpec, compare
+    from polyml.evaluation.compare import Compared, compare
     from polyml.settings import sqlite_uri
     from polyml.tracking import make_tracker
 
     table = embedded_table("gas_permeability")
-    compare(table, [ModelSpec("mean")], SplitSpec(), tmp_path / "warm", jobs=1)
+    compare(table, [Compared("mean")], SplitSpec(), tmp_path / "warm", jobs=1)
     from polyml.features.batch import featurize
 
     featurize(["ecfp_count", "descriptors"], table.psmiles)
@@ -177,7 +177,7 @@ def test_overhead_of_a_tracked_comparison(tmp_path: Path) -> None:
     for name, tracked in (("not tracked", False), ("tracked", True)):
         start = time.perf_counter()
         results = compare(
-            table, [ModelSpec(key) for key in MODELS], SplitSpec(), tmp_path / name, jobs=1,
+            table, [Compared(key) for key in MODELS], SplitSpec(), tmp_path / name, jobs=1,
             tracker=make_tracker("bench", enabled=tracked, uri=uri),
         )  # fmt: skip
         wall = time.perf_counter() - start

@@ -14,10 +14,14 @@ import pandas as pd
 import pytest
 
 from polyml.data import PolymerTable, Property, SplitSpec, embedded_path, read_table
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 
 TIMES = ["fit_seconds", "predict_seconds"]
-SPECS = [ModelSpec("mean"), ModelSpec("pca_ridge"), ModelSpec("kmeans", name="five clusters", params={"n_clusters": 5})]
+SPECS = [
+    Compared("mean"),
+    Compared("pca_ridge"),
+    Compared("kmeans", name="five clusters", params={"n_clusters": 5}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tes
 from pathlib import Path
 import numpy as np
 from polyml.data import Property, SplitSpec, read_table
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.models.baselines import MeanModel
 import time
 
@@ -80,7 +84,7 @@ def factory(key, **params):
     return model
 
 table = read_table(sys.argv[1], [Property(name="O2", unit="Barrer", transform="log10")])
-specs = [ModelSpec("quick"), ModelSpec("slow")]
+specs = [Compared("quick"), Compared("slow")]
 try:
     compare(table, specs, SplitSpec(folds=4), Path(sys.argv[2]), jobs=int(sys.argv[3]), factory=factory)
 except KeyboardInterrupt as stop:
@@ -119,11 +123,11 @@ def test_predictions_are_those_of_a_plain_loop(table: PolymerTable, tmp_path: Pa
     from sklearn.metrics import r2_score
 
     from polyml.data import make_folds
-    from polyml.evaluation.folds import fold_seed
+    from polyml.evaluation.one_fold import fold_seed
     from polyml.models.catalog import make_model
 
     split = SplitSpec(kind="repeated_kfold", folds=3, repeats=2, seed=4)
-    results = compare(table, [ModelSpec("pca_ridge")], split, tmp_path / "out", jobs=1, seed=7)
+    results = compare(table, [Compared("pca_ridge")], split, tmp_path / "out", jobs=1, seed=7)
     scores = results.frame.query("metric == 'r2' and property == 'N2'").set_index(["repeat", "fold"])["score"]
     psmiles = np.asarray(table.psmiles, dtype=object)
     for fold in make_folds(table, split):
@@ -142,5 +146,5 @@ def test_workers_follow_to_another_folder(csv: Path, tmp_path: Path, monkeypatch
     for name in ("first", "second"):  # the workers of the first comparison are kept for the second
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        compare(table, [ModelSpec("mean"), ModelSpec("kmeans")], SplitSpec(folds=3), Path("out"), jobs=2)
+        compare(table, [Compared("mean"), Compared("kmeans")], SplitSpec(folds=3), Path("out"), jobs=2)
         assert len(list((tmp_path / name / "out" / "folds").iterdir())) == 6

@@ -12,7 +12,7 @@ import pytest
 
 from polyml.data import PolymerTable, Property, SplitSpec, read_table
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.models.baselines import MeanModel
 from polyml.tracking import Tracker, make_tracker
 
@@ -62,7 +62,7 @@ def test_one_parent_a_child_a_model_and_the_same_run_when_continued(
 ) -> None:
     folder = tmp_path / "out"
     options: dict[str, Any] = {"tracker": tracker, "jobs": 1, "factory": factory, "ratios": ["O2/N2"]}
-    first = compare(table, [ModelSpec("mean"), ModelSpec("failing")], SplitSpec(folds=3), folder, **options)
+    first = compare(table, [Compared("mean"), Compared("failing")], SplitSpec(folds=3), folder, **options)
     found = runs(tracker)
     assert {name: run.info.status for name, run in found.items()} == {
         "out": "FINISHED", "mean": "FINISHED", "failing": "FAILED"
@@ -80,7 +80,7 @@ def test_one_parent_a_child_a_model_and_the_same_run_when_continued(
     assert {"leaderboard.csv", "leaderboard.html", "tables"} <= artifacts(tracker, parent)
     assert json.loads((folder / "tracking.json").read_text())["run_id"] == parent.info.run_id
 
-    more = [ModelSpec("mean"), ModelSpec("learning")]
+    more = [Compared("mean"), Compared("learning")]
     compare(table, more, SplitSpec(folds=3), folder, **options)
     again = runs(tracker)
     assert set(again) == {"out", "mean", "failing", "learning"}
@@ -94,9 +94,9 @@ def test_one_parent_a_child_a_model_and_the_same_run_when_continued(
 
 def test_a_new_store_gets_a_new_run(table: PolymerTable, tracker: Tracker, tmp_path: Path) -> None:
     folder, split = tmp_path / "out", SplitSpec(folds=3)
-    compare(table, [ModelSpec("mean")], split, folder, tracker=tracker, jobs=1, factory=factory)
+    compare(table, [Compared("mean")], split, folder, tracker=tracker, jobs=1, factory=factory)
     other = make_tracker("comparisons", uri=f"sqlite:///{tmp_path / 'other.db'}")
-    results = compare(table, [ModelSpec("mean")], split, folder, tracker=other, jobs=1, factory=factory)
+    results = compare(table, [Compared("mean")], split, folder, tracker=other, jobs=1, factory=factory)
     assert results.computed == 0
     assert set(runs(other)) == {"out", "mean"}
     assert runs(other)["out"].info.run_id != runs(tracker)["out"].info.run_id
@@ -108,7 +108,7 @@ def test_a_comparison_where_every_model_failed_is_a_failed_run(
     with pytest.raises(UserError, match="every model failed"):
         compare(
             table,
-            [ModelSpec("failing")],
+            [Compared("failing")],
             SplitSpec(folds=3),
             tmp_path / "out",
             tracker=tracker,
@@ -120,5 +120,5 @@ def test_a_comparison_where_every_model_failed_is_a_failed_run(
 
 def test_a_tracker_that_records_nothing_leaves_no_note(table: PolymerTable, tmp_path: Path) -> None:
     silent = make_tracker("comparisons", enabled=False)
-    compare(table, [ModelSpec("mean")], SplitSpec(folds=3), tmp_path / "out", tracker=silent, jobs=1, factory=factory)
+    compare(table, [Compared("mean")], SplitSpec(folds=3), tmp_path / "out", tracker=silent, jobs=1, factory=factory)
     assert not (tmp_path / "out" / "tracking.json").exists()

@@ -13,7 +13,7 @@ from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec, make_folds
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 
 DFT = Path(__file__).parents[4] / "shared" / "datasets"
 TG = [Property(name="Tg")]
@@ -39,10 +39,10 @@ def test_rows_are_shuffled_as_scikit_learn_does(file):
 
 def test_a_comparison_on_rows_is_stamped(file, tmp_path):
     table = read_table(file, TG, merge_duplicates=False)
-    results = compare(table, [ModelSpec("mean")], SplitSpec(kind="rows"), tmp_path / "out", jobs=1)
+    results = compare(table, [Compared("mean")], SplitSpec(kind="rows"), tmp_path / "out", jobs=1)
     assert list(results.options["protocol"]) == ["rows"]
     assert re.search(r"not grouped \(polymers on both sides of a fold: [123]\)", results.options["protocol"]["rows"])
-    grouped = compare(read_table(file, TG), [ModelSpec("mean")], SplitSpec(), tmp_path / "grouped", jobs=1)
+    grouped = compare(read_table(file, TG), [Compared("mean")], SplitSpec(), tmp_path / "grouped", jobs=1)
     assert list(grouped.options["protocol"]) == ["honest"]
 
 

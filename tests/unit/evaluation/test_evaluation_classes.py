@@ -16,7 +16,7 @@ from polyml.data.splits import SplitSpec
 from polyml.data.table import PolymerTable
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.metrics import METRICS, make_metrics
 from polyml.models.base import PolymerModel
 from polyml.report.plots import confusion
@@ -60,7 +60,7 @@ def test_metrics_belong_to_a_task():
 
 def test_classifiers_are_compared(table, tmp_path):
     results = compare(
-        table, [ModelSpec("extra_trees", params={"n_estimators": 30}), ModelSpec("svm")],
+        table, [Compared("extra_trees", params={"n_estimators": 30}), Compared("svm")],
         SplitSpec(folds=3), tmp_path / "out", jobs=1,
     )  # fmt: skip
     board = results.leaderboard()
@@ -81,7 +81,7 @@ def test_classifiers_are_compared(table, tmp_path):
 
 def test_a_model_that_does_no_classification_is_refused_before_training(table, tmp_path):
     with pytest.raises(UserError, match="does no classification"):
-        compare(table, [ModelSpec("gp")], SplitSpec(folds=3), tmp_path / "out", jobs=1)
+        compare(table, [Compared("gp")], SplitSpec(folds=3), tmp_path / "out", jobs=1)
 
 
 class _Spy(PolymerModel):
@@ -103,7 +103,7 @@ class _Spy(PolymerModel):
 def test_a_model_sees_the_labels_of_its_training_part_alone(table, tmp_path):
     _Spy.seen.clear()
     results = compare(
-        table, [ModelSpec("spy")], SplitSpec(folds=3), tmp_path / "out", jobs=1, factory=lambda key, **p: _Spy(**p)
+        table, [Compared("spy")], SplitSpec(folds=3), tmp_path / "out", jobs=1, factory=lambda key, **p: _Spy(**p)
     )
     assert [len(labels) for labels in _Spy.seen] == [
         len(table) - n for n in results.predictions.groupby("fold")["key"].size()

@@ -18,8 +18,8 @@ from polyml.data.splits import SplitSpec
 from polyml.data.table import PolymerTable
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError, unknown_name
-from polyml.evaluation.compare import ModelSpec, compare
-from polyml.evaluation.folds import fold_seed, read_fold
+from polyml.evaluation.compare import Compared, compare
+from polyml.evaluation.one_fold import fold_seed, read_fold
 from polyml.models.base import PolymerModel, Prediction
 
 TIMES = ["fit_seconds", "predict_seconds"]
@@ -142,12 +142,12 @@ def table(tmp_path: Path) -> PolymerTable:
     return read_table(path, [Property(name=name, unit="Barrer", transform="log10") for name in ("O2", "N2")])
 
 
-def run(table: PolymerTable, folder: Path, *specs: ModelSpec, **options: Any) -> Any:
+def run(table: PolymerTable, folder: Path, *specs: Compared, **options: Any) -> Any:
     options = {"jobs": 1, "factory": make_stub, "ratios": ["O2/N2"]} | options
     return compare(table, specs, options.pop("split", SPLIT), folder, **options)
 
 
-STUB, NOISY = ModelSpec(key="stub"), ModelSpec(key="stub", name="noisy", params={"noise": 0.3})
+STUB, NOISY = Compared(key="stub"), Compared(key="stub", name="noisy", params={"noise": 0.3})
 
 
 def test_results_are_tidy_and_complete(table: PolymerTable, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_scores_follow_from_the_predictions_that_are_kept(table: PolymerTable, t
 
 
 def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp_path: Path) -> None:
-    run(table, tmp_path / "out", STUB, ModelSpec(key="broken"))
+    run(table, tmp_path / "out", STUB, Compared(key="broken"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     tables = {
         "results.csv",
@@ -203,7 +203,7 @@ def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp
 
 
 def test_the_leaderboard_is_sorted_by_r2_and_failed_models_stand_last(table: PolymerTable, tmp_path: Path) -> None:
-    results = run(table, tmp_path / "out", ModelSpec(key="broken"), NOISY, STUB)
+    results = run(table, tmp_path / "out", Compared(key="broken"), NOISY, STUB)
     board = results.leaderboard()
     assert list(board["model"]) == ["stub", "noisy", "broken"]
     assert list(board["status"]) == ["ok", "ok", "failed"]
@@ -222,20 +222,20 @@ def test_the_leaderboard_is_sorted_by_r2_and_failed_models_stand_last(table: Pol
 
 @pytest.mark.parametrize(("key", "message"), [("nan", "not finite numbers"), ("wide", "expected")])
 def test_useless_predictions_are_a_failure(table: PolymerTable, tmp_path: Path, key: str, message: str) -> None:
-    results = run(table, tmp_path / "out", STUB, ModelSpec(key=key))
+    results = run(table, tmp_path / "out", STUB, Compared(key=key))
     assert message in results.failures[key].error
     assert (results.failures[key].repeat, results.failures[key].fold) == (0, 0)
 
 
 def test_all_models_failing_is_an_error_that_says_why(table: PolymerTable, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="every model failed; broken: RuntimeError: the loss is not finite"):
-        run(table, tmp_path / "out", ModelSpec(key="broken"))
+        run(table, tmp_path / "out", Compared(key="broken"))
 
 
 def test_an_interrupted_comparison_goes_on_and_gives_the_same_files(
     table: PolymerTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = (ModelSpec(key="interrupted", params={"noise": 0.2}), NOISY)
+    specs = (Compared(key="interrupted", params={"noise": 0.2}), NOISY)
     whole = run(table, tmp_path / "whole" / "out", *specs)
     monkeypatch.setenv("POLYML_TEST_INTERRUPT", "1")
     monkeypatch.setattr(Interrupted, "count", 0)
@@ -260,7 +260,7 @@ def test_only_what_differs_is_computed_again(table: PolymerTable, tmp_path: Path
     run(table, folder, STUB, NOISY)
     again = run(table, folder, STUB, NOISY, metrics=("mae",))
     assert (again.reused, again.computed) == (8, 0)
-    changed = run(table, folder, STUB, ModelSpec(key="stub", name="noisy", params={"noise": 0.1}))
+    changed = run(table, folder, STUB, Compared(key="stub", name="noisy", params={"noise": 0.1}))
     assert (changed.reused, changed.computed) == (4, 4)
     assert run(table, folder, STUB, seed=2).computed == 4
     assert run(table, folder, STUB, seed=2, split=SplitSpec(kind="kfold", folds=4, seed=9)).computed == 4
@@ -279,8 +279,8 @@ def test_the_environment_says_how_many_processes(table: PolymerTable, tmp_path: 
 
 
 def test_the_numbers_do_not_depend_on_the_number_of_jobs(table: PolymerTable, tmp_path: Path) -> None:
-    one = run(table, tmp_path / "a" / "out", NOISY, ModelSpec(key="broken"), STUB, jobs=1)
-    two = run(table, tmp_path / "b" / "out", NOISY, ModelSpec(key="broken"), STUB, jobs=2)
+    one = run(table, tmp_path / "a" / "out", NOISY, Compared(key="broken"), STUB, jobs=1)
+    two = run(table, tmp_path / "b" / "out", NOISY, Compared(key="broken"), STUB, jobs=2)
     pd.testing.assert_frame_equal(one.frame.drop(columns=TIMES), two.frame.drop(columns=TIMES), check_exact=True)
     pd.testing.assert_frame_equal(one.predictions, two.predictions, check_exact=True)
     assert one.failures["broken"].error == two.failures["broken"].error
@@ -293,7 +293,7 @@ def test_no_model_meets_a_test_polymer_in_training(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "tg.csv", frame)
     table = read_table(path, [Property(name="Tg", unit="K")], merge_duplicates=False)
     assert (len(table), len(set(table.keys))) == (16, 8)
-    results = run(table, tmp_path / "out", ModelSpec(key="memoriser"), ratios=())
+    results = run(table, tmp_path / "out", Compared(key="memoriser"), ratios=())
     assert results.failures == {}
     # The same model on a split by rows is caught, so the check above can fail.
     rows = Memoriser().fit(texts[::2], table.y[::2])
@@ -316,7 +316,7 @@ def test_history_and_intervals_are_kept(table: PolymerTable, tmp_path: Path) -> 
 
 
 def test_a_random_state_of_the_user_is_kept(table: PolymerTable, tmp_path: Path) -> None:
-    results = run(table, tmp_path / "out", ModelSpec(key="stub", params={"random_state": 0}))
+    results = run(table, tmp_path / "out", Compared(key="stub", params={"random_state": 0}))
     assert set(results.frame["seed"]) == {0}
 
 
@@ -340,9 +340,9 @@ def test_wrong_options_are_refused_before_anything_is_written(
 
 def test_wrong_models_are_refused(table: PolymerTable, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'stub'"):
-        run(table, tmp_path / "out", ModelSpec(key="stubb"))
+        run(table, tmp_path / "out", Compared(key="stubb"))
     with pytest.raises(UserError, match="two models are called 'stub'"):
-        run(table, tmp_path / "out", STUB, ModelSpec(key="stub", params={"noise": 1.0}))
+        run(table, tmp_path / "out", STUB, Compared(key="stub", params={"noise": 1.0}))
     with pytest.raises(UserError, match="no model to compare"):
         run(table, tmp_path / "out")
 

@@ -12,7 +12,7 @@ from polyml.config import Recipe, parse_recipe
 from polyml.data import PolymerTable, Property, read_table
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.plan import make_plan
 from polyml.pipeline.stages import STAGES
 from polyml.tracking import make_tracker
@@ -37,7 +37,7 @@ def _version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyml.__version__", "0.1.0")  # it is a part of what is checked here
 
 
-def fingerprints(table: PolymerTable, spec: ModelSpec, protocol: str = "honest") -> list[str]:
+def fingerprints(table: PolymerTable, spec: Compared, protocol: str = "honest") -> list[str]:
     plan = make_plan(
         table, [spec], SPLIT, Path("out"), metrics=None, ratios=(), seed=1, protocol=protocol, name=None, threads=1,
         factory=None,
@@ -49,24 +49,24 @@ def fingerprints(table: PolymerTable, spec: ModelSpec, protocol: str = "honest")
     ("spec", "protocol", "expected"),
     [
         (
-            ModelSpec("svm", params={"C": 10.0}), "honest",
+            Compared("svm", params={"C": 10.0}), "honest",
             "d4a6892924aa4a4111f668a4f4f56eb51f9c9e4b789f3b79888c73beef7e1656",
         ),
         (
-            ModelSpec("dmpnn", params={"width": 16}), "honest",
+            Compared("dmpnn", params={"width": 16}), "honest",
             "07c944ed706198ab8fdf6c7922fd75a76d95fc3c08f871542654f687607092f5",
         ),
         (
-            ModelSpec("voting", params={"members": ["ridge", {"key": "gin", "width": 16}]}), "honest",
+            Compared("voting", params={"members": ["ridge", {"key": "gin", "width": 16}]}), "honest",
             "7daa0cdb4617bb5f2e0e3336ee0ceb8eec2be9bea3780d0a2ac0dd9c3cb41e99",
         ),
         (
-            ModelSpec("tuned", params={"base": "gin", "base_params": {"width": 16}, "trials": 3}), "honest",
+            Compared("tuned", params={"base": "gin", "base_params": {"width": 16}, "trials": 3}), "honest",
             "1f98355ae70427a402ea0c295252df1d91c9921790156ab038f3439bddb85f8f",
         ),
-        (ModelSpec("ridge"), "completion", "93ca484c57acd09c154cfe60e271cc59153e893fd07bdea05a87891cf462f7c2"),
+        (Compared("ridge"), "completion", "93ca484c57acd09c154cfe60e271cc59153e893fd07bdea05a87891cf462f7c2"),
     ],
-    ids=lambda value: value.key if isinstance(value, ModelSpec) else "",
+    ids=lambda value: value.key if isinstance(value, Compared) else "",
 )  # fmt: skip
 def test_folds_that_were_finished_before_encoders_counted_stay_valid(table, spec, protocol, expected) -> None:
     assert fingerprints(table, spec, protocol)[0] == expected
@@ -108,7 +108,7 @@ def write_encoder(folder: Path, seed: int) -> Path:
 def test_a_comparison_with_an_encoder_that_was_overwritten_is_computed_anew(
     table: PolymerTable, encoder: Path, tmp_path: Path
 ) -> None:
-    specs = [ModelSpec("mean"), ModelSpec("gin", params={"pretrained": str(encoder), "max_epochs": 1, **SIZE})]
+    specs = [Compared("mean"), Compared("gin", params={"pretrained": str(encoder), "max_epochs": 1, **SIZE})]
     first = compare(table, specs, SPLIT, tmp_path / "out", jobs=1)
     write_encoder(encoder, 1)  # the same weights once more
     assert compare(table, specs, SPLIT, tmp_path / "out", jobs=1).reused == 4
@@ -122,9 +122,9 @@ def test_a_comparison_with_an_encoder_that_was_overwritten_is_computed_anew(
 def test_an_encoder_inside_another_model_counts_too(table: PolymerTable, encoder: Path) -> None:
     gin = {"pretrained": str(encoder), **SIZE}
     specs = [
-        (ModelSpec("voting", params={"members": ["ridge", {"key": "gin", **gin}]}), "honest"),
-        (ModelSpec("tuned", params={"base": "gin", "base_params": gin, "trials": 3}), "honest"),
-        (ModelSpec("gin", params=gin), "completion"),
+        (Compared("voting", params={"members": ["ridge", {"key": "gin", **gin}]}), "honest"),
+        (Compared("tuned", params={"base": "gin", "base_params": gin, "trials": 3}), "honest"),
+        (Compared("gin", params=gin), "completion"),
     ]
     before = [fingerprints(table, *item) for item in specs]
     assert [fingerprints(table, *item) for item in specs] == before
@@ -163,4 +163,4 @@ def test_stages_of_a_recipe_depend_on_the_content_of_its_encoders(encoder: Path)
 def test_an_encoder_without_weights_is_refused_before_anything_trains(table: PolymerTable, encoder: Path) -> None:
     (encoder / "encoder.safetensors").unlink()
     with pytest.raises(UserError, match="weights of the pretrained encoder cannot be read"):
-        fingerprints(table, ModelSpec("gin", params={"pretrained": str(encoder), **SIZE}))
+        fingerprints(table, Compared("gin", params={"pretrained": str(encoder), **SIZE}))

@@ -14,7 +14,7 @@ from polyml.data.splits import SplitSpec, make_folds, thin_folds
 from polyml.data.table import PolymerTable
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
-from polyml.evaluation.learning_curve import LearningCurve, ModelSpec, learning_curve
+from polyml.evaluation.learning_curve import Compared, LearningCurve, learning_curve
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_smaller_parts_are_inside_larger_ones_and_have_values_of_every_property(
 
 
 def test_more_polymers_help_and_the_words_say_so(table, tmp_path):
-    specs = [ModelSpec("mean"), ModelSpec("extra_trees", params={"n_estimators": 20})]
+    specs = [Compared("mean"), Compared("extra_trees", params={"n_estimators": 20})]
     curve = learning_curve(table, specs, SplitSpec(folds=3), tmp_path / "out", sizes=[6, 15], jobs=1)
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert summary["polymers"].tolist() == [6, 15, 40] * 2
@@ -72,4 +72,4 @@ def test_trends_are_told_apart():
 
 def test_wrong_sizes(table, tmp_path):
     with pytest.raises(UserError, match="3 polymers are too few"):
-        learning_curve(table, [ModelSpec("mean")], SplitSpec(folds=3), tmp_path / "out", sizes=[3])
+        learning_curve(table, [Compared("mean")], SplitSpec(folds=3), tmp_path / "out", sizes=[3])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from polyml.evaluation.folds import Failure
+from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.results import Entry, Results
 from polyml.evaluation.text import Summary, _p_value, as_json, render_leaderboard, verdict
 

@@ -11,7 +11,7 @@ from polyml.data.properties import Property
 from polyml.data.splits import SplitSpec
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.models import make_model
 from polyml.models.checks import TOY_POLYMERS
 from polyml.models.completion import error_covariance
@@ -104,14 +104,14 @@ PAIR = [Property(name="a", transform="log10"), Property(name="b")]
 
 def test_completion_is_a_task_of_its_own(file, tmp_path):
     table = read_table(file, PAIR)
-    specs = [ModelSpec("extra_trees", params={"n_estimators": 20})]
+    specs = [Compared("extra_trees", params={"n_estimators": 20})]
     plain = compare(table, specs, SplitSpec(folds=3), tmp_path / "plain", jobs=1)
     given = compare(table, specs, SplitSpec(folds=3), tmp_path / "given", jobs=1, protocol="completion")
     assert given.leaderboard()["r2"].iloc[0] > 0.9 > plain.leaderboard()["r2"].iloc[0]
     assert list(given.options["protocol"]) == ["completion"]
     assert given.leaderboard()[["model", "key"]].iloc[0].tolist() == ["extra_trees", "completion"]
     # The same model under the honest protocol is told nothing of its test polymers.
-    alone = compare(table, [ModelSpec("completion", params={"base": {"key": "extra_trees", "n_estimators": 20}})],
+    alone = compare(table, [Compared("completion", params={"base": {"key": "extra_trees", "n_estimators": 20}})],
                     SplitSpec(folds=3), tmp_path / "alone", jobs=1)  # fmt: skip
     assert alone.leaderboard()["r2"].iloc[0] < 0.9
     with pytest.raises(UserError, match="both parts of a ratio"):

@@ -20,7 +20,7 @@ from polyml.data import PolymerTable, Property, read_structures, read_table
 from polyml.data.sample import SampleSpec
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec, compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.learning_curve import learning_curve
 from polyml.models.catalog import make_model
 from polyml.models.checks import TOY_POLYMERS, toy_targets
@@ -87,17 +87,17 @@ def test_every_other_pretext_task_reads_structures_alone() -> None:
     assert read_labelled("foundation") == frozenset()
 
 
-def nested(encoder: Path) -> dict[str, ModelSpec]:
+def nested(encoder: Path) -> dict[str, Compared]:
     """Return models that start from an encoder, or may."""
     gin = {"key": "gin", "pretrained": str(encoder), **SHORT}
     own = {name: value for name, value in gin.items() if name != "key"}
     return {
-        "gin": ModelSpec("gin", params=own),
-        "voting": ModelSpec("voting", params={"members": ["ridge", gin]}),
-        "stacking": ModelSpec("stacking", params={"members": ["ridge", {"key": "voting", "members": ["ridge", gin]}]}),
-        "completion": ModelSpec("completion", params={"base": gin}),
-        "tuned": ModelSpec("tuned", params={"base": "gin", "base_params": own, "trials": 2}),
-        "space": ModelSpec(
+        "gin": Compared("gin", params=own),
+        "voting": Compared("voting", params={"members": ["ridge", gin]}),
+        "stacking": Compared("stacking", params={"members": ["ridge", {"key": "voting", "members": ["ridge", gin]}]}),
+        "completion": Compared("completion", params={"base": gin}),
+        "tuned": Compared("tuned", params={"base": "gin", "base_params": own, "trials": 2}),
+        "space": Compared(
             "tuned",
             params={
                 "base": "gin", "base_params": SHORT, "trials": 2,
@@ -118,7 +118,7 @@ def test_a_comparison_that_would_test_them_is_refused(
     table = make_table([*OTHERS, TOY_POLYMERS[0], "*CC(C)CC(C)*"])
     message = rf"learned Egc of 1 of the {len(OTHERS) + 2} polymers(.|\n)*--without .*tg\.csv"
     with pytest.raises(UserError, match=message):
-        compare(table, [ModelSpec("mean"), spec], SplitSpec(folds=3), tmp_path / "out", jobs=1)
+        compare(table, [Compared("mean"), spec], SplitSpec(folds=3), tmp_path / "out", jobs=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -126,7 +126,7 @@ def test_other_polymers_are_tested_and_training_is_free(
     learned: Path, make_table: Callable[..., PolymerTable], tmp_path: Path
 ) -> None:
     table = make_table([*OTHERS, TOY_POLYMERS[0]])  # the first one had no label
-    spec = ModelSpec("gin", params={"pretrained": str(learned), **SHORT})
+    spec = Compared("gin", params={"pretrained": str(learned), **SHORT})
     results = compare(table, [spec], SplitSpec(folds=2), tmp_path / "out", jobs=1)
     assert not results.failures
     model = make_model("gin", **spec.params).fit(TOY_POLYMERS, toy_targets())
@@ -138,7 +138,7 @@ def test_curves_searches_and_suites_are_refused_too(
 ) -> None:
     table, params, out = make_table(TOY_POLYMERS), {"pretrained": str(learned), **SHORT}, tmp_path / "out"
     with pytest.raises(UserError, match="learned Egc"):
-        learning_curve(table, [ModelSpec("mean"), ModelSpec("gin", params=params)], SplitSpec(folds=2), out, jobs=1)
+        learning_curve(table, [Compared("mean"), Compared("gin", params=params)], SplitSpec(folds=2), out, jobs=1)
     searches: list[dict[str, Any]] = [
         {"params": params, "space": ["lr"]},
         {"params": SHORT, "space": {"pretrained": [str(learned)]}},
@@ -179,7 +179,7 @@ def test_an_encoder_whose_list_is_missing_or_wrong_is_not_scored(
         card = json.loads((folder / "card.json").read_text())
         del card["labels"]
         (folder / "card.json").write_text(json.dumps(card))
-    spec = ModelSpec("gin", params={"pretrained": str(folder), **SHORT})
+    spec = Compared("gin", params={"pretrained": str(folder), **SHORT})
     with pytest.raises(UserError, match=r"labelled.txt: .*list of these polymers(.|\n)*pretrain the encoder anew"):
         compare(make_table(OTHERS), [spec], SplitSpec(folds=2), tmp_path / "out", jobs=1)
     make_model("gin", **spec.params).fit(TOY_POLYMERS, toy_targets())

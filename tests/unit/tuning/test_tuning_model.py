@@ -12,8 +12,7 @@ import pytest
 from polyml.config import ModelSpec
 from polyml.data import PolymerTable, Property, SplitSpec, make_folds, read_table
 from polyml.errors import UserError
-from polyml.evaluation.compare import ModelSpec as Compared
-from polyml.evaluation.compare import compare
+from polyml.evaluation.compare import Compared, compare
 from polyml.models.catalog import load_model, make_model
 from polyml.models.checks import TOY_POLYMERS, toy_targets
 from polyml.models.linear import RidgeModel

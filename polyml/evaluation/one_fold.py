@@ -12,7 +12,7 @@ import json
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,10 @@ from polyml.data.files import whole_file
 from polyml.errors import UserError
 from polyml.evaluation.metrics import probability_columns
 from polyml.models.base import PolymerModel, Prediction
+from polyml.models.catalog import ModelFactory, make_seeded, with_task
+from polyml.models.inspect import features_of
 from polyml.workers import limited_threads
 
-ModelFactory = Callable[..., PolymerModel]
 _META = b"polyml"
 
 
@@ -164,7 +165,8 @@ def run_fold(task: FoldTask) -> Failure | None:
 
 
 def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
-    model = make_seeded(task.factory, task.key, with_task(task.params, task.classes), task.seed)
+    params = with_task(task.params, "classification" if task.classes else "regression")
+    model = make_seeded(task.factory, task.key, params, task.seed)
     test = list(task.test["psmiles"])
     model.load_libraries()
     started = perf_counter()
@@ -202,11 +204,6 @@ def _share_explained(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str
     return float((1 - residual[defined] / total[defined]).mean()) if defined.any() else float("nan")
 
 
-def with_task(params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of a model for a regression, or for the classification of ``classes``."""
-    return {**params, "task": "classification"} if classes else dict(params)
-
-
 def _regressed(model: PolymerModel, psmiles: list[str], task: FoldTask) -> dict[str, np.ndarray]:
     """Predict numbers; each column has shape (n, t)."""
     # A model that takes known properties uses none for its own prediction, as the contract test checks.
@@ -229,33 +226,6 @@ def _classified(model: PolymerModel, psmiles: list[str], classes: Sequence[str])
     columns |= {"std": nothing, "lower": nothing, "upper": nothing}
     names = probability_columns(classes)
     return columns | {name: probability[:, [i]] for i, name in enumerate(names)}
-
-
-def make_seeded(factory: ModelFactory, key: str, params: Mapping[str, Any], seed: int) -> PolymerModel:
-    """Make a model with ``random_state=seed``, unless the user set one or the model has none."""
-    model = factory(key, **params)
-    if "random_state" in model.get_params(deep=False) and "random_state" not in params:
-        model.set_params(random_state=seed)
-    return model
-
-
-def feature_keys(model: PolymerModel) -> tuple[str, ...]:
-    """Return the keys of the featurizers that a model reads, and those of the models inside it."""
-    features = model.get_params(deep=False).get("features") or ()
-    own = (features,) if isinstance(features, str) else tuple(str(item) for item in features)
-    return tuple(dict.fromkeys([*own, *(key for inner in model.inner_models() for key in feature_keys(inner))]))
-
-
-def is_accelerated(model: PolymerModel) -> bool:
-    """Tell whether a model, or one inside it, trains on a CUDA device if there is one; "cpu" keeps it off."""
-    own = model.get_params(deep=False).get("accelerator", "cpu") != "cpu"
-    return own or any(is_accelerated(inner) for inner in model.inner_models())
-
-
-def features_of(model: PolymerModel) -> str:
-    """Name what a model reads: its features, or else its kind of input."""
-    inner = next((features_of(item) for item in model.inner_models()), "")
-    return "+".join(feature_keys(model)) or inner or ("" if model.input_kind == "none" else model.input_kind)
 
 
 def _check_prediction(prediction: Prediction, shape: tuple[int, ...]) -> None:
