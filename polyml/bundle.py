@@ -337,8 +337,7 @@ class Bundle:
 def _binary_features(units: Sequence[RepeatUnit]) -> np.ndarray:
     from polyml.features.catalog import make_featurizer
 
-    features = np.asarray(make_featurizer(_SIMILARITY_FEATURES).transform(units))
-    return (features > 0).astype(np.float32)
+    return np.asarray(make_featurizer(_SIMILARITY_FEATURES).transform(units), dtype=np.float32)
 
 
 def _tanimoto(bits: np.ndarray, known: np.ndarray) -> np.ndarray:

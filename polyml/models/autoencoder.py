@@ -11,13 +11,12 @@ from polyml.chem import RepeatUnit
 from polyml.errors import UserError
 from polyml.models.embedding import EmbeddingModel
 from polyml.models.limits import check_number
+from polyml.models.mlp import MIN_POLYMERS, array_inputs
 from polyml.models.tabular import FeatureKeys, check_features, informative_columns
 
 if TYPE_CHECKING:
     from polyml.models.nn.autoencoder import ArrayAutoencoder, SequenceAutoencoder
     from polyml.models.nn.inputs import ArrayInputs, TokenInputs
-
-_MIN_POLYMERS = 5
 
 
 class AutoencoderModel(EmbeddingModel):
@@ -48,12 +47,10 @@ class AutoencoderModel(EmbeddingModel):
         check_features(self.features, "array", f"model '{self.key}'")
 
     def _inputs(self, items: Sequence[str | RepeatUnit]) -> ArrayInputs:
-        from polyml.features.batch import featurize
-        from polyml.models.nn.inputs import ArrayInputs
-
-        x = np.asarray(featurize(self.features, items), dtype=np.float32)
-        x = np.sign(x) * np.sqrt(np.abs(x))
-        return ArrayInputs(x[:, self.columns_] if hasattr(self, "columns_") else x)
+        inputs = array_inputs(self.features, items)
+        if hasattr(self, "columns_"):
+            inputs.x = inputs.x[:, self.columns_]
+        return inputs
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> EmbeddingModel:
         """Choose the columns anew, then fit; see :meth:`EmbeddingModel.fit`."""
@@ -62,7 +59,7 @@ class AutoencoderModel(EmbeddingModel):
         return super().fit(psmiles, y)
 
     def _prepare(self, inputs: Any) -> None:
-        self.columns_ = informative_columns(inputs.x.numpy(), _MIN_POLYMERS)
+        self.columns_ = informative_columns(inputs.x.numpy(), MIN_POLYMERS)
         inputs.x = inputs.x[:, self.columns_]
 
     def _start(self, network: Any, inputs: Any) -> None:

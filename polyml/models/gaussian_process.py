@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from polyml.chem import RepeatUnit
-from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
 from polyml.models.scaling import signed_root
@@ -80,7 +79,6 @@ class GaussianProcess(PolymerModel):
     citation = "Rasmussen and Williams 2006"
     gives_std = True
     toy_params = {"features": "ecfp_count"}
-    search_space = {}
     bounds = {"max_iterations": (0, np.inf)}
 
     features: str | Sequence[str] = ("ecfp_count", "descriptors")
@@ -146,8 +144,6 @@ class GaussianProcess(PolymerModel):
         from polyml.features.batch import featurize
 
         keys = [self.features] if isinstance(self.features, str) else list(self.features)
-        if not keys:
-            raise UserError("no features", where="model 'gp'", fix="name at least one array featurizer")
         return [np.asarray(featurize(key, items), dtype=np.float32) for key in keys]
 
     def save(self, folder: Path) -> None:

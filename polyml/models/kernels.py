@@ -154,11 +154,7 @@ class PairModel(TabularModel):
     def _compare(self, x: np.ndarray) -> np.ndarray:
         return tanimoto(x, self.points_)
 
-    def _choose_columns(self, x: np.ndarray) -> np.ndarray:
-        # All of them: what no training polymer shows makes a candidate less similar to each.
-        return np.arange(x.shape[1]) if self.needs_counts else super()._choose_columns(x)
-
-    def _fit_embedding(self, x: np.ndarray, items: Sequence[str | RepeatUnit], seed: int) -> np.ndarray:
+    def _fit_embedding(self, x: np.ndarray) -> np.ndarray:
         self.points_ = np.ascontiguousarray(x)
         return self._compare(self.points_)
 

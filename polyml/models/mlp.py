@@ -9,6 +9,7 @@ import numpy as np
 
 from polyml.chem import RepeatUnit
 from polyml.models.neural import NeuralModel
+from polyml.models.scaling import signed_root
 from polyml.models.space import Float, Int
 from polyml.models.tabular import FeatureKeys, check_features, informative_columns
 
@@ -114,7 +115,7 @@ def array_inputs(features: FeatureKeys, items: Sequence[str | RepeatUnit]) -> Ar
     from polyml.models.nn.inputs import ArrayInputs
 
     x = np.asarray(featurize(features, items), dtype=np.float32)
-    return ArrayInputs(np.sign(x) * np.sqrt(np.abs(x)))
+    return ArrayInputs(signed_root(x))
 
 
 def array_shape(inputs: Any) -> dict[str, int]:

@@ -69,7 +69,7 @@ class NearestNeighbours(PairModel):
         x = super()._featurize(items)
         return x if self.needs_counts else signed_root(x)
 
-    def _fit_embedding(self, x: np.ndarray, items: Sequence[str | RepeatUnit], seed: int) -> np.ndarray:
+    def _fit_embedding(self, x: np.ndarray) -> np.ndarray:
         if not self.needs_counts:
             from sklearn.pipeline import make_pipeline
 

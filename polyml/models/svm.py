@@ -79,10 +79,6 @@ class SupportVectorModel(TabularModel):
         """Whether the features must be counts, zero or more: for the Tanimoto kernel."""
         return self.kernel == "tanimoto"
 
-    def _choose_columns(self, x: np.ndarray) -> np.ndarray:
-        # What no training polymer shows makes a candidate less similar to each.
-        return np.arange(x.shape[1]) if self.needs_counts else super()._choose_columns(x)
-
     def _featurize(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         x = super()._featurize(items)
         return x if self.needs_counts else signed_root(x)

@@ -20,6 +20,7 @@ from polyml.models.inputs import (
     draw_seed,
     kept_random_state,
 )
+from polyml.models.scaling import signed_root
 from polyml.models.storage import read_estimators, read_model, write_estimators, write_model
 from polyml.models.targets import TargetBasis, check_targets
 
@@ -90,7 +91,7 @@ class TabularModel(PolymerModel):
         x = x[:, self.columns_]
         self.basis_ = TargetBasis.fit(values, self.targets)
         seed = draw_seed(self.random_state)
-        x = self._fit_embedding(x, items, seed)
+        x = self._fit_embedding(x)
         self.estimators_ = [self._fit_target(x, column, seed) for column in self.basis_.to_basis(values).T]
         self.n_targets_ = values.shape[1]
         return self
@@ -159,10 +160,13 @@ class TabularModel(PolymerModel):
         return self._embed(self._featurize(items)[:, self.columns_])
 
     def _choose_columns(self, x: np.ndarray) -> np.ndarray:
-        """Return the columns of the training features that are read."""
-        return informative_columns(x, self.min_polymers)
+        """Return the columns of the training features that are read.
 
-    def _fit_embedding(self, x: np.ndarray, items: Sequence[str | RepeatUnit], seed: int) -> np.ndarray:
+        Of counts all are: what no training polymer shows makes a candidate less similar to each.
+        """
+        return np.arange(x.shape[1]) if self.needs_counts else informative_columns(x, self.min_polymers)
+
+    def _fit_embedding(self, x: np.ndarray) -> np.ndarray:
         """Learn an embedding of the training features and return it; by default the features themselves."""
         return x
 
@@ -187,7 +191,7 @@ class TabularModel(PolymerModel):
         if source is not None:
             return np.asarray(source(items), dtype=np.float32)
         x = np.asarray(featurize(self.features, items), dtype=np.float32)
-        return np.sign(x) * np.sqrt(np.abs(x)) if self.compress else x
+        return signed_root(x) if self.compress else x
 
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -48,7 +47,7 @@ def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> 
     notes : str
         Plain text under the title: protocol, number of polymers, scale of the scores.
     """
-    spreads = {name: _sd_column(name) for name in leaderboard.columns if _sd_column(name) in leaderboard.columns}
+    spreads = {name: spread_column(name) for name in leaderboard.columns if spread_column(name) in leaderboard.columns}
     hidden = {*spreads.values(), "error", "status"}
     columns = [name for name in leaderboard.columns if name not in hidden]
     numeric = {name for name in columns if pd.api.types.is_numeric_dtype(leaderboard[name])}
@@ -108,8 +107,10 @@ def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def _sd_column(name: str) -> str:
-    return re.sub(r"^([^\[]+)", r"\1_sd", name, count=1)
+def spread_column(metric: str) -> str:
+    """Return the column with the spread: ``rmse`` -> ``rmse_sd``, ``rmse[O2]`` -> ``rmse_sd[O2]``."""
+    name, bracket, rest = metric.partition("[")
+    return f"{name}_sd{bracket}{rest}"
 
 
 def _number(is_number: bool) -> str:

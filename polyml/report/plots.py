@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.errors import PolymlError
+from polyml.report.html import spread_column
 from polyml.report.theme import INK, MUTED, colour, hover_texts, new_figure, plain
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def leaderboard_bars(leaderboard: pd.DataFrame, metric: str, label: str = "", *,
     import plotly.graph_objects as go
 
     ranked = leaderboard[leaderboard[metric].notna()].sort_values(metric, ascending=maximize)  # last drawn on top
-    spread = ranked[_sd_column(metric)]
+    spread = ranked[spread_column(metric)]
     families = {name: colour(index) for index, name in enumerate(dict.fromkeys(leaderboard["family"]))}
     figure = new_figure(label or metric, label or metric)
     for family, part in ranked.groupby("family", sort=False):
@@ -218,12 +219,6 @@ def leaderboard_bars(leaderboard: pd.DataFrame, metric: str, label: str = "", *,
     order = [plain(name) for name in ranked["model"]]
     figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True, type="category")
     return figure.update_layout(height=200 + 30 * len(ranked), legend={"traceorder": "reversed"})
-
-
-def _sd_column(metric: str) -> str:
-    """Return the column with the spread: ``rmse`` -> ``rmse_sd``, ``rmse[O2]`` -> ``rmse_sd[O2]``."""
-    name, bracket, rest = metric.partition("[")
-    return f"{name}_sd{bracket}{rest}"
 
 
 def _measured(predictions: pd.DataFrame) -> pd.DataFrame:
