@@ -61,7 +61,7 @@ def pretrain(
     from polyml.data.table_reader import read_structures
     from polyml.errors import UserError
     from polyml.pipeline import pretraining, steps
-    from polyml.transfer.pretrain import PretrainSpec
+    from polyml.transfer.pretexts import PretrainSpec
 
     spec = PretrainSpec(
         encoder=encoder, pretext=pretext, params=common.make_params(param), epochs=epochs, batch_size=batch_size, lr=lr,

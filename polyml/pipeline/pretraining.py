@@ -13,7 +13,7 @@ from polyml.pipeline.steps import open_tracker
 if TYPE_CHECKING:
     from polyml.data.sample import SampleSpec
     from polyml.data.table import PolymerTable
-    from polyml.transfer.pretrain import PretrainSpec
+    from polyml.transfer.pretexts import PretrainSpec
 
 
 def pretrain_encoder(

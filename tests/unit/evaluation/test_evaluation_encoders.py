@@ -99,7 +99,8 @@ def encoder(tmp_path: Path) -> Path:
 
 def write_encoder(folder: Path, seed: int) -> Path:
     from polyml.models.checks import TOY_POLYMERS
-    from polyml.transfer.pretrain import PretrainSpec, pretrain
+    from polyml.transfer.pretexts import PretrainSpec
+    from polyml.transfer.pretrain import pretrain
 
     pretrain(TOY_POLYMERS, folder, PretrainSpec(encoder="gin", params=SIZE, epochs=1, batch_size=8, seed=seed))
     return folder

@@ -12,7 +12,8 @@ from polyml.errors import UserError
 from polyml.models import load_model, make_model
 from polyml.models.checks import TOY_POLYMERS, toy_targets
 from polyml.models.pretrained import encoder_folder, load_encoder, read_encoder_card
-from polyml.transfer.pretrain import PretrainSpec, pretrain
+from polyml.transfer.pretexts import PretrainSpec
+from polyml.transfer.pretrain import pretrain
 
 torch = pytest.importorskip("torch")
 

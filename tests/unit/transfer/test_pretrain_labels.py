@@ -27,7 +27,8 @@ from polyml.models.checks import TOY_POLYMERS, toy_targets
 from polyml.models.pretrained import WITHOUT_LABELS, encoders_of, polymer_mark, read_encoder_card, read_labelled
 from polyml.sections import parse_document
 from polyml.tracking import make_tracker
-from polyml.transfer.pretrain import PRETEXTS, PretrainSpec, polymer_digest, pretrain
+from polyml.transfer.pretexts import PRETEXTS, PretrainSpec
+from polyml.transfer.pretrain import polymer_digest, pretrain
 from polyml.tuning import SearchSettings
 from polyml.tuning.tune import tune
 
