@@ -93,8 +93,8 @@ def check_regression(build: Callable[..., PolymerModel], cls: type[PolymerModel]
         "predictions": lambda: check_predictions(fitted),
         "rows": lambda: check_rows_are_independent(fitted.predict),
         "frames": lambda: check_frames(fitted.predict),
-        "file": lambda: check_file(fitted),
-        "seed": lambda: check_seed(fitted, build),
+        "file": lambda: check_file(fitted, predicted_numbers),
+        "seed": lambda: check_seed(fitted, build, toy_targets(), predicted_numbers),
         "one target": lambda: check_one_target(build),
         "bad input": lambda: check_bad_input(fitted, build),
         "overfit": lambda: check_overfit(build, cls.overfit_params),
@@ -144,30 +144,12 @@ def check_classification(build: Callable[..., PolymerModel], cls: type[PolymerMo
         "probabilities": lambda: check_probabilities(fitted),
         "rows": lambda: check_rows_are_independent(fitted.predict_proba),
         "frames": lambda: check_frames(fitted.predict_proba),
-        "file": lambda: check_file_of_classes(fitted),
-        "seed": lambda: check_seed_of_classes(fitted, classifier),
+        "file": lambda: check_file(fitted, predicted_classes),
+        "seed": lambda: check_seed(fitted, classifier, toy_labels(), predicted_classes),
         "labels": lambda: check_labels(classifier),
         "overfit classes": lambda: check_overfit_classes(fitted, classifier, cls.overfit_params),
     }
     _call(calls, cls)
-
-
-def check_file_of_classes(model: PolymerModel) -> None:
-    """A saved and loaded model predicts the same labels with the same probabilities."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "model")
-        again = load_model(Path(folder) / "model")
-    labels, proba = model.predict(TOY_POLYMERS), model.predict_proba(TOY_POLYMERS)
-    _require(_same(again.predict(TOY_POLYMERS), labels), "a loaded model predicts the same labels")
-    _require(_same(again.predict_proba(TOY_POLYMERS), proba), "a loaded model predicts the same probabilities")
-
-
-def check_seed_of_classes(model: PolymerModel, build: Callable[[], PolymerModel]) -> None:
-    """The same ``random_state`` gives the same probabilities."""
-    again = build().fit(TOY_POLYMERS, toy_labels())
-    _require(
-        _same(again.predict_proba(TOY_POLYMERS), model.predict_proba(TOY_POLYMERS)), "the seed decides the classes"
-    )
 
 
 def check_labels(build: Callable[[], PolymerModel]) -> None:
@@ -216,7 +198,7 @@ def check_probabilities(model: PolymerModel) -> None:
 
 
 def _same(found: np.ndarray, expected: np.ndarray) -> bool:
-    return bool(np.array_equal(found, expected))
+    return bool(np.array_equal(found, expected, equal_nan=found.dtype.kind == "f"))
 
 
 def check_parameters(model: PolymerModel) -> None:
@@ -264,28 +246,44 @@ def check_frames(predict: Callable[[Sequence[str]], np.ndarray]) -> None:
         _close(two, one, _FLOAT32, f"{other} predicts the same as {text}")
 
 
-def check_file(model: PolymerModel) -> None:
-    """A saved and loaded model predicts the same numbers."""
+def check_file(model: PolymerModel, outputs: Callable[[PolymerModel], Mapping[str, np.ndarray]]) -> None:
+    """A saved and loaded model predicts the same, and nothing is pickled."""
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model")
         again = load_model(Path(folder) / "model")
         saved = [path.suffix for path in (Path(folder) / "model").rglob("*")]
     _require(type(again) is type(model), "load gives the same class")
     _require(not {".pkl", ".joblib", ".pt", ".ckpt"} & set(saved), "no pickle on disk")
-    before, after = model.predict_dist(TOY_POLYMERS), again.predict_dist(TOY_POLYMERS)
-    _require(np.array_equal(before.mean, after.mean), "a loaded model predicts the same mean")
-    _require(np.array_equal(before.std, after.std, equal_nan=True), "a loaded model predicts the same std")
+    found = outputs(again)
+    for name, expected in outputs(model).items():
+        _require(_same(found[name], expected), f"a loaded model predicts the same {name}")
 
 
-def check_seed(model: PolymerModel, build: Callable[[], PolymerModel]) -> None:
+def check_seed(
+    model: PolymerModel,
+    build: Callable[[], PolymerModel],
+    y: np.ndarray,
+    outputs: Callable[[PolymerModel], Mapping[str, np.ndarray]],
+) -> None:
     """The same ``random_state`` gives the same numbers, and the caller's random numbers are left alone."""
     before = _global_random_states()
-    again = build().fit(TOY_POLYMERS, toy_targets())
-    found = again.predict(TOY_POLYMERS)
+    found = outputs(build().fit(TOY_POLYMERS, y))
     after = _global_random_states()
     for library, state in before.items():
         _require(after[library] == state, f"fit and predict leave the global random state of {library} as it was")
-    _require(np.array_equal(found, model.predict(TOY_POLYMERS)), "the seed decides the numbers")
+    for name, expected in outputs(model).items():
+        _require(_same(found[name], expected), f"the seed decides the {name}")
+
+
+def predicted_numbers(model: PolymerModel) -> dict[str, np.ndarray]:
+    """Return all that a model of numbers tells of the toy polymers."""
+    dist = model.predict_dist(TOY_POLYMERS)
+    return {"prediction": model.predict(TOY_POLYMERS), "mean": dist.mean, "std": dist.std}
+
+
+def predicted_classes(model: PolymerModel) -> dict[str, np.ndarray]:
+    """Return all that a classifier tells of the toy polymers."""
+    return {"labels": model.predict(TOY_POLYMERS), "probabilities": model.predict_proba(TOY_POLYMERS)}
 
 
 def _global_random_states() -> dict[str, bytes]:

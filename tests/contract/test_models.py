@@ -19,11 +19,6 @@ from polyml.models.checks import TOY_POLYMERS, check_model, toy_labels, toy_targ
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POLYML_CACHE", str(tmp_path_factory.getbasetemp() / "models_cache"))
-
-
 @pytest.mark.parametrize("key", list(MODELS))
 def test_model_keeps_the_contract(key):
     check_model(key)
@@ -71,10 +66,10 @@ def test_a_model_that_draws_global_random_numbers_is_caught(library, monkeypatch
     torch = pytest.importorskip("torch")
     draw = {"random": random.random, "numpy": np.random.rand, "torch": lambda: torch.rand(1)}[library]
     honest = _Plain().fit(TOY_POLYMERS, toy_targets())
-    checks.check_seed(honest, _Plain)
+    checks.check_seed(honest, _Plain, toy_targets(), checks.predicted_numbers)
     monkeypatch.setattr(_Plain, "predict", lambda self, psmiles: (draw(), MeanModel.predict(self, psmiles))[1])
     with pytest.raises(AssertionError, match=f"global random state of {library}"):
-        checks.check_seed(honest, _Plain)
+        checks.check_seed(honest, _Plain, toy_targets(), checks.predicted_numbers)
 
 
 def test_a_model_that_takes_what_is_no_polymer_is_caught(monkeypatch):
