@@ -27,7 +27,7 @@ from polyml.bundle_format import (
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.row_faults import in_batches, parse_all
 from polyml.versions import installed_versions
@@ -363,5 +363,5 @@ def _read_training(folder: Path, content: BundleFile) -> pd.DataFrame:
     frame = pd.read_parquet(folder / "training.parquet")
     expected = ["key", "psmiles", *(f"value:{item.name}" for item in content.properties)]
     if list(frame.columns) != expected or len(frame) != content.n_training:
-        raise UserError("training.parquet does not fit bundle.json", where=str(folder))
+        raise UserError("training.parquet does not fit bundle.json", where=str(folder), fix=DAMAGED)
     return frame

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyml.data.files import sha256_file
 from polyml.data.properties import Property
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 
 FORMAT_VERSION = 1
 
@@ -53,9 +53,13 @@ def read_content(folder: Path) -> BundleFile:
         fix = "make one with: polyml train ... -o FOLDER"
         raise UserError("there is no trained model here (no bundle.json)", where=str(folder), fix=fix) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"bundle.json cannot be read: {error}", where=str(folder)) from error
+        raise UserError(f"bundle.json cannot be read: {error}", where=str(folder), fix=DAMAGED) from error
     if not isinstance(raw, dict) or raw.get("format") != "polyml-bundle":
-        raise UserError("bundle.json does not describe a model of polyml", where=str(folder))
+        raise UserError(
+            "bundle.json does not describe a model of polyml",
+            where=str(folder),
+            fix="name a folder that polyml train has written",
+        )
     number = raw.get("format_version")
     if isinstance(number, int) and number > FORMAT_VERSION:
         raise UserError(
@@ -68,7 +72,7 @@ def read_content(folder: Path) -> BundleFile:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         place = ".".join(map(str, fault["loc"]))
-        raise UserError(f"bundle.json is damaged: {place}: {fault['msg']}", where=str(folder)) from None
+        raise UserError(f"bundle.json is damaged: {place}: {fault['msg']}", where=str(folder), fix=DAMAGED) from None
 
 
 def saved_digest(folder: Path) -> str:
@@ -85,7 +89,7 @@ def verify_files(folder: Path, content: BundleFile) -> None:
     for name, expected in content.files.items():
         path = (folder / name).resolve()
         if not path.is_relative_to(root):
-            raise UserError(f"bundle.json names a file outside its folder: {name}", where=str(folder))
+            raise UserError(f"bundle.json names a file outside its folder: {name}", where=str(folder), fix=DAMAGED)
         if not path.is_file():
             raise UserError(
                 f"the trained model lacks its file {name}", where=str(folder), fix="copy the whole folder again"

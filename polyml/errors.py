@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+DAMAGED = "the folder was changed, or not copied whole: copy it again, or train the model anew"
+"""How to mend a saved model that cannot be read."""
+
 
 class PolymlError(Exception):
     """Root of every error that polyml raises on purpose."""

@@ -36,9 +36,15 @@ def parse_value(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"not valid YAML: {error.problem or error.context}", where=f"{where}{line}") from None
+        raise UserError(
+            f"not valid YAML: {error.problem or error.context}",
+            where=f"{where}{line}",
+            fix="mend this line; a text with a colon or a star wants quotes",
+        ) from None
     except yaml.YAMLError as error:
-        raise UserError(f"not valid YAML: {error}", where=where) from None
+        raise UserError(
+            f"not valid YAML: {error}", where=where, fix="mend the file; a text with a colon or a star wants quotes"
+        ) from None
     finally:
         loader.dispose()
 
@@ -93,7 +99,11 @@ def set_value(tree: dict[str, Any], override: str) -> tuple[str | int, ...]:
             if not last and node.get(part) is None:
                 node[part] = {}
         else:
-            raise UserError(f"'{'.'.join(parts[:depth])}' has no keys below it", where=where)
+            raise UserError(
+                f"'{'.'.join(parts[:depth])}' has no keys below it",
+                where=where,
+                fix="give a key of the section above it",
+            )
         place += (index,)
         if last:
             node[index] = parse_value(text, where)

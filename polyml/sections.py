@@ -45,7 +45,11 @@ def load_document(document: type[Model], path: Path, overrides: Sequence[str] = 
         raise UserError(f"the {kind} is not UTF-8 text", where=str(path), fix="save it as UTF-8") from error
     tree = parse_value(text, str(path))
     if not isinstance(tree, dict):
-        raise UserError(f"a {kind} is a list of keys such as 'name:' and 'seed:'", where=str(path))
+        raise UserError(
+            f"a {kind} is a list of keys such as 'name:' and 'seed:'",
+            where=str(path),
+            fix="pipelines/README.md explains the keys",
+        )
     places = {place: f"{path}, line {line}" for place, line in key_lines(text).items()}
     for override in overrides:
         place = set_value(tree, override)
@@ -109,7 +113,9 @@ def _explain(
         hint = f"did you mean '{'.'.join(filter(None, (prefix, nearest[0])))}'? " if nearest else ""
         return UserError(full.what, where=at, fix=f"{hint}known here: {', '.join(known)}")
     if fault["type"] == "missing":
-        return UserError(f"the {kind} key '{dotted}' is missing", where=at)
+        return UserError(
+            f"the {kind} key '{dotted}' is missing", where=at, fix="add it; pipelines/README.md explains the keys"
+        )
     message = fault["msg"].removeprefix("Value error, ")
     got = fault.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""

@@ -148,7 +148,11 @@ class Suite(Section):
             if left and named:
                 kept.append(item.model_copy(update={"sets": left, "models": chosen}))
         if not kept:
-            raise UserError("no comparison has both these data sets and these models", where=f"suite {self.name}")
+            raise UserError(
+                "no comparison has both these data sets and these models",
+                where=f"suite {self.name}",
+                fix="name fewer or other ones",
+            )
         return self.model_copy(update={"comparisons": kept})
 
 

@@ -37,7 +37,9 @@ def frames(unit: RepeatUnit) -> list[str]:
     ['*COC*', '*CCO*', '*CCO*']
     """
     if unit.is_ladder:
-        raise UserError("frames are listed for linear units only", where=unit.psmiles)
+        raise UserError(
+            "frames are listed for linear units only", where=unit.psmiles, fix="give a unit that is no ladder"
+        )
     backbone = Backbone.of(unit)
     make = stereo_frame if unit.has_stereo else frame
     return [_plain(Chem.MolToSmiles(make(unit, backbone, cut))) for cut in backbone.cuts]

@@ -141,7 +141,11 @@ def make_properties(
     for item in properties:
         if item.name in (classes or ()):
             if item.name in (log10 or ()) or item.name in unit_of:
-                raise UserError(f"'{item.name}' is a class: it has no logarithm and no unit", where="--class")
+                raise UserError(
+                    f"'{item.name}' is a class: it has no logarithm and no unit",
+                    where="--class",
+                    fix="leave --log10 and --unit out for it",
+                )
             changed.append(Property(name=item.name, transform="class"))
             continue
         update: dict[str, Any] = {"transform": "log10"} if item.name in (log10 or ()) else {}
@@ -174,7 +178,9 @@ def split_pair(text: str, where: str) -> tuple[str, str]:
     """Split ``KEY=VALUE``."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UserError(f"expected KEY=VALUE, got '{text}'", where=where)
+        raise UserError(
+            f"expected KEY=VALUE, got '{text}'", where=where, fix="write a name, an equals sign and a value"
+        )
     return key.strip(), value.strip()
 
 

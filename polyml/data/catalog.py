@@ -167,7 +167,9 @@ def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> 
             raise UserError("no target is named", where=str(source), fix="name the columns to predict, as --target COL")
         return list(declared.values())
     if len(set(targets)) != len(targets):
-        raise UserError(f"a target is named twice: {', '.join(targets)}", where=str(source))
+        raise UserError(
+            f"a target is named twice: {', '.join(targets)}", where=str(source), fix="name each target once"
+        )
     return [declared.get(name, Property(name=name)) for name in targets]
 
 

@@ -282,7 +282,11 @@ def _open_parquet(path: Path) -> Source:
                     number += 1
                     yield Row(number, cells)
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"damaged after row {number}: {str(error).splitlines()[0]}", where=str(path)) from error
+            raise UserError(
+                f"damaged after row {number}: {str(error).splitlines()[0]}",
+                where=str(path),
+                fix="get the file again, or write it anew",
+            ) from error
 
     return Source(str(path), columns, _closing(rows(), file.close))
 

@@ -105,7 +105,9 @@ def compare(
     """
     jobs = default_jobs() if jobs is None else jobs
     if jobs < 1 or threads < 1:
-        raise UserError(f"jobs and threads must be at least 1, got {jobs} and {threads}")
+        raise UserError(
+            f"jobs and threads must be at least 1, got {jobs} and {threads}", fix="leave them out for the defaults"
+        )
     plan = make_plan(
         table, specs, split, Path(folder), metrics=metrics, ratios=ratios, seed=seed, protocol=protocol,
         name=name, threads=threads, factory=factory, train_size=train_size,

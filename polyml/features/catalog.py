@@ -35,7 +35,9 @@ def make_featurizer(key: str, **params: Any) -> Featurizer:
     try:
         return cls(**params)
     except TypeError as error:
-        raise UserError(str(error), where=f"features '{key}'") from error
+        raise UserError(
+            str(error), where=f"features '{key}'", fix="'polyml featurize --list' shows the featurizers"
+        ) from error
 
 
 def list_featurizers() -> dict[str, str]:

@@ -93,11 +93,16 @@ def decode(codes: Iterable[int]) -> str:
 def _encode_piece(piece: str) -> tuple[int, ...]:
     if not piece.startswith("["):
         if piece not in _BARE:
-            raise UserError(f"{piece!r} is no part of a SMILES")
+            raise UserError(
+                f"{piece!r} is no part of a SMILES", fix="check the spelling; RDKit writes SMILES that can be read"
+            )
         return (_CODES[piece],)
     match = _BRACKET.fullmatch(piece)
     if match is None:
-        raise UserError(f"{piece!r} is no atom of a SMILES")
+        raise UserError(
+            f"{piece!r} is no atom of a SMILES",
+            fix="write an element as in the periodic table, in brackets where it has a charge or isotope",
+        )
     isotope, symbol, turn, number, hydrogen, count, sign, charge, colon, label = (part or "" for part in match.groups())
     tokens = ("[", *isotope, symbol, turn, *number, hydrogen, *count, *sign, *charge, colon, *label, "]")
     return tuple(_CODES[token] for token in tokens if token)
@@ -146,7 +151,11 @@ class PsmilesTokens(Featurizer):
 def check_variants(variants: object, where: str) -> None:
     """Refuse a number of variants that is no whole number of at least 1."""
     if not isinstance(variants, int) or isinstance(variants, bool) or variants < 1:
-        raise UserError(f"variants must be a whole number of at least 1, got {variants!r}", where=where)
+        raise UserError(
+            f"variants must be a whole number of at least 1, got {variants!r}",
+            where=where,
+            fix="leave it out for the default",
+        )
 
 
 def _spellings(key: str, count: int) -> list[str]:

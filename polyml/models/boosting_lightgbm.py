@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.space import Float, Int
 from polyml.models.tabular import TabularModel
 from polyml.models.trees import check_links, damaged_tree
@@ -159,7 +159,7 @@ def _read_booster(path: Path, n_columns: int) -> Any:
         _check_trees(text, n_columns, path)
         return lightgbm.Booster(model_str=text)
     except (OSError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
-        raise UserError(f"the boosted trees cannot be read: {error}", where=str(path)) from error
+        raise UserError(f"the boosted trees cannot be read: {error}", where=str(path), fix=DAMAGED) from error
 
 
 def _check_trees(text: str, n_columns: int, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.space import Float, Int
 from polyml.models.tabular import TabularModel
 from polyml.models.trees import check_links, damaged_tree
@@ -171,7 +171,7 @@ def _read_booster(path: Path, n_columns: int) -> Any:
     except UserError:
         raise
     except (OSError, ValueError, LookupError, TypeError, xgboost.core.XGBoostError) as error:
-        raise UserError(f"the boosted trees cannot be read: {error}", where=str(path)) from error
+        raise UserError(f"the boosted trees cannot be read: {error}", where=str(path), fix=DAMAGED) from error
 
 
 def _check_tree(tree: dict[str, Any], n_columns: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from polyml.errors import UserError, unknown_name
+from polyml.errors import DAMAGED, UserError, unknown_name
 
 if TYPE_CHECKING:
     from polyml.models.base import PolymerModel
@@ -171,7 +171,7 @@ def load_model(folder: str | Path) -> PolymerModel:
 
     key = read_card(Path(folder)).get("model")
     if not isinstance(key, str):
-        raise UserError("the model card names no model", where=str(folder))
+        raise UserError("the model card names no model", where=str(folder), fix=DAMAGED)
     return model_class(key).load(Path(folder))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyml.chem import RepeatUnit, ensure_units
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import check_name, check_number
@@ -252,12 +252,14 @@ class EmbeddingModel(TrainedModel):
         try:
             model.autoencoder_.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"the weights do not fit the autoencoder: {error}", where=str(folder)) from error
+            raise UserError(
+                f"the weights do not fit the autoencoder: {error}", where=str(folder), fix=DAMAGED
+            ) from error
         model.autoencoder_.eval()
         model.errors_ = stored.arrays["errors"]
         regressor = load_model(Path(folder) / _REGRESSOR)
         if not isinstance(regressor, TabularModel):
-            raise UserError("the saved regressor reads no arrays", where=str(folder))
+            raise UserError("the saved regressor reads no arrays", where=str(folder), fix=DAMAGED)
         model.regressor_ = regressor.read_from(model._embed)
         model._take_over()
         return model

@@ -31,7 +31,9 @@ def as_psmiles(psmiles: Sequence[str | RepeatUnit]) -> list[str | RepeatUnit]:
     items = list(psmiles)
     for row, item in enumerate(items):
         if not isinstance(item, (str, RepeatUnit)):
-            raise UserError(f"expected a pSMILES string, got {item!r}", where=f"row {row}")
+            raise UserError(
+                f"expected a pSMILES string, got {item!r}", where=f"row {row}", fix="give texts or repeat units"
+            )
     return items
 
 
@@ -59,7 +61,10 @@ def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[
             f"a target is not a number: {error}", fix="give numbers, or fit classes with task='classification'"
         ) from error
     if values.ndim not in (1, 2):
-        raise UserError(f"y must have shape (n,) or (n, t), got {values.shape}")
+        raise UserError(
+            f"y must have shape (n,) or (n, t), got {values.shape}",
+            fix="give one row a polymer, and one column a target",
+        )
     single = values.ndim == 1
     values = values[:, None] if single else values
     if len(items) == 0:
@@ -67,7 +72,7 @@ def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[
     if len(items) != len(values):
         raise UserError(f"{len(items)} polymers but {len(values)} rows of targets", fix="give one row of y a polymer")
     if values.shape[1] == 0:
-        raise UserError("y has no target column")
+        raise UserError("y has no target column", fix="give at least one")
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0]
         raise UserError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from polyml.chem import RepeatUnit, ensure_units
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
 from polyml.models.limits import check_name
@@ -272,7 +272,7 @@ class NeuralModel(TrainedModel):
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
-                raise UserError(f"the weights do not fit the model: {error}", where=str(folder)) from error
+                raise UserError(f"the weights do not fit the model: {error}", where=str(folder), fix=DAMAGED) from error
             model.networks_.append(network.eval())
         return model
 

@@ -106,7 +106,11 @@ def load_encoder(encoder: nn.Module, name: str | Path) -> None:
     try:
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"the weights of the pretrained encoder cannot be used: {error}", where=str(folder)) from error
+        raise UserError(
+            f"the weights of the pretrained encoder cannot be used: {error}",
+            where=str(folder),
+            fix="pretrain it anew, or name another",
+        ) from error
 
 
 def polymer_mark(key: str) -> str:

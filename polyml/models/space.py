@@ -85,7 +85,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise UserError("a choice without a value", where="search space")
+            raise UserError("a choice without a value", where="search space", fix="give at least two values")
 
     def __str__(self) -> str:
         return "one of " + ", ".join(str(value) for value in self.values)
@@ -135,5 +135,7 @@ def read_range(name: str, value: object) -> Range:
         raise UserError(f"{value!r} is no range", where=where, fix="write a list of values, or {low: 1, high: 9}")
     low, high, log = value["low"], value["high"], bool(value.get("log", False))
     if any(isinstance(end, bool) or not isinstance(end, (int, float)) for end in (low, high)):
-        raise UserError(f"the ends {low!r} and {high!r} are not both numbers", where=where)
+        raise UserError(
+            f"the ends {low!r} and {high!r} are not both numbers", where=where, fix="write {low: 0.1, high: 10}"
+        )
     return Int(low, high, log) if isinstance(low, int) and isinstance(high, int) else Float(low, high, log)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.base import PolymerModel
 
 FORMAT = 1
@@ -85,7 +85,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError("no model is saved here", where=str(folder), fix=f"name a folder with {_CARD}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"not readable as JSON: {error}", where=str(path)) from error
+        raise UserError(f"not readable as JSON: {error}", where=str(path), fix=DAMAGED) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise UserError("the model was saved in another format", where=str(path), fix="train the model again")
     return card
@@ -98,11 +98,15 @@ def read_model(folder: Path, key: str) -> Stored:
 
     card = read_card(folder)
     if card["model"] != key:
-        raise UserError(f"this is a model '{card['model']}', not '{key}'", where=str(folder))
+        raise UserError(
+            f"this is a model '{card['model']}', not '{key}'",
+            where=str(folder),
+            fix="name the folder of the right model",
+        )
     try:
         arrays = load_file(Path(folder) / _ARRAYS)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"the arrays of the model cannot be read: {error}", where=str(folder)) from error
+        raise UserError(f"the arrays of the model cannot be read: {error}", where=str(folder), fix=DAMAGED) from error
     return Stored(params=card["params"], state=card["state"], arrays=arrays)
 
 
@@ -148,4 +152,4 @@ def _read_estimator(path: Path, trusted: list[str]) -> Any:
             )
         return skops.io.load(path, trusted=trusted)
     except (OSError, zipfile.BadZipFile, KeyError, UntrustedTypesFoundException) as error:
-        raise UserError(f"the model cannot be read: {error}", where=str(path)) from error
+        raise UserError(f"the model cannot be read: {error}", where=str(path), fix=DAMAGED) from error

@@ -253,7 +253,9 @@ def check_estimator_params(estimator: Any, where: str) -> None:
         try:
             part._validate_params()
         except InvalidParameterError as error:
-            raise UserError(str(error).replace("\n", " "), where=where) from error
+            raise UserError(
+                str(error).replace("\n", " "), where=where, fix="'polyml models KEY' explains the parameters"
+            ) from error
 
 
 def check_features(features: FeatureKeys, kind: str, where: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
+from polyml.errors import DAMAGED, UserError
 from polyml.models.space import Choice, Float, Int
 from polyml.models.tabular import TabularModel
 
@@ -71,7 +71,7 @@ def check_links(
 
 def damaged_tree(folder: Path) -> UserError:
     """Return the error for a tree that cannot be followed."""
-    return UserError("a decision tree in the saved model is damaged", where=str(folder))
+    return UserError("a decision tree in the saved model is damaged", where=str(folder), fix=DAMAGED)
 
 
 class DecisionTree(TreeModel):

@@ -209,7 +209,11 @@ def _bundle_of(folder: Path) -> Path:
     try:
         path = description["flavors"]["python_function"]["artifacts"]["bundle"]["path"]
     except (KeyError, TypeError) as error:
-        raise UserError("this MLflow model was not made by polyml", where=str(folder)) from error
+        raise UserError(
+            "this MLflow model was not made by polyml",
+            where=str(folder),
+            fix="name a model that polyml train has logged",
+        ) from error
     return folder / Path(path.replace("\\", "/"))
 
 

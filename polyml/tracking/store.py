@@ -123,7 +123,11 @@ def _explain(error: Exception, store: TrackingStore) -> UserError | None:
     if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "sqlite3")):
         return None
     first_line = text.splitlines()[0] if text else type(error).__name__
-    return UserError(f"mlflow reports: {first_line}", where=_place(store))
+    return UserError(
+        f"mlflow reports: {first_line}",
+        where=_place(store),
+        fix="look at MLFLOW_TRACKING_URI, or go on with --no-track",
+    )
 
 
 def _from_os_error(error: OSError, store: TrackingStore) -> UserError:
@@ -133,7 +137,11 @@ def _from_os_error(error: OSError, store: TrackingStore) -> UserError:
         return UserError("no permission to write here", where=where, fix=fix)
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return UserError("the disk is full", where=where, fix="free some space and run the same command again")
-    return UserError(f"cannot be written or read: {error.strerror or error}", where=where)
+    return UserError(
+        f"cannot be written or read: {error.strerror or error}",
+        where=where,
+        fix="choose another folder, or go on with --no-track",
+    )
 
 
 def _place(store: TrackingStore) -> str:

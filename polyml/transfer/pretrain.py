@@ -104,7 +104,10 @@ def _labelled_keys(psmiles: Sequence[str], y: np.ndarray, properties: Sequence[s
     """Return the keys of the polymers that have a value; each property is to have some."""
     known = ~np.isnan(np.asarray(y, dtype=float))
     if properties and len(properties) != known.shape[1]:
-        raise UserError(f"{len(properties)} properties are named, and there are values of {known.shape[1]}")
+        raise UserError(
+            f"{len(properties)} properties are named, and there are values of {known.shape[1]}",
+            fix="name each column once",
+        )
     for column in np.flatnonzero(~known.any(axis=0)).tolist():
         name = properties[column] if properties else f"column {column + 1}"
         raise UserError(f"no polymer has a value of '{name}'", where="pretraining", fix="leave this target out")

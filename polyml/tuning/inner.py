@@ -191,7 +191,7 @@ def explained_variance(truth: np.ndarray, predicted: np.ndarray, variance: np.nd
     0.75
     """
     if not np.isfinite(predicted).all():
-        raise UserError("the model predicts values that are no finite numbers")
+        raise UserError("the model predicts values that are no finite numbers", fix="search other ranges")
     measured = ~np.isnan(truth)
     counted = measured.any(axis=0) & (variance > 0)
     if not counted.any():

@@ -58,7 +58,11 @@ class SearchSettings:
         check_names(self.sampler, self.pruner, where)
         for name, value, least in (("trials", self.trials, 1), ("folds", self.folds, 2), ("repeats", self.repeats, 1)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where=where)
+                raise UserError(
+                    f"{name}={value!r} is not a whole number of at least {least}",
+                    where=where,
+                    fix="leave it out for the default",
+                )
         self.grid(space)
 
     def grid(self, space: Space) -> list[dict[str, Any]]:

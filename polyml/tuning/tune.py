@@ -143,7 +143,7 @@ def tune(
 
 def _check_numbers(jobs: int, timeout: float | None) -> None:
     if jobs < 1:
-        raise UserError(f"jobs must be at least 1, got {jobs}")
+        raise UserError(f"jobs must be at least 1, got {jobs}", fix="leave it out for one process a core")
     if timeout is not None and not timeout > 0:
         raise UserError(f"the time limit is {timeout:g} s", where="timeout", fix="give a number of seconds above 0")
 

@@ -1,4 +1,4 @@
-"""Rooms know only the rooms before them; docs/architecture.md has the same list in words."""
+"""Rooms know only the rooms before them, as docs/architecture.md has it in words; errors say how to mend them."""
 
 from __future__ import annotations
 
@@ -47,3 +47,10 @@ def test_a_module_imports_only_from_rooms_before_its_own(path: Path) -> None:
 def test_every_room_has_a_place() -> None:
     found = {room(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in MODULES}
     assert found == set(ORDER)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_error_of_a_user_says_how_to_mend_it(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError":
+            assert any(part.arg == "fix" for part in node.keywords), f"{path.name}, line {node.lineno}: no fix"
