@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from polyml.errors import UserError, unknown_name
+from polyml.models.inputs import as_labelled_data, as_training_data
 from polyml.models.limits import check_number
 from polyml.models.space import Range
 
@@ -252,6 +253,33 @@ class PolymerModel(BaseEstimator):
 
         metric = accuracy_score if self._classifies else r2_score
         return float(metric(y, self.predict(psmiles)))
+
+    def _training_data(self, psmiles: Sequence[str], y: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """Check the data; return the polymers and values (n, t), for classification the codes of the labels (n, 1)."""
+        if not self._classifies:
+            items, values, self.single_ = as_training_data(psmiles, y)
+            return items, values
+        items, values, self.classes_ = as_labelled_data(psmiles, y)
+        self.single_ = True
+        return items, values
+
+    def _as_given(self, mean: np.ndarray) -> np.ndarray:
+        """Return predictions (n, t) in the shape that ``y`` had."""
+        return mean[:, 0] if self.single_ else mean
+
+    def _likeliest(self, proba: np.ndarray) -> np.ndarray:
+        """Return the label of the likeliest class, (n,)."""
+        labels: np.ndarray = self.classes_[proba.argmax(axis=1)]
+        return labels
+
+    def _target_state(self) -> dict[str, Any]:
+        """Return what :meth:`_training_data` has learned, as JSON can hold it."""
+        return {"single": self.single_, **({"classes": self.classes_.tolist()} if self._classifies else {})}
+
+    def _load_target_state(self, state: Mapping[str, Any]) -> None:
+        self.single_ = state["single"]
+        if self._classifies:
+            self.classes_ = np.asarray(state["classes"])
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from polyml.chem import ensure_units
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, class_indicators
+from polyml.models.inputs import as_psmiles, check_is_trained, class_indicators
 from polyml.models.storage import read_model, write_model
 
 
@@ -41,28 +41,24 @@ class MeanModel(PolymerModel):
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> MeanModel:
         """Take the mean and standard deviation of each target, or class, over its measured rows."""
         self.check_params()
-        if self._classifies:
-            items, codes, self.classes_ = as_labelled_data(psmiles, y)
-            ensure_units(items)
-            values, weights = class_indicators(codes[:, 0], len(self.classes_), self.class_weight)
-            self.single_, self.n_targets_ = True, 1
-            known = ~np.isnan(codes[:, 0])
-            self.mean_ = np.average(values[known], axis=0, weights=weights[known])
-            self.std_ = np.sqrt(self.mean_ * (1 - self.mean_))
-            return self
-        items, values, self.single_ = as_training_data(psmiles, y)
+        items, values = self._training_data(psmiles, y)
         ensure_units(items)
-        self.mean_, self.std_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         self.n_targets_ = values.shape[1]
+        if not self._classifies:
+            self.mean_, self.std_ = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+            return self
+        known = ~np.isnan(values[:, 0])
+        members, weights = class_indicators(values[:, 0], len(self.classes_), self.class_weight)
+        self.mean_ = np.average(members[known], axis=0, weights=weights[known])
+        self.std_ = np.sqrt(self.mean_ * (1 - self.mean_))
         return self
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the mean for each polymer; for classification the commonest label."""
         if self._classifies:
-            labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
-            return labels
+            return self._likeliest(self.predict_proba(psmiles))
         mean = self._rows("mean_", psmiles)
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the frequency of each class, shape (n, classes)."""
@@ -80,17 +76,14 @@ class MeanModel(PolymerModel):
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""
         check_is_trained(self)
-        state = {"single": self.single_, **({"classes": self.classes_.tolist()} if self._classifies else {})}
-        write_model(Path(folder), self, state, {"mean": self.mean_, "std": self.std_})
+        write_model(Path(folder), self, self._target_state(), {"mean": self.mean_, "std": self.std_})
 
     @classmethod
     def load(cls, folder: Path) -> MeanModel:
         """Read what :meth:`save` wrote."""
         stored = read_model(Path(folder), cls.key)
         model = cls(**stored.params)
-        model.single_ = stored.state["single"]
+        model._load_target_state(stored.state)
         model.mean_, model.std_ = stored.arrays["mean"], stored.arrays["std"]
         model.n_targets_ = 1 if model._classifies else len(model.mean_)
-        if model._classifies:
-            model.classes_ = np.asarray(stored.state["classes"])
         return model

@@ -104,7 +104,7 @@ class ClusterModel(TabularModel):
         if self._classifies:
             return super().predict(psmiles)
         mean = self.predict_dist(psmiles).mean
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the share of each class in the polymer's cluster, shape (n, classes)."""

@@ -11,7 +11,7 @@ import numpy as np
 from polyml.chem import ensure_units
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.space import Choice
 from polyml.models.stacking import grouped_folds
@@ -84,12 +84,11 @@ class CompletionModel(PolymerModel):
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> CompletionModel:
         """Fit the model on all polymers, and the covariance of its errors on those it had not seen."""
         self.check_params()
-        items: list[Any]
-        items, values, self.single_ = as_training_data(psmiles, y)
+        items, values = self._training_data(psmiles, y)
         seed = draw_seed(self.random_state)
         errors = values - self._out_of_fold(items, values, seed)
         self.covariance_ = error_covariance(errors)
-        self.model_ = self._make_base(seed).fit(items, values)  # type: ignore[arg-type]
+        self.model_ = self._make_base(seed).fit(items, values)
         self.n_targets_ = values.shape[1]
         return self
 
@@ -118,7 +117,7 @@ class CompletionModel(PolymerModel):
             Measured values in the modelled scale, NaN where not known.
         """
         mean = self.predict_dist(psmiles, known).mean
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_dist(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> Prediction:
         """Return mean, standard deviation and 90 % interval, each (n, t); ``known`` as in :meth:`predict`."""
@@ -162,7 +161,7 @@ class CompletionModel(PolymerModel):
     def save(self, folder: Path) -> None:
         """Write the covariance into ``folder``, the model into a folder below it."""
         check_is_trained(self)
-        state = {"single": self.single_, "n_targets": self.n_targets_}
+        state = {"n_targets": self.n_targets_, **self._target_state()}
         write_model(Path(folder), self, state, {"covariance": self.covariance_})
         self.model_.save(Path(folder) / _MODEL)
 
@@ -173,7 +172,8 @@ class CompletionModel(PolymerModel):
 
         stored = read_model(Path(folder), cls.key)
         model = cls(**stored.params)
-        model.single_, model.n_targets_ = stored.state["single"], stored.state["n_targets"]
+        model._load_target_state(stored.state)
+        model.n_targets_ = stored.state["n_targets"]
         model.covariance_ = stored.arrays["covariance"]
         model.model_ = load_model(Path(folder) / _MODEL)
         return model

@@ -149,7 +149,7 @@ class EmbeddingModel(TrainedModel):
             self._start(self.autoencoder_, inputs)
             train_network(self.autoencoder_, inputs, self._rebuilt(inputs), rows, optimisation, self._hardware())
         self.errors_ = np.sort(self._errors(items))
-        self.regressor_ = regressor.fit(items, y)  # type: ignore[arg-type]
+        self.regressor_ = regressor.fit(items, y)
         self._take_over()
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.catalog import load_model
-from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.members import Member, make_member
 from polyml.models.space import Choice
 from polyml.models.storage import read_model, write_model
@@ -59,22 +59,17 @@ class Ensemble(PolymerModel):
         return make_member(member, where, seed, task=self.task, class_weight=self.class_weight)
 
     def _training_data(self, psmiles: Sequence[str], y: np.ndarray) -> tuple[list[Any], np.ndarray]:
-        """Check the data; return the polymers and ``y`` as every member gets it, values (n, t) or labels (n,)."""
-        if self._classifies:
-            items, codes, self.classes_ = as_labelled_data(psmiles, y)
-            self.single_, self.n_targets_ = True, 1
-            return items, codes[:, 0]
-        items, values, self.single_ = as_training_data(psmiles, y)
+        """Check the data; return the polymers and ``y`` as every member gets it, values (n, t) or codes (n,)."""
+        items, values = super()._training_data(psmiles, y)
         self.n_targets_ = values.shape[1]
-        return items, values
+        return items, values[:, 0] if self._classifies else values
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the predicted mean, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
         if self._classifies:
-            labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
-            return labels
+            return self._likeliest(self.predict_proba(psmiles))
         mean = self._combine(self._of_members(psmiles))
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the probability of each class, shape (n, classes)."""
@@ -102,9 +97,7 @@ class Ensemble(PolymerModel):
         """Write the fitted model into ``folder``, each member into a folder of its own below it."""
         check_is_trained(self)
         folder = Path(folder)
-        state: dict[str, Any] = {"single": self.single_, "n_targets": self.n_targets_}
-        if self._classifies:
-            state["classes"] = self.classes_.tolist()
+        state = {"n_targets": self.n_targets_, **self._target_state()}
         write_model(folder, self, state, self._arrays())
         for number, member in enumerate(self.members_):
             member.save(folder / f"member_{number}")
@@ -115,9 +108,8 @@ class Ensemble(PolymerModel):
         folder = Path(folder)
         stored = read_model(folder, cls.key)
         model = cls(**stored.params)
-        model.single_, model.n_targets_ = stored.state["single"], stored.state["n_targets"]
-        if model._classifies:
-            model.classes_ = np.asarray(stored.state["classes"])
+        model._load_target_state(stored.state)
+        model.n_targets_ = stored.state["n_targets"]
         model.members_ = [load_model(folder / f"member_{number}") for number in range(len(model.members))]
         model._load_arrays(stored.arrays)
         return model

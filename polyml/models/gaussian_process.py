@@ -11,7 +11,7 @@ import numpy as np
 
 from polyml.chem import RepeatUnit
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, as_training_data, check_is_trained
+from polyml.models.inputs import as_psmiles, check_is_trained
 from polyml.models.scaling import signed_root
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import check_features, informative_columns
@@ -95,7 +95,7 @@ class GaussianProcess(PolymerModel):
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> GaussianProcess:
         """Fit one process a target on the polymers where it was measured."""
         self.check_params()
-        items, values, self.single_ = as_training_data(psmiles, y)
+        items, values = self._training_data(psmiles, y)
         raw = self._featurize(items)
         self.blocks_ = [_Block.fit(x) for x in raw]
         self.points_ = [np.ascontiguousarray(block.transform(x)) for block, x in zip(self.blocks_, raw, strict=True)]
@@ -116,7 +116,7 @@ class GaussianProcess(PolymerModel):
             for squares in self._distances(psmiles)
         ]
         mean = self.basis_.from_basis(np.concatenate(parts)) if parts else np.empty((0, self.n_targets_))
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         """Return mean, standard deviation of a new measurement, and 90 % interval, each (n, t)."""
@@ -151,7 +151,7 @@ class GaussianProcess(PolymerModel):
         check_is_trained(self)
         state = {
             "basis": self.basis_.to_dict(),
-            "single": self.single_,
+            **self._target_state(),
             "widths": self.widths_,
             "processes": [{"theta": p.theta.tolist(), "centre": p.centre, "spread": p.spread} for p in self.processes_],
         }
@@ -169,7 +169,8 @@ class GaussianProcess(PolymerModel):
         stored = read_model(Path(folder), cls.key)
         model, arrays = cls(**stored.params), stored.arrays
         model.basis_ = TargetBasis.from_dict(stored.state["basis"])
-        model.single_, model.widths_ = stored.state["single"], stored.state["widths"]
+        model._load_target_state(stored.state)
+        model.widths_ = stored.state["widths"]
         model.n_targets_ = len(model.basis_.parent)
         model.blocks_ = [
             _Block(arrays[f"columns_{i}"], arrays[f"shift_{i}"], arrays[f"scale_{i}"])

@@ -12,7 +12,7 @@ import numpy as np
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
-from polyml.models.inputs import as_labelled_data, as_psmiles, as_training_data, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import check_name
 from polyml.models.nn.options import ACTIVATIONS, NORMS
 from polyml.models.space import Float, Int
@@ -138,11 +138,7 @@ class NeuralModel(TrainedModel):
         from polyml.training.loop import seeded
 
         self.check_params()
-        if self._classifies:
-            items, values, self.classes_ = as_labelled_data(psmiles, y)
-            self.single_ = True
-        else:
-            items, values, self.single_ = as_training_data(psmiles, y)
+        items, values = self._training_data(psmiles, y)
         keys = [unit.key for unit in ensure_units(items)]
         inputs = self._inputs(items)
         self.shape_ = self._shape(inputs)
@@ -216,9 +212,8 @@ class NeuralModel(TrainedModel):
         """Return the mean over the networks, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
         mean = self._member_predictions(psmiles)[0].mean(axis=0)
         if self._classifies:
-            labels: np.ndarray = self.classes_[mean.argmax(axis=1)]
-            return labels
-        return mean[:, 0] if self.single_ else mean
+            return self._likeliest(mean)
+        return self._as_given(mean)
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the mean over the networks of the probability of each class, shape (n, classes)."""
@@ -244,9 +239,7 @@ class NeuralModel(TrainedModel):
             for member, network in enumerate(self.networks_)
             for name, value in network.state_dict().items()
         }
-        state = {"single": self.single_, "shape": self.shape_, "n_targets": self.n_targets_}
-        if self._classifies:
-            state["classes"] = self.classes_.tolist()
+        state = {"shape": self.shape_, "n_targets": self.n_targets_, **self._target_state()}
         write_model(Path(folder), self, state, arrays)
 
     @classmethod
@@ -256,10 +249,8 @@ class NeuralModel(TrainedModel):
 
         stored = read_model(Path(folder), cls.key)
         model = cls(**stored.params)
-        model.single_, model.shape_ = stored.state["single"], stored.state["shape"]
-        model.n_targets_ = stored.state["n_targets"]
-        if model._classifies:
-            model.classes_ = np.asarray(stored.state["classes"])
+        model._load_target_state(stored.state)
+        model.shape_, model.n_targets_ = stored.state["shape"], stored.state["n_targets"]
         model.networks_ = []
         for member in range(model.ensemble):
             prefix = f"{member}."

@@ -13,9 +13,7 @@ from polyml.chem import RepeatUnit
 from polyml.errors import UserError, unknown_name
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import (
-    as_labelled_data,
     as_psmiles,
-    as_training_data,
     check_is_trained,
     draw_seed,
     kept_random_state,
@@ -96,15 +94,6 @@ class TabularModel(PolymerModel):
         self.n_targets_ = values.shape[1]
         return self
 
-    def _training_data(self, psmiles: Sequence[str], y: np.ndarray) -> tuple[list[str | RepeatUnit], np.ndarray]:
-        """Check the data; return polymers and values (n, t), the codes of the labels for classification."""
-        if not self._classifies:
-            items, values, self.single_ = as_training_data(psmiles, y)
-            return items, values
-        items, values, self.classes_ = as_labelled_data(psmiles, y)
-        self.single_ = True
-        return items, values
-
     def _fit_target(self, x: np.ndarray, target: np.ndarray, seed: int) -> Any:
         measured = ~np.isnan(target)
         estimator = self._make_estimator(seed, int(measured.sum()), x.shape[1])
@@ -116,12 +105,11 @@ class TabularModel(PolymerModel):
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the predicted mean, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
         if self._classifies:
-            labels: np.ndarray = self.classes_[self.predict_proba(psmiles).argmax(axis=1)]
-            return labels
+            return self._likeliest(self.predict_proba(psmiles))
         x = self._features_of(psmiles)
         columns = [estimator.predict(x) if len(x) else np.empty(0) for estimator in self.estimators_]
         mean = self.basis_.from_basis(np.column_stack(columns))
-        return mean[:, 0] if self.single_ else mean
+        return self._as_given(mean)
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the probability of each class, shape (n, classes).
@@ -196,9 +184,7 @@ class TabularModel(PolymerModel):
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""
         check_is_trained(self)
-        state = {"basis": self.basis_.to_dict(), "single": self.single_, **self._extra_state()}
-        if self._classifies:
-            state["classes"] = self.classes_.tolist()
+        state = {"basis": self.basis_.to_dict(), **self._target_state(), **self._extra_state()}
         arrays = {"columns": self.columns_, **self._extra_arrays()}
         write_model(Path(folder), self, state, arrays)
         self._save_estimators(Path(folder))
@@ -209,10 +195,9 @@ class TabularModel(PolymerModel):
         stored = read_model(Path(folder), cls.key)
         model = cls(**stored.params)
         model.basis_ = TargetBasis.from_dict(stored.state["basis"])
-        model.single_, model.columns_ = stored.state["single"], stored.arrays["columns"]
+        model._load_target_state(stored.state)
+        model.columns_ = stored.arrays["columns"]
         model.n_targets_ = len(model.basis_.parent)
-        if model._classifies:
-            model.classes_ = np.asarray(stored.state["classes"])
         model._load_extra(stored.state, stored.arrays)
         model._load_estimators(Path(folder))
         return model
