@@ -64,6 +64,18 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, where: str | 
       → did you mean 'lightgbm'? known: lightgbm, svm
     """
     names = sorted(str(item) for item in known)
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return UserError(f"unknown {kind} '{name}'", where=where, fix=f"{hint}known: {', '.join(names)}")
+    return UserError(
+        f"unknown {kind} '{name}'", where=where, fix=f"{did_you_mean(name, names)}known: {', '.join(names)}"
+    )
+
+
+def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return a question after the nearest known name, with a space behind; nothing where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("lightbgm", ["lightgbm", "svm"])
+    "did you mean 'lightgbm'? "
+    """
+    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"did you mean '{prefix}{nearest[0]}'? " if nearest else ""

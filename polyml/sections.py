@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from polyml.errors import UserError, unknown_name
+from polyml.errors import UserError, did_you_mean
 from polyml.recipe_yaml import key_lines, parse_value, set_value
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,11 +106,8 @@ def _explain(
     at = next((places[place[:end]] for end in range(len(place), 0, -1) if place[:end] in places), where)
     if fault["type"] == "extra_forbidden":
         known = sorted(_fields_at(document, place[:-1]))
-        full = unknown_name(f"{kind} key", dotted, known, where=at)
-        nearest = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        prefix = ".".join(str(part) for part in place[:-1])
-        hint = f"did you mean '{'.'.join(filter(None, (prefix, nearest[0])))}'? " if nearest else ""
-        return UserError(full.what, where=at, fix=f"{hint}known here: {', '.join(known)}")
+        hint = did_you_mean(place[-1], known, prefix="".join(f"{part}." for part in place[:-1]))
+        return UserError(f"unknown {kind} key '{dotted}'", where=at, fix=f"{hint}known here: {', '.join(known)}")
     if fault["type"] == "missing":
         return UserError(
             f"the {kind} key '{dotted}' is missing", where=at, fix="add it; pipelines/README.md explains the keys"
@@ -125,8 +121,7 @@ def _explain(
 def _nearest(fault: Mapping[str, Any]) -> str | None:
     """Return the name that was meant, where a value is to be one of a few names."""
     names = re.findall(r"'([^']+)'", str(fault.get("ctx", {}).get("expected", "")))
-    nearest = difflib.get_close_matches(str(fault.get("input")), names, n=1, cutoff=0.5)
-    return f"did you mean '{nearest[0]}'?" if nearest else None
+    return did_you_mean(fault.get("input"), names).strip() or None
 
 
 def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.data.catalog import data_path
 from polyml.data.rows import SMILES_NAMES, Row, open_rows, plain_name
-from polyml.errors import UserError
+from polyml.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,14 +102,12 @@ def check_columns(wanted: Iterable[str], columns: Iterable[str], *, where: str |
     UserError
         One is missing; the message names the nearest and lists all.
     """
-    import difflib
 
     columns = list(columns)
     for name in wanted:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise UserError(f"no column '{name}'", where=where, fix=f"{hint}the columns are: {', '.join(columns)}")
+            fix = f"{did_you_mean(name, columns)}the columns are: {', '.join(columns)}"
+            raise UserError(f"no column '{name}'", where=where, fix=fix)
 
 
 def cell_text(value: object) -> str:

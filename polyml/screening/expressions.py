@@ -11,7 +11,6 @@ false.
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from polyml.errors import UserError
+from polyml.errors import UserError, did_you_mean
 from polyml.screening import robeson
 
 MAX_LENGTH = 1000
@@ -326,6 +325,4 @@ _LANGUAGE = (
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-    return f"{hint}known: {', '.join(sorted(known))}"
+    return f"{did_you_mean(name, known)}known: {', '.join(sorted(known))}"
