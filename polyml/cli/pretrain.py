@@ -11,6 +11,7 @@ from polyml.cli import common
 
 EXAMPLES = common.examples(
     "polyml pretrain candidates --sample 20000 -o encoder",
+    "polyml pretrain candidates --per-class 2000 --class polymer_class -o even_encoder",
     "polyml pretrain candidates --encoder transformer --pretext masked_token --sample 20000 -o token_encoder",
     "polyml pretrain candidates --encoder gru --pretext autoencoding --sample 20000 -o text_encoder",
     "polyml pretrain dft.csv --pretext property --target Egc --without tg.csv -o gap_encoder",

@@ -174,7 +174,8 @@ def test_overhead_of_a_tracked_comparison(tmp_path: Path) -> None:
     featurize(["ecfp_count", "descriptors"], table.psmiles)
     uri = sqlite_uri(tmp_path / "mlflow.db")
     seconds = {}
-    for name, tracked in (("not tracked", False), ("tracked", True)):
+    # The first tracked one imports mlflow and makes the store, which a folder does once.
+    for name, tracked in (("not tracked", False), ("tracked, in a new store", True), ("tracked", True)):
         start = time.perf_counter()
         results = compare(
             table, [Compared(key) for key in MODELS], SplitSpec(), tmp_path / name, jobs=1,
