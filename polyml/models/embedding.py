@@ -68,7 +68,7 @@ class EmbeddingModel(TrainedModel):
     gives_novelty = True
     tasks = ("regression", "classification")
     search_space = {
-        "n_components": Int(32, 256, log=True),
+        "n_components": Int(32, 1024, log=True),
         "noise": Float(0.0, 0.5),
         "kind": Choice(KINDS),
     }
