@@ -246,7 +246,7 @@ class Recipe(Section):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     data: DataSpec
     split: SplitSpec = Field(default_factory=SplitSpec)
     featurize: FeaturizeSpec = Field(default_factory=FeaturizeSpec)

@@ -40,6 +40,16 @@ def limited_threads(threads: int) -> Iterator[None]:
         _set_torch_threads(torch_threads or available_cores())
 
 
+_kept: list[threadpool_limits] = []
+
+
+def keep_to_threads(threads: int) -> None:
+    """Limit the libraries as :func:`limited_threads` does, for the rest of this process."""
+    os.environ.update(dict.fromkeys(_VARIABLES, str(threads)))
+    _kept.append(threadpool_limits(limits=threads))
+    _set_torch_threads(threads)
+
+
 def _torch_threads() -> int | None:
     torch = sys.modules.get("torch")
     return int(torch.get_num_threads()) if torch is not None else None

@@ -103,7 +103,7 @@ class Suite(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     title: str
     text: str = ""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     sets: list[SetSpec] = Field(min_length=1)
     comparisons: list[ComparisonSpec] = Field(min_length=1)
 

@@ -56,7 +56,7 @@ Sample = Annotated[int | None, typer.Option("--sample", metavar="N", min=1, help
 PerClass = Annotated[
     int | None, typer.Option("--per-class", metavar="N", min=1, help="Read N rows of each class at most.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes (else one a core).")]
 Experiment = Annotated[
     str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
@@ -99,9 +99,10 @@ def show(renderable: RenderableType, *, piped_width: int = 100) -> None:
 def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
     """Print rows of plain data as a table on standard output."""
     table = Table(title=title, title_justify="left")
-    for column in rows[0] if rows else ():
+    for place, column in enumerate(rows[0] if rows else ()):
         number = not any(isinstance(row[column], str) for row in rows)
-        table.add_column(str(column), justify="right" if number else "left", overflow="fold")
+        # The first column is what a row is called, to be copied: it is never broken.
+        table.add_column(str(column), justify="right" if number else "left", overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     show(table, piped_width=200)
@@ -243,7 +244,12 @@ def funnel(summary: Mapping[str, Any]) -> str:
     if left_out:
         text += f" (passed over to fill the list: {left_out})"
     if not summary["ranked"] and not summary["known"]:
-        text += " (the objective has no value for any of them)" if summary["passing"] else " (loosen the constraints)"
+        if summary["passing"]:
+            text += " (the objective has no value for any of them)"
+        elif summary["rejected"] == summary["read"]:
+            text += " (rejects.csv says why; is --smiles-column right?)"
+        else:
+            text += " (loosen the constraints)"
     return text
 
 

@@ -176,6 +176,8 @@ class PolymerModel(BaseEstimator):
             if field.type in _KINDS and not drawn and not _is_kind(value, str(field.type)):
                 fix = f"'polyml models {self.key}' lists the parameters"
                 raise UserError(f"{field.name} must be {_KINDS[str(field.type)]}, got {value!r}", where=where, fix=fix)
+            if drawn and isinstance(value, Integral):
+                check_number("random_state", int(value), 0, 2**32 - 1, where)
         for name, (low, high) in self.bounds.items():
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), low, high, where)

@@ -59,7 +59,7 @@ class AdaBoost(TreeModel):
         tree = DecisionTreeClassifier if self._classifies else DecisionTreeRegressor
         boost = AdaBoostClassifier if self._classifies else AdaBoostRegressor
         return boost(
-            tree(max_depth=self.max_depth or (3 if self._classifies else 15), max_features=self.max_features),
+            tree(max_depth=self.max_depth or (3 if self._classifies else 15), max_features=float(self.max_features)),
             n_estimators=self.n_estimators,
             learning_rate=self.learning_rate,
             random_state=seed,
@@ -115,7 +115,7 @@ class GradientBoosting(TreeModel):
             n_estimators=self.n_estimators,
             learning_rate=self.learning_rate,
             max_depth=self.max_depth,
-            max_features=self.max_features,
+            max_features=float(self.max_features),
             subsample=self.subsample,
             random_state=seed,
         )
@@ -188,7 +188,7 @@ class HistGradientBoosting(TabularModel):
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.max_leaf_nodes,
             min_samples_leaf=max(1, min(self.min_samples_leaf, n_rows // 4)),
-            max_features=self.max_features,
+            max_features=float(self.max_features),
             l2_regularization=self.l2_regularization,
             early_stopping=False,
             random_state=seed,

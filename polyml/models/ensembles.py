@@ -42,9 +42,11 @@ class Ensemble(PolymerModel):
         """Check the parameters, and those of every member."""
         super().check_params()
         where = f"members of model '{self.key}'"
-        if isinstance(self.members, (str, Mapping)) or len(self.members) < 2:
+        if isinstance(self.members, (str, Mapping)):
             raise UserError("an ensemble needs two members or more", where=where, fix="list them: [ridge, svm]")
         self._make_members(0)
+        if len(self.members) < 2:
+            raise UserError("an ensemble needs two members or more", where=where, fix="list them: [ridge, svm]")
 
     def inner_models(self) -> list[PolymerModel]:
         """Return the members, unfitted."""

@@ -30,7 +30,7 @@ class _Forest(TreeModel):
     def _forest_params(self, seed: int) -> dict[str, Any]:
         return {
             "n_estimators": self.n_estimators,
-            "max_features": self.max_features,
+            "max_features": float(self.max_features),
             "min_samples_leaf": self.min_samples_leaf,
             "n_jobs": self.n_jobs,
             "random_state": seed,

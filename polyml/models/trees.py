@@ -116,7 +116,7 @@ class DecisionTree(TreeModel):
         return tree(
             max_depth=self.max_depth,
             min_samples_leaf=self.min_samples_leaf,
-            max_features=self.max_features,
+            max_features=float(self.max_features),
             random_state=seed,
         )
 
@@ -176,7 +176,7 @@ class BaggedTrees(TreeModel):
             tree(min_samples_leaf=self.min_samples_leaf),
             n_estimators=self.n_estimators,
             max_samples=self.max_samples,
-            max_features=self.max_features,
+            max_features=float(self.max_features),
             n_jobs=self.n_jobs,
             random_state=seed,
         )

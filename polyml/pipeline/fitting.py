@@ -45,14 +45,8 @@ def train_model(
     from polyml.models.catalog import make_model, model_class
 
     model = model.wrapped()
-    if register and not tracking.enabled:
-        raise UserError(
-            "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
-        )
     if register:
-        from polyml.tracking.registry import check_registered_name
-
-        check_registered_name(register)  # before the model is trained, not after
+        check_register(register, tracking)  # before the model is trained, not after
     params = with_task(model.params, table.task)
     if "random_state" in model_class(model.key)._get_param_names():
         params.setdefault("random_state", seed)
@@ -80,6 +74,23 @@ def train_model(
         bundle.save(folder)
         table.save_reports(folder)
         return tracker.log_bundle(folder, bundle.output_columns, table.psmiles[:3], registered_name=register)
+
+
+def check_register(name: str, tracking: TrackingSpec) -> None:
+    """Check that a model can be registered under a name.
+
+    Raises
+    ------
+    UserError
+        Tracking is off, or the name is none for MLflow.
+    """
+    from polyml.tracking.registry import check_registered_name
+
+    if not tracking.enabled:
+        raise UserError(
+            "a model is registered in MLflow, and tracking is off", fix="switch tracking on, or leave out register"
+        )
+    check_registered_name(name)
 
 
 def log_training(tracker: Tracker, history: Sequence[Mapping[str, Any]]) -> None:
@@ -150,7 +161,7 @@ def tune_model(
     """Search the parameters of a model on a whole table; see :func:`polyml.tuning.tune.tune`."""
     from polyml.tuning.tune import tune
 
-    return tune(
+    found = tune(
         model.key,
         table,
         table.y[:, 0] if table.task == "classification" else table.y,
@@ -166,6 +177,8 @@ def tune_model(
         jobs=jobs,
         timeout=timeout,
     )
+    table.save_reports(folder)
+    return found
 
 
 def check_search(model: ModelSpec, search: TuneSpec, task: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,18 @@ def _check(recipe: Recipe) -> None:
     steps.check_models(recipe.compare.models, task)
     if recipe.train.model != "best":
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
+    elif recipe.train.params:
+        chosen = [
+            item.model_copy(update={"params": {**item.params, **recipe.train.params}}) for item in recipe.compare.models
+        ]
+        _check_any(chosen, task)
     if recipe.train.quick is not None:
         steps.check_models([recipe.train.quick])
+    if recipe.train.register_as is not None and recipe.tracking.enabled:
+        fitting.check_register(recipe.train.register_as, recipe.tracking)
+    elif recipe.train.register_as is not None:
+        what = f"the model will not be registered as '{recipe.train.register_as}': tracking is off"
+        warnings.warn(what, UserWarning, stacklevel=2)
     if recipe.screen is not None and bool(recipe.screen.prefilter) != (recipe.train.quick is not None):
         raise UserError(
             "screen.prefilter and train.quick go together", where=recipe.name, fix="give both, or neither of them"
@@ -46,6 +57,18 @@ def _check(recipe: Recipe) -> None:
     if recipe.screen is not None:
         _candidates(recipe)
         screening.check_screen(recipe.screen, recipe.data.targets)
+
+
+def _check_any(models: Sequence[ModelSpec], task: str) -> None:
+    """Check that one of the models can be made: the best of them will be, and is not known yet."""
+    for place, spec in enumerate(models):
+        try:
+            steps.check_models([spec], task)
+        except UserError:
+            if place == len(models) - 1:
+                raise
+        else:
+            return
 
 
 def _source(recipe: Recipe) -> list[Path]:

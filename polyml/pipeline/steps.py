@@ -129,9 +129,11 @@ def learning_curve(
     from polyml.evaluation import learning_curve as evaluation
 
     tracker = open_tracker(tracking, name)
-    return evaluation.learning_curve(
+    curve = evaluation.learning_curve(
         table, _compared(models), split, folder, sizes=sizes, tracker=tracker, jobs=jobs, seed=seed, name=name
     )
+    table.save_reports(folder)
+    return curve
 
 
 def load_bundle(model: str) -> Bundle:

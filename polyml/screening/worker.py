@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,15 +177,14 @@ def _reject_lines(lines: Sequence[int], psmiles: Sequence[str], rejected: Reject
 
 # One screener a worker process, made once when the process starts.
 _worker: dict[str, ChunkScreener] = {}
-_threads = ExitStack()
 
 
 def start_worker(folder: Path, quick_folder: Path | None, spec: ScreenSpec) -> None:
     """Load the models into this process and keep its libraries to one thread."""
-    from polyml.workers import limited_threads
+    from polyml.workers import keep_to_threads
 
     bundle, quick = Bundle.load(folder), Bundle.load(quick_folder) if quick_folder else None
-    _threads.enter_context(limited_threads(1))
+    keep_to_threads(1)
     _worker["screener"] = ChunkScreener(bundle, spec, quick)
 
 

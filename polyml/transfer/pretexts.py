@@ -10,6 +10,7 @@ import numpy as np
 
 from polyml.chem import ensure_units
 from polyml.errors import UserError, unknown_name
+from polyml.models.limits import check_number
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,8 @@ _CLIP = 4.0  # standard deviations; a rare huge descriptor must not rule the los
 VALIDATION = 0.1
 """Part of the polymers set aside for the best epoch and for the check."""
 _ROWS_AT_ONCE = 256
+STRUCTURE = frozenset({"width", "depth", "activation", "norm", "heads", "dropout", "variants"})
+"""The parameters of a model that are those of its encoder."""
 
 PRETEXTS: Mapping[str, str] = {
     "descriptors": "predict the periodic descriptors of a polymer, which its structure gives for nothing",
@@ -81,8 +84,19 @@ class PretrainSpec:
             raise unknown_name("pretext task", self.pretext, PRETEXTS, where=where)
         if not issubclass(model_class(self.encoder), JointModel):
             raise UserError(f"'{self.encoder}' reads no structures", where=where, fix="take dmpnn or transformer, say")
+        for name, value, low in (
+            ("lr", self.lr, 1e-15),
+            ("epochs", self.epochs, 1),
+            ("batch_size", self.batch_size, 1),
+        ):
+            check_number(name, value, low, np.inf, where)
         model = make_model(self.encoder, **{**self.params, "features": None})
         assert isinstance(model, JointModel)
+        others = sorted(set(self.params) - STRUCTURE)
+        if others:
+            taken = ", ".join(sorted(STRUCTURE & set(model._get_param_names())))
+            fix = f"the encoder takes {taken}; epochs, batch size and learning rate are options of their own"
+            raise UserError(f"{others[0]} has no effect on pretraining", where=where, fix=fix)
         kind = {"masked_atom": "graph", "masked_token": "tokens", "autoencoding": "tokens"}.get(
             self.pretext, model.input_kind
         )

@@ -13,11 +13,10 @@ from polyml.chem import ensure_units
 from polyml.data.files import check_replaceable, replaced_folder, write_json
 from polyml.errors import UserError
 from polyml.models.pretrained import CARD, LABELLED, WEIGHTS, labelled_text
-from polyml.transfer.pretexts import PRETEXTS, VALIDATION, PretrainSpec, train_encoder
+from polyml.transfer.pretexts import PRETEXTS, STRUCTURE, VALIDATION, PretrainSpec, train_encoder
 from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
-    from polyml.models.joint import JointModel
     from polyml.training.loop import Hardware
 
 
@@ -80,7 +79,7 @@ def pretrain(
         network, checks = train_encoder(psmiles, spec, model, y, hardware, jobs)
     epochs = network.epochs()
     rows = len(psmiles) - round(VALIDATION * len(psmiles))
-    params = {name: value for name, value in model.get_params(deep=False).items() if name in _structure(model)}
+    params = {name: value for name, value in model.get_params(deep=False).items() if name in STRUCTURE}
     card = {
         "encoder": spec.encoder,
         "params": params,
@@ -118,11 +117,6 @@ def _labels(properties: Sequence[str], labelled: str) -> dict[str, Any]:
     """Return what the card tells of labels: of which properties and how many polymers, and the digest of their list."""
     digest = hashlib.sha256(labelled.encode()).hexdigest()
     return {"properties": list(properties), "polymers": labelled.count("\n"), "digest": digest}
-
-
-def _structure(model: JointModel) -> set[str]:
-    names = {"width", "depth", "activation", "norm", "heads", "dropout", "variants"}
-    return names & set(model._get_param_names())
 
 
 def check_folder(folder: Path) -> None:

@@ -138,7 +138,7 @@ def make_parts(settings: SearchSettings, folds: int) -> dict[str, Any]:
 def queue_first(study: Any, space: Space, settings: SearchSettings) -> None:
     """Queue the model's own parameters, and all points of a grid; what a study has already is not queued again."""
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(space.first(), user_attrs={"defaults": True})
+        study.enqueue_trial(space.first(), user_attrs={"defaults": True} if space.holds_defaults else {})
     for point in settings.grid(space):
         study.enqueue_trial(point, skip_if_exists=True)
 

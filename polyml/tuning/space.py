@@ -15,6 +15,9 @@ SpaceOption = Mapping[str, Any] | Sequence[str] | None
 """A search space as recipes and options write it."""
 
 
+_COMBINATIONS = 200  # of the other parameters that are tried with a value, before a search
+
+
 @dataclass(frozen=True)
 class Space:
     """The ranges of a search, and the model's own values of the same parameters.
@@ -27,11 +30,14 @@ class Space:
     outside : dict
         Defaults that the model's own range does not contain (None for "chosen by the model", say). The trial of the
         defaults takes them all the same; no other trial does.
+    holds_defaults : bool
+        Whether a trial of the defaults is among those that the user's ranges allow.
     """
 
     ranges: Mapping[str, Range]
     defaults: Mapping[str, Any]
     outside: Mapping[str, Any]
+    holds_defaults: bool = True
 
     def draw(self, trial: Any) -> dict[str, Any]:
         """Draw the parameters of an Optuna trial."""
@@ -140,11 +146,37 @@ def make_space(key: str, params: Mapping[str, Any], given: SpaceOption = None) -
             raise UserError(f"'{name}' is fixed and searched at once", where=where, fix="leave one of the two out")
     if not ranges:
         left = " beside the fixed parameters" if declared else ""
-        fix = f"name ranges yourself, {{PARAMETER: {{low: 0.1, high: 10}}}}; its parameters: {', '.join(values)}"
+        others = [name for name in values if name not in ("task", "class_weight", *model.without_effect)]
+        fix = f"name ranges yourself, NAME={{low: 0.1, high: 10}}; its parameters: {', '.join(others)}"
         raise UserError(f"model '{key}' declares no search space{left}", fix=fix)
+    _check_values(key, params, {name: item for name, item in ranges.items() if name not in own}, where)
     defaults = {name: values[name] for name in ranges}
-    outside = {name: defaults[name] for name in own if not _contains(ranges[name], defaults[name])}
-    return Space(ranges, defaults, outside)
+    beside = [name for name in ranges if not _contains(ranges[name], defaults[name])]
+    outside = {name: defaults[name] for name in beside if name in own}
+    return Space(ranges, defaults, outside, holds_defaults=len(outside) == len(beside))
+
+
+def _check_values(key: str, params: Mapping[str, Any], ranges: Mapping[str, Range], where: str) -> None:
+    """Refuse a value, or an end of a range, with which no model can be made, whatever the other parameters are."""
+    from polyml.models.catalog import make_model
+
+    ends = {name: item.values if isinstance(item, Choice) else (item.low, item.high) for name, item in ranges.items()}
+    for name, values in ends.items():
+        others = {other: found for other, found in ends.items() if other != name}
+        if math.prod(len(found) for found in others.values()) > _COMBINATIONS:
+            continue
+        for value in values:
+            fault: UserError | None = None
+            for combination in product(*others.values()):
+                try:
+                    make_model(key, **{**params, **dict(zip(others, combination, strict=True)), name: value})
+                except UserError as error:
+                    fault = fault or error
+                else:
+                    break
+            else:
+                what = f"no model can be made with {name}={value!r}"
+                raise UserError(f"{what}: {fault.what if fault else ''}", where=where, fix=fault.fix if fault else None)
 
 
 def _names(given: Iterable[Any], where: str) -> list[str]:

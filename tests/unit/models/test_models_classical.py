@@ -109,6 +109,8 @@ def test_losses_and_other_parameters_that_do_not_exist_are_refused():
         ("lasso", {"alpha": 0, "task": "classification"}, "above zero"),
         ("sgd", {"loss": 1}, "a name"),
         ("gin", {"pretrained": 0}, "a name"),
+        ("extra_trees", {"random_state": -1}, "random_state=-1 is out of range"),
+        ("voting", {"members": ["svn"]}, "unknown model 'svn'"),
         ("voting", {"members": [3, 4]}, "3 is no model"),
         ("tuned", {"base": 3}, "a name"),
         # what the model never uses
@@ -118,6 +120,13 @@ def test_losses_and_other_parameters_that_do_not_exist_are_refused():
     ):
         with pytest.raises(UserError, match=message):
             make_model(key, **params)
+
+
+@pytest.mark.parametrize("key", ["extra_trees", "random_forest", "gradient_boosting", "decision_tree"])
+def test_a_part_of_one_is_all_features_not_one_of_them(key):
+    y = toy_targets(missing=False)[:, 0]
+    whole, one = (make_model(key, max_features=part).fit(TOY_POLYMERS, y).predict(TOY_POLYMERS) for part in (1.0, 1))
+    np.testing.assert_array_equal(whole, one)
 
 
 def classifiers() -> list[str]:

@@ -168,6 +168,10 @@ def test_wrong_names_and_combinations(tmp_path, encoder):
         PretrainSpec(encoder="gin", pretext="autoencoding").make_model()
     with pytest.raises(UserError, match="reads no structures"):
         PretrainSpec(encoder="svm", params={}).make_model()
+    with pytest.raises(UserError, match=r"max_epochs has no effect on pretraining(.|\n)*depth, dropout"):
+        PretrainSpec(encoder="gin", params={"max_epochs": 1}).make_model()
+    with pytest.raises(UserError, match=r"lr=-3\.0 is out of range"):
+        PretrainSpec(encoder="gin", lr=-3.0).make_model()
     with pytest.raises(UserError, match="too few"):
         pretrain(TOY_POLYMERS[:3], tmp_path / "few")
     (tmp_path / "notes").mkdir()

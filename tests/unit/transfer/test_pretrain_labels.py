@@ -102,7 +102,7 @@ def nested(encoder: Path) -> dict[str, Compared]:
             "tuned",
             params={
                 "base": "gin", "base_params": SHORT, "trials": 2,
-                "space": {"pretrained": ["foundation", str(encoder)]},
+                "space": {"pretrained": [str(encoder)]},
             },
         ),
     }  # fmt: skip

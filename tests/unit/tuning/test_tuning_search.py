@@ -59,12 +59,18 @@ def test_samplers_begin_with_the_defaults_and_follow_the_seed(sampler: str) -> N
 
 
 def test_a_grid_is_the_defaults_and_exactly_the_product() -> None:
-    space = {"C": [1.0, 10.0, 100.0], "kernel": ["rbf", "linear"]}
+    space = {"C": [1.0, 5.0, 100.0], "kernel": ["rbf", "linear"]}
     found = find("grid", trials=30, space=space)
     assert found.trials[0].defaults
-    assert found.trials[0].params["kernel"] == "rbf"
-    points = [(trial.params["C"], trial.params["kernel"]) for trial in found.trials[1:]]
+    assert found.trials[0].params == {"C": 5.0, "kernel": "rbf"}
+    points = [(trial.params["C"], trial.params["kernel"]) for trial in found.trials]
     assert sorted(points) == sorted((c, k) for c in space["C"] for k in space["kernel"])
+
+
+def test_a_first_trial_that_is_not_the_defaults_is_not_called_so() -> None:
+    found = find("grid", trials=30, space={"C": [1.0, 10.0], "kernel": ["rbf", "linear"]})
+    assert found.defaults is None
+    assert not any(trial.defaults for trial in found.trials)
 
 
 def test_defaults_that_no_range_contains_take_part_and_may_win() -> None:
@@ -94,13 +100,29 @@ def test_a_hopeless_trial_is_pruned() -> None:
     assert found.best.number != 6
 
 
+@pytest.fixture
+def broken_poly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the fit fail with one of the kernels."""
+    from polyml.models.svm import SupportVectorModel
+
+    honest = SupportVectorModel.fit
+
+    def fit(self: Any, psmiles: Any, y: Any) -> Any:
+        if self.kernel == "poly":
+            raise UserError("the poly kernel is out of order", fix="take another")
+        return honest(self, psmiles, y)
+
+    monkeypatch.setattr(SupportVectorModel, "fit", fit)
+
+
+@pytest.mark.usefixtures("broken_poly")
 def test_a_trial_whose_model_raises_is_a_failed_one() -> None:
-    found = find("grid", trials=9, space={"kernel": ["rbf", "nonsense", "linear"]})
+    found = find("grid", trials=9, space={"kernel": ["rbf", "poly", "linear"]})
     states = {trial.params["kernel"]: trial.state for trial in found.trials}
-    assert states == {"rbf": "complete", "nonsense": "failed", "linear": "complete"}
-    assert "unknown kernel" in next(trial.error for trial in found.trials if trial.state == "failed")
-    with pytest.raises(UserError, match=r"all 5 trials failed; the first: .*unknown kernel"):
-        find("random", trials=50, space={"kernel": ["nonsense"]})
+    assert states == {"rbf": "complete", "poly": "failed", "linear": "complete"}
+    assert "out of order" in next(trial.error for trial in found.trials if trial.state == "failed")
+    with pytest.raises(UserError, match=r"all 5 trials failed; the first: .*out of order"):
+        find("random", trials=50, space={"kernel": ["poly"]})
 
 
 def test_classes_are_scored_by_balanced_accuracy() -> None:
@@ -142,7 +164,8 @@ def test_constant_targets_are_refused() -> None:
         search("svm", TOY_POLYMERS, np.ones(len(TOY_POLYMERS)))
 
 
+@pytest.mark.usefixtures("broken_poly")
 def test_optuna_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    found = find("grid", trials=9, space={"kernel": ["rbf", "nonsense"]})
+    found = find("grid", trials=9, space={"kernel": ["rbf", "poly"]})
     assert math.isfinite(found.best.score)
     assert capfd.readouterr() == ("", "")

@@ -55,3 +55,31 @@ def test_defaults_outside_of_a_users_range_move_to_its_end_and_of_a_declared_one
 def test_what_cannot_be_searched_is_refused(key: str, params: dict, given: object, words: str) -> None:
     with pytest.raises(UserError, match=words):
         make_space(key, params, given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        ("svm", {"kernel": ["rbf", "foo"]}, r"kernel='foo': unknown kernel"),
+        ("svm", {"C": [-1.0, 2.0]}, "C=-1.0"),
+        ("gps", {"width": [64, 66]}, "width=66"),
+        ("mlp", {"optimizer": ["adam", "foo"]}, "optimizer='foo'"),
+        ("mlp", {"dropout": {"low": 0.0, "high": 3.0}}, "dropout=3.0"),
+    ],
+)
+def test_values_that_no_model_takes_are_refused_before_a_search(key, given, message):
+    with pytest.raises(UserError, match=message):
+        make_space(key, {}, given)
+
+
+def test_values_that_go_together_with_some_others_are_taken():
+    space = make_space("mlp", {}, {"optimizer": ["adam", "sgd"], "momentum": [0.5, 0.9]})
+    assert list(space.ranges) == ["optimizer", "momentum"]
+
+
+def test_only_a_trial_of_the_defaults_is_called_so():
+    assert make_space("svm", {}, {"C": {"low": 1.0, "high": 20.0}}).holds_defaults
+    assert not make_space("svm", {}, {"C": {"low": 10.0, "high": 20.0}}).holds_defaults
+    assert make_space(
+        "ridge", {}
+    ).holds_defaults  # its own range lacks the default, and its trial takes it all the same

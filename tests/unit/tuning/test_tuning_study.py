@@ -238,11 +238,11 @@ def test_no_trial_begins_after_the_time(table: PolymerTable, tmp_path: Path) -> 
 
 
 def test_jobs_share_a_grid_and_the_best_is_no_worse_than_the_defaults(table: PolymerTable, tmp_path: Path) -> None:
-    space = {"C": [1.0, 3.0, 9.0, 27.0], "kernel": ["rbf", "linear"]}
+    space = {"C": [1.0, 3.0, 5.0, 27.0], "kernel": ["rbf", "linear"]}
     settings = {"pruner": "none", "sampler": "grid"}
     found = run(table, tmp_path / "out", 30, jobs=2, settings=settings, space=space)
-    assert [trial.state for trial in found.trials] == ["complete"] * 9
-    points = {(trial.params["C"], trial.params["kernel"]) for trial in found.trials[1:]}
+    assert [trial.state for trial in found.trials] == ["complete"] * 8
+    points = {(trial.params["C"], trial.params["kernel"]) for trial in found.trials}
     assert points == {(c, k) for c in space["C"] for k in space["kernel"]}
     assert found.defaults is not None
     assert found.best.score >= found.defaults.score
