@@ -120,6 +120,14 @@ class Suite(Section):
                 if name not in known:
                     raise ValueError(str(unknown_name("data set", name, known)))
                 make_metrics([comparison.metric], task_of(self.data_set(name).targets))
+            targets = [item.name for name in comparison.sets for item in self.data_set(name).targets]
+            twice = sorted({name for name in targets if targets.count(name) > 1})
+            if twice:
+                what = f"'{twice[0]}' is a target of two data sets of the comparison '{comparison.name}'"
+                raise ValueError(f"{what}, and its report has one column for it: make two comparisons of it")
+            strange = sorted({name for item in comparison.published for name in item.scores} - {*targets})
+            if strange:
+                raise ValueError(str(unknown_name("property of published scores", strange[0], targets)))
         return self
 
     def data_set(self, name: str) -> SetSpec:

@@ -129,6 +129,11 @@ def test_a_missing_file_is_named_before_anything_is_trained(data: Path, tmp_path
         (lambda c: c.update(sets=["bot"]), "unknown data set 'bot'(.|\n)*both"),
         (lambda c: c.update(metric="rsme"), "unknown metric of a regression 'rsme'(.|\n)*rmse"),
         (lambda c: c.update(metric="mcc"), "mcc"),
+        (lambda c: c.update(sets=["both", "oxygen"]), "'O2' is a target of two data sets(.|\n)*two comparisons"),
+        (
+            lambda c: c.update(published=[{"name": "A", "source": "B", "protocol": "C", "scores": {"O3": 1.0}}]),
+            "unknown property of published scores 'O3'(.|\n)*O2",
+        ),
         (lambda c: c.update(name="single"), "two entries are called single"),
         (lambda c: c.update(refrence="mean"), "unknown suite key 'comparisons.1.refrence'(.|\n)*reference"),
     ],
