@@ -46,8 +46,9 @@ def learning_curve(
 ) -> None:
     """Train models on more and more polymers, and say whether more data would help.
 
-    Every size is scored on the same test folds. Writes learning_curve.csv, summary.csv, learning_curve.html and
-    words.txt. Run again after an interruption: finished folds are kept.
+    Every size is scored on the same test folds. Writes learning_curve.csv, summary.csv, learning_curve.html, words.txt,
+    and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. Run again after an interruption:
+    finished folds are kept.
     """
     from polyml.data.properties import task_of
     from polyml.errors import UserError

@@ -76,8 +76,9 @@ def tune(
     """Search the parameters of one model on inner folds of a file.
 
     Writes best_params.yaml (a line for the models of a recipe), best_params.json, trials.csv, tuning.html with
-    pictures, and the study itself. The first trial takes the model's own parameters. Several processes or machines may
-    share a study by its storage and name. The best inner score is optimistic: polyml compare --tune scores honestly.
+    pictures, the study itself, and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. The
+    first trial takes the model's own parameters, where the ranges allow them. Several processes or machines may share
+    a study by its storage and name. The best inner score is optimistic: polyml compare --tune scores honestly.
     """
     from polyml.config import ModelSpec, TuneSpec
     from polyml.data.properties import task_of

@@ -176,7 +176,8 @@ def _check_values(key: str, params: Mapping[str, Any], ranges: Mapping[str, Rang
                     break
             else:
                 what = f"no model can be made with {name}={value!r}"
-                raise UserError(f"{what}: {fault.what if fault else ''}", where=where, fix=fault.fix if fault else None)
+                assert fault is not None  # there is one combination at least
+                raise UserError(f"{what}: {fault.what}", where=where, fix=fault.fix)
 
 
 def _names(given: Iterable[Any], where: str) -> list[str]:
