@@ -7,13 +7,24 @@ from typing import Any
 from polyml.errors import UserError, unknown_name
 from polyml.features.base import Featurizer
 from polyml.features.descriptors import Descriptors
+from polyml.features.electronic import ElectronicLevels
 from polyml.features.fingerprints import AtomPairs, ECFPBits, ECFPCounts, MACCSKeys, Torsions
 from polyml.features.graphs import PeriodicGraphs
 from polyml.features.tokens import PsmilesTokens
 
 FEATURIZERS: dict[str, type[Featurizer]] = {
     featurizer.key: featurizer
-    for featurizer in (ECFPCounts, ECFPBits, AtomPairs, Torsions, MACCSKeys, Descriptors, PeriodicGraphs, PsmilesTokens)
+    for featurizer in (
+        ECFPCounts,
+        ECFPBits,
+        AtomPairs,
+        Torsions,
+        MACCSKeys,
+        Descriptors,
+        ElectronicLevels,
+        PeriodicGraphs,
+        PsmilesTokens,
+    )
 }
 
 
