@@ -198,13 +198,17 @@ def _meant(spec: ModelSpec) -> list[ModelSpec]:
     return [ModelSpec(key=key) for key in wanted]
 
 
+WINNER = "winner"
+"""What stands for the first model of the leaderboard where a model is named."""
+
+
 class TrainSpec(Section):
-    """The model that is fitted on all data; ``best`` takes the first of the leaderboard.
+    """The model that is fitted on all data; ``winner`` takes the first of the leaderboard.
 
     ``quick`` is a second, quicker model that discards hopeless candidates by the prefilter of the screen.
     """
 
-    model: str = "best"
+    model: str = WINNER
     params: dict[str, Any] = Field(default_factory=dict)
     quick: ModelSpec | None = None
     register_as: str | None = Field(None, alias="register")

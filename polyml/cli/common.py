@@ -69,6 +69,10 @@ Params = Annotated[
 ParamsOfAll = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of every model named; repeat.")
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Time for a fit of models with a budget (best): 90s, 5m, 1h."),
+]
 Repeats = Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")]
 
 
@@ -205,6 +209,27 @@ def make_specs(keys: Iterable[str], options: Sequence[str] | None) -> list[Model
             what = f"parameter '{name}' is not one of {', '.join(without)}, and --param is for every model named"
             raise UserError(what, where="--param", fix="name the models that have it, or write a recipe")
     return [ModelSpec(key=key, params=params) for key in named]
+
+
+def with_budget(specs: Sequence[ModelSpec], budget: str | None) -> list[ModelSpec]:
+    """Give ``--budget`` to the models that have one.
+
+    Raises
+    ------
+    UserError
+        None has.
+    """
+    from polyml.models.catalog import MODELS, model_class
+
+    if budget is None:
+        return list(specs)
+    having = [key for key in MODELS if "budget" in model_class(key)._get_param_names()]
+    if not any(spec.key in having for spec in specs):
+        raise UserError("none of the models has a time budget", where="--budget", fix=f"add {', '.join(having)}")
+    return [
+        spec.model_copy(update={"params": {**spec.params, "budget": budget}}) if spec.key in having else spec
+        for spec in specs
+    ]
 
 
 def make_split(kind: str, folds: int, repeats: int, seed: int) -> SplitSpec:

@@ -48,6 +48,7 @@ def compare(
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     repeats: common.Repeats = 1,
     param: common.ParamsOfAll = None,
+    budget: common.Budget = None,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
     track: common.Track = True,
@@ -70,7 +71,7 @@ def compare(
     properties = common.make_properties(file, target, log10, unit, class_)
     task = task_of(properties)
     keys = common.split_names(models) or list(steps.QUICK_MODELS[task])
-    chosen = common.make_specs(keys, param)
+    chosen = common.with_budget(common.make_specs(keys, param), budget)
     if tune is not None:
         chosen = fitting.with_tuning(chosen, tune)
     steps.check_models(chosen, task)

@@ -38,6 +38,7 @@ def train(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model (else FILE_KEY).")
     ] = None,
     param: common.Params = None,
+    budget: common.Budget = None,
     register: Annotated[
         str | None, typer.Option("--register", metavar="NAME", help="Register in MLflow as models:/NAME@champion.")
     ] = None,
@@ -58,7 +59,7 @@ def train(
 
     properties = common.make_properties(file, target, log10, unit, class_)
     key, params = _wanted(model, tuned)
-    spec = ModelSpec(key=key, params=params | common.make_params(param))
+    (spec,) = common.with_budget([ModelSpec(key=key, params=params | common.make_params(param))], budget)
     steps.check_models([spec], task_of(properties))
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)

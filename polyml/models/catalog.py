@@ -58,6 +58,7 @@ MODELS: Mapping[str, str] = MappingProxyType(
         # several models, and any of them with its parameters searched
         "voting": "polyml.models.ensembles:Voting",
         "stacking": "polyml.models.stacking:Stacking",
+        "best": "polyml.models.best:BestModel",
         "tuned": "polyml.tuning.model:TunedModel",
         # networks
         "perceptron": "polyml.models.mlp:Perceptron",

@@ -99,7 +99,7 @@ class Ensemble(PolymerModel):
         """Write the fitted model into ``folder``, each member into a folder of its own below it."""
         check_is_trained(self)
         folder = Path(folder)
-        state = {"n_targets": self.n_targets_, **self._target_state()}
+        state = {"n_targets": self.n_targets_, "members": len(self.members_), **self._target_state()}
         write_model(folder, self, state, self._arrays())
         for number, member in enumerate(self.members_):
             member.save(folder / f"member_{number}")
@@ -112,7 +112,7 @@ class Ensemble(PolymerModel):
         model = cls(**stored.params)
         model._load_target_state(stored.state)
         model.n_targets_ = stored.state["n_targets"]
-        model.members_ = [load_model(folder / f"member_{number}") for number in range(len(model.members))]
+        model.members_ = [load_model(folder / f"member_{number}") for number in range(stored.state["members"])]
         model._load_arrays(stored.arrays)
         return model
 

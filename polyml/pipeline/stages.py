@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyml.config import ModelSpec, Recipe, TrackingSpec
+from polyml.config import WINNER, ModelSpec, Recipe, TrackingSpec
 from polyml.data.properties import task_of
 from polyml.errors import UserError
 from polyml.pipeline import featurizing, fitting, screening, steps
@@ -33,7 +33,7 @@ def _check(recipe: Recipe) -> None:
     """Find wrong names before hours are spent."""
     task = task_of(recipe.data.targets)
     steps.check_models(recipe.compare.models, task)
-    if recipe.train.model != "best":
+    if recipe.train.model != WINNER:
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
     elif recipe.train.params:
         chosen = [
@@ -112,7 +112,7 @@ def _trained_encoders(recipe: Recipe) -> list[str]:
     """Name the encoders that the section ``train`` adds; those of the best model are known to the comparison."""
     from polyml.models.pretrained import named_encoders
 
-    named = [] if recipe.train.model == "best" else [ModelSpec(key=recipe.train.model, params=recipe.train.params)]
+    named = [] if recipe.train.model == WINNER else [ModelSpec(key=recipe.train.model, params=recipe.train.params)]
     quick = [] if recipe.train.quick is None else [recipe.train.quick]
     found = steps.encoders_in([*named, *quick], task_of(recipe.data.targets))
     return [*found, *named_encoders(recipe.train.params)]
@@ -188,7 +188,7 @@ def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] |
 
     import pandas as pd
 
-    if recipe.train.model != "best":
+    if recipe.train.model != WINNER:
         return ModelSpec(key=recipe.train.model, params=recipe.train.params), None
     board = pd.read_csv(inputs["compare"] / "leaderboard.csv")
     row = json.loads(board.iloc[0].to_json())
@@ -230,7 +230,7 @@ STAGES: tuple[Stage, ...] = (
         "train",
         _train,
         _with_encoders(_section("train", "seed", "tracking"), _trained_encoders),
-        needs=lambda recipe: ("prepare", "compare") if recipe.train.model == "best" else ("prepare",),
+        needs=lambda recipe: ("prepare", "compare") if recipe.train.model == WINNER else ("prepare",),
     ),
     Stage(
         "screen", _screen, _section("screen"), needs=lambda recipe: ("train",), sources=_candidates, continues="same"

@@ -29,7 +29,7 @@ def shrunk(workdir: Path, gas_sample: Callable[..., Path]) -> list[str]:
         "compare.models": "[mean, pca_ridge, {key: extra_trees, params: {n_estimators: 20, features: [ecfp_count]}}]",
         "compare.ratios": "[[O2, N2]]",
         "compare.jobs": "1",
-        "train.model": "best",
+        "train.model": "winner",
         "train.quick": "{key: pca_ridge, params: {features: [ecfp_count]}}",
         "screen.candidates": str(workdir / "candidates.parquet"),
         "screen.derive": "{O2/N2: O2 / N2}",

@@ -1,0 +1,78 @@
+"""The ensemble of strong models: its budget, what it leaves out, and its spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyml.errors import UserError
+from polyml.models.best import MEMBERS, BestModel, seconds
+from polyml.models.catalog import load_model, make_model
+
+POLYMERS = [f"*{'C' * i}{tail}*" for i in range(1, 31) for tail in ("O", "N", "S")]
+Y = np.array([len(text) + 2.0 * text.count("O") for text in POLYMERS])
+QUICK = ({"key": "ridge"}, {"key": "gp", "features": "ecfp_count"}, {"key": "extra_trees", "n_estimators": 10})
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("5m", 300), ("1.5h", 5400), (" 2 MIN ", 120)])
+def test_times_are_read(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["soon", "-5m", "0s", "5d", "", "5m 3s"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="no time"):
+        make_model("best", budget=text)
+
+
+def test_all_members_are_fitted_without_a_budget() -> None:
+    model = BestModel(members=QUICK).fit(POLYMERS, Y)
+    members = np.stack([member.predict(POLYMERS[:5]) for member in model.members_])
+    assert model.chosen_ == (0, 1, 2)
+    assert np.allclose(model.predict(POLYMERS[:5]), members.mean(axis=0))
+
+
+def test_members_without_time_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("polyml.models.best._estimate", lambda model, *rest: 1e9 if model.key == "gp" else 0.0)
+    with pytest.warns(UserWarning, match="left out for the time budget of 1h: gp"):
+        model = BestModel(members=QUICK, budget="1h").fit(POLYMERS, Y)
+    assert model.chosen_ == (0, 2)
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.chosen_ == (0, 2)
+    assert np.array_equal(loaded.predict(POLYMERS), model.predict(POLYMERS))
+
+
+def test_a_spent_budget_leaves_the_first_member() -> None:
+    with pytest.warns(UserWarning, match="left out"):
+        model = BestModel(members=QUICK, budget=1e-6).fit(POLYMERS, Y)
+    assert [member.key for member in model.members_] == ["ridge"]
+
+
+def test_the_variance_is_that_of_the_means_and_the_mean_of_the_variances() -> None:
+    model = BestModel(members=QUICK[:2]).fit(POLYMERS, Y)
+    ridge, gp = (member.predict_dist(POLYMERS[:7]) for member in model.members_)
+    means = np.stack([ridge.mean, gp.mean])
+    assert np.allclose(model.predict_dist(POLYMERS[:7]).std ** 2, means.var(axis=0) + gp.std**2)
+
+
+def test_classes_are_learned_by_the_members_that_classify() -> None:
+    labels = np.array(["oxygen" if "O" in text else "none" for text in POLYMERS])
+    model = BestModel(members=QUICK, task="classification").fit(POLYMERS, labels)
+    assert [member.key for member in model.members_] == ["ridge", "extra_trees"]
+    assert (model.predict(POLYMERS) == labels).mean() > 0.9
+
+
+def test_the_trial_measures_a_target_that_few_polymers_have() -> None:
+    y = np.column_stack([Y, np.where(np.arange(len(Y)) < 5, Y, np.nan)])
+    model = BestModel(members=({"key": "ridge"}, {"key": "svm"}), budget="10m").fit(POLYMERS, y)
+    assert model.predict(POLYMERS[:3]).shape == (3, 2)
+    assert model.chosen_ == (0, 1)
+
+
+def test_the_members_of_the_catalog_are_different_kinds() -> None:
+    made = BestModel()._make_members(0)
+    assert len({member.family for member in made}) >= 4
+    assert len(made) == len(MEMBERS)
