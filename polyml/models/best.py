@@ -49,6 +49,8 @@ def seconds(budget: str | float | None) -> float:
     """
     if budget is None:
         return float("inf")
+    if isinstance(budget, (int, float)) and 0.0 < budget < np.inf:
+        return float(budget)
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(budget).lower())
     if match is None or match[2] not in _UNITS or float(match[1]) == 0.0:
         raise UserError(f"budget={budget!r} is no time", fix="write 90s, 5m or 1h")

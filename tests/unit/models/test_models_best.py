@@ -29,7 +29,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 def test_all_members_are_fitted_without_a_budget() -> None:
     model = BestModel(members=QUICK).fit(POLYMERS, Y)
-    members = np.stack([member.predict(POLYMERS[:5]) for member in model.members_])
+    members = np.stack([member.predict(POLYMERS[:5]).ravel() for member in model.members_])
     assert model.chosen_ == (0, 1, 2)
     assert np.allclose(model.predict(POLYMERS[:5]), members.mean(axis=0))
 
