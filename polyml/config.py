@@ -146,11 +146,16 @@ class CompareSpec(Section):
 
     With ``known_properties`` every model is given the other measured properties of a polymer, of test polymers too:
     property completion, a task of its own.
+
+    ``protocol: paper`` lets networks keep the epoch that is best on the test fold, to reproduce published figures.
+    ``allow_leaks`` compares models whose pretrained encoder has learned labels of tested polymers, stamped ``leaky``.
     """
 
     models: list[ModelSpec] = Field(min_length=1)
     ratios: list[tuple[str, str]] = Field(default_factory=list)
     known_properties: bool = False
+    protocol: Literal["honest", "paper"] = "honest"
+    allow_leaks: bool = False
     jobs: int | None = Field(None, ge=1)
 
     @field_validator("models", mode="before")

@@ -91,6 +91,8 @@ def run_suite(
                 name=f"{suite.name} {comparison.name} {name}",
                 tracking=tracking or TrackingSpec(enabled=False),
                 known_properties=comparison.known_properties,
+                protocol=comparison.protocol,
+                allow_leaks=comparison.allow_leaks,
             )
         finished.append(Finished(comparison, results))
     return finished

@@ -73,6 +73,24 @@ Budget = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME", help="Time for a fit of models with a budget (best): 90s, 5m, 1h."),
 ]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        metavar="KIND|FILE",
+        help="kfold, repeated_kfold, scaffold, cluster, leave_one_cluster_out, leave_one_group_out, time, "
+        "extrapolation, rows as papers do; or a splits.csv to take the folds from.",
+    ),
+]
+Folds = Annotated[int, typer.Option("--folds", help="Number of folds.")]
+SplitColumn = Annotated[
+    str | None,
+    typer.Option("--split-column", metavar="COL", help="Column that leave_one_group_out and time divide by."),
+]
+SplitDigest = Annotated[
+    str | None,
+    typer.Option("--split-digest", metavar="HEX", help="Refuse folds of a file that do not have this digest."),
+]
 Repeats = Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")]
 
 
@@ -232,13 +250,18 @@ def with_budget(specs: Sequence[ModelSpec], budget: str | None) -> list[ModelSpe
     ]
 
 
-def make_split(kind: str, folds: int, repeats: int, seed: int) -> SplitSpec:
-    """Build a split from the options of a verb; a k-fold with repeats is a repeated one."""
+def make_split(
+    kind: str, folds: int, repeats: int, seed: int, column: str | None = None, digest: str | None = None
+) -> SplitSpec:
+    """Build a split from the options of a verb; a k-fold with repeats is a repeated one, a file holds fixed folds."""
     from polyml.data.splits import SplitSpec
     from polyml.sections import check_section
 
-    kind = "repeated_kfold" if repeats > 1 and kind == "kfold" else kind
-    return check_section(SplitSpec, kind=kind, folds=folds, repeats=repeats, seed=seed)
+    file = kind if Path(kind).suffix == ".csv" else None
+    kind = "fixed" if file else "repeated_kfold" if repeats > 1 and kind == "kfold" else kind
+    given = {"column": column, "digest": digest, "file": file}
+    options = {name: value for name, value in given.items() if value is not None}
+    return check_section(SplitSpec, kind=kind, folds=folds, repeats=repeats, seed=seed, **options)
 
 
 def note_table(table: PolymerTable) -> None:

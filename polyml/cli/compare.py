@@ -42,13 +42,19 @@ def compare(
     known_properties: Annotated[
         bool, typer.Option("--known-properties", help="Give each model the other measured properties of a polymer.")
     ] = False,
-    split: Annotated[
-        str, typer.Option("--split", help="kfold, repeated_kfold, scaffold, cluster, or rows as papers do.")
-    ] = "kfold",
-    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    split: common.Split = "kfold",
+    split_column: common.SplitColumn = None,
+    split_digest: common.SplitDigest = None,
+    folds: common.Folds = 5,
     repeats: common.Repeats = 1,
     param: common.ParamsOfAll = None,
     budget: common.Budget = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="honest; paper lets networks pick their epoch on the test fold.")
+    ] = "honest",
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Compare models that know tested polymers, stamped leaky.")
+    ] = False,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
     track: common.Track = True,
@@ -60,8 +66,9 @@ def compare(
 
     Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, and what became of the other
     rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
-    written (but for --split rows, which counts those that do). Run again after an interruption: finished folds are
-    kept.
+    written (but for --split rows, which counts those that do). The result says by which protocol it was made: honest,
+    paper, or leaky with the reason. --split OTHER/splits.csv takes the folds of another comparison. Run again after an
+    interruption: finished folds are kept.
     """
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
@@ -75,14 +82,15 @@ def compare(
     if tune is not None:
         chosen = fitting.with_tuning(chosen, tune)
     steps.check_models(chosen, task)
-    spec = common.make_split(split, folds, repeats, seed)
+    spec = common.make_split(split, folds, repeats, seed, split_column, split_digest)
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
-        tracking=common.make_tracking(track, experiment, file), known_properties=known_properties,
+        tracking=common.make_tracking(track, experiment, file), known_properties=known_properties, protocol=protocol,
+        allow_leaks=allow_leaks,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})

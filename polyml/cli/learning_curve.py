@@ -33,8 +33,10 @@ def learning_curve(
     sizes: Annotated[
         str | None, typer.Option("--sizes", metavar="N,N", help="Training polymers (else 25, 50, 100, ... and all).")
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="kfold, repeated_kfold, scaffold or cluster.")] = "kfold",
-    folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
+    split: common.Split = "kfold",
+    split_column: common.SplitColumn = None,
+    split_digest: common.SplitDigest = None,
+    folds: common.Folds = 5,
     repeats: common.Repeats = 1,
     param: common.ParamsOfAll = None,
     seed: common.Seed = 1,
@@ -62,9 +64,9 @@ def learning_curve(
     numbers = common.split_names(sizes) or []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"'{sizes}' is no list of whole numbers", where="--sizes", fix="write it like 25,50,100")
-    spec = common.make_split(split, folds, repeats, seed)
+    spec = common.make_split(split, folds, repeats, seed, split_column, split_digest)
     drawn = common.make_sample(sample, per_class, seed)
-    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
+    table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)
     curve = steps.learning_curve(
         table, chosen, spec, output, sizes=[int(number) for number in numbers] or None, seed=seed, jobs=jobs,

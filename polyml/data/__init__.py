@@ -22,7 +22,8 @@ _HOMES = {
     ),
     "properties": ("Property",),
     "readers": ("CandidateChunk", "count_rows", "find_smiles_column", "read_candidates"),
-    "splits": ("Fold", "SplitSpec", "check_folds", "load_folds", "make_folds", "save_folds"),
+    "fold_files": ("folds_digest", "load_folds", "save_folds"),
+    "splits": ("Fold", "SplitSpec", "check_folds", "make_folds"),
     "table": ("PolymerTable",),
     "table_reader": ("read_structures", "read_table"),
 }

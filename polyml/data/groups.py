@@ -12,6 +12,7 @@ from polyml.chem import RepeatUnit
 from polyml.errors import RepeatUnitError
 
 CLUSTERS_PER_FOLD = 8
+"""Clusters that are made for each fold of a split by cluster, so that the folds can be balanced."""
 
 
 @lru_cache(maxsize=100_000)
@@ -65,13 +66,13 @@ def _take_hydrogen(atom: Chem.Atom) -> None:
         atom.SetNumExplicitHs(atom.GetNumExplicitHs() + 1)
 
 
-def cluster_numbers(psmiles: Sequence[str], *, folds: int, seed: int) -> np.ndarray:
+def cluster_numbers(psmiles: Sequence[str], *, clusters: int, seed: int) -> np.ndarray:
     """Cluster polymers with k-means on the direction of their ECFP counts (spherical k-means).
 
     Returns
     -------
     ndarray of shape (n,), int
-        Cluster of each polymer: up to ``CLUSTERS_PER_FOLD`` times ``folds`` of them, so that folds can be balanced.
+        Cluster of each polymer; there are fewer where fewer polymers are different.
     """
     from sklearn.cluster import KMeans
     from sklearn.preprocessing import normalize
@@ -80,5 +81,4 @@ def cluster_numbers(psmiles: Sequence[str], *, folds: int, seed: int) -> np.ndar
 
     counts = normalize(np.asarray(make_featurizer("ecfp_count").transform(list(psmiles)), dtype=float))
     different = len(np.unique(counts.round(9), axis=0))
-    k = min(CLUSTERS_PER_FOLD * folds, different)
-    return KMeans(n_clusters=k, n_init=4, random_state=seed).fit_predict(counts)
+    return KMeans(n_clusters=min(clusters, different), n_init=4, random_state=seed).fit_predict(counts)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from polyml.data.files import whole_file
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +18,15 @@ if TYPE_CHECKING:
 
 _NEEDED = 3  # values of a property in the smallest training part
 
-SplitKind = Literal["kfold", "repeated_kfold", "scaffold", "cluster", "rows"]
+SplitKind = Literal[
+    "kfold", "repeated_kfold", "scaffold", "cluster", "leave_one_cluster_out", "leave_one_group_out", "time",
+    "extrapolation", "fixed", "rows",
+]  # fmt: skip
+BY_COLUMN = ("leave_one_group_out", "time")
+"""Kinds that divide rows by a column of the file."""
+UNMERGED = ("rows", *BY_COLUMN)
+"""Kinds for which the rows of one polymer are not merged: each has a place or a column of its own."""
+_ONCE = ("kfold", "rows", "leave_one_cluster_out", "leave_one_group_out", "time", "extrapolation", "fixed")
 
 
 class SplitSpec(BaseModel):
@@ -28,18 +34,32 @@ class SplitSpec(BaseModel):
 
     Parameters
     ----------
-    kind : {"kfold", "repeated_kfold", "scaffold", "cluster", "rows"}
-        Where the target is a class, every kind gives the folds the same share of each class as far as it can.
-        ``kfold`` shuffles polymers: how well a model fills gaps. ``scaffold`` keeps polymers of one ring skeleton
-        together and ``cluster`` keeps similar ones together: how well it reaches new chemistry. ``rows`` shuffles the
-        rows of the file as published work does (scikit-learn's ``KFold`` with this seed), to compare with its numbers:
-        it is the only kind that may put one polymer on both sides of a fold.
+    kind : str
+        ``kfold`` and ``repeated_kfold`` shuffle polymers: how well a model fills gaps. ``scaffold`` keeps polymers of
+        one ring skeleton together and ``cluster`` keeps similar ones together: how well it reaches new chemistry.
+        ``leave_one_cluster_out`` tests each of ``folds`` clusters as a whole. ``leave_one_group_out`` tests each value
+        of ``column`` (a source, a laboratory) on models that have seen none of its polymers. ``time`` tests later rows
+        on models of earlier ones, by ``column``. ``extrapolation`` tests the highest values of ``target`` in one fold,
+        the lowest in the other: how well a model reaches beyond what it has seen. ``fixed`` takes folds from ``file``.
+        ``rows`` shuffles the rows of the file as published work does (scikit-learn's ``KFold`` with this seed), to
+        compare with its numbers: it is the only kind that may put one polymer on both sides of a fold.
+        Where the target is a class, shuffled and grouped folds get the same share of each class as far as they can.
     folds : int
-        Number of folds.
+        Number of folds; ``leave_one_group_out`` has one a value and ``fixed`` those of its file. ``extrapolation`` has
+        two, each testing one part in ``folds``; ``time`` divides the rows into one part more.
     repeats : int
-        How many times to divide anew; one for ``kfold``.
+        How many times to divide anew; one for most kinds.
     seed : int
         Same seed and same polymers give the same folds, whatever the order of the rows.
+    column : str, optional
+        For ``leave_one_group_out`` and ``time`` (numbers or dates).
+    target : str, optional
+        For ``extrapolation``; the first property if not given.
+    file : str, optional
+        For ``fixed``: a ``splits.csv`` that a comparison has written, or one of your own with columns key (or psmiles)
+        and fold.
+    digest : str, optional
+        For ``fixed``: how :func:`polyml.data.fold_files.folds_digest` of these folds begins; other folds are refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,11 +68,22 @@ class SplitSpec(BaseModel):
     folds: int = Field(5, ge=2)
     repeats: int = Field(1, ge=1)
     seed: int = Field(1, ge=0)
+    column: str | None = None
+    target: str | None = None
+    file: str | None = None
+    digest: str | None = Field(None, min_length=8)
 
     @model_validator(mode="after")
-    def _check_repeats(self) -> SplitSpec:
-        if self.kind in ("kfold", "rows") and self.repeats > 1:
+    def _check(self) -> SplitSpec:
+        if self.kind in _ONCE and self.repeats > 1:
             raise ValueError(f"a split of kind {self.kind} has one repeat; use kind: repeated_kfold")
+        owners = {"column": BY_COLUMN, "target": ("extrapolation",), "file": ("fixed",), "digest": ("fixed",)}
+        for name, kinds in owners.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"'{name}' is for a split of kind {' or '.join(kinds)}, not {self.kind}")
+        for name in ("column", "file"):
+            if getattr(self, name) is None and self.kind in owners[name]:
+                raise ValueError(f"a split of kind {self.kind} needs '{name}'")
         return self
 
 
@@ -78,12 +109,14 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
     Returns
     -------
     list of Fold
-        ``spec.repeats * spec.folds`` of them. In each repeat every row is in exactly one test part.
+        In each repeat every row is in exactly one test part, but for ``time`` and ``extrapolation``, which leave rows
+        in none, and ``fixed``, which does as its file says.
 
     Raises
     ------
     UserError
-        There are fewer groups than folds.
+        There are fewer groups than folds, a column is missing or does not divide the rows, or the folds of a file are
+        not those of these polymers.
 
     Examples
     --------
@@ -93,6 +126,16 @@ def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[
     """
     if spec.kind == "rows":
         return _row_folds(polymers, spec)
+    if spec.kind in (*BY_COLUMN, "extrapolation"):
+        from polyml.data.held_out import held_out_folds
+
+        return held_out_folds(polymers, spec)
+    if spec.kind == "fixed":
+        from polyml.data.fold_files import load_folds
+        from polyml.data.table import PolymerTable
+
+        lines = polymers.frame["line"].tolist() if isinstance(polymers, PolymerTable) else None
+        return load_folds(str(spec.file), _keys_of(polymers), lines=lines, digest=spec.digest)
     keys = np.asarray(_keys_of(polymers), dtype=object)
     unique, first, position = np.unique(keys.astype(str), return_index=True, return_inverse=True)
     labels = _labels_of(polymers)
@@ -148,14 +191,14 @@ def _labels_of(polymers: PolymerTable | Sequence[str]) -> np.ndarray | None:
 
 def _groups(keys: list[str], spec: SplitSpec, seed: int) -> np.ndarray:
     """Return a group number for each sorted unique key."""
-    if spec.kind == "scaffold":
-        from polyml.data.groups import scaffold
+    from polyml.data.groups import CLUSTERS_PER_FOLD, cluster_numbers, scaffold
 
+    if spec.kind == "scaffold":
         return np.unique([scaffold(key) for key in keys], return_inverse=True)[1]
     if spec.kind == "cluster":
-        from polyml.data.groups import cluster_numbers
-
-        return cluster_numbers(keys, folds=spec.folds, seed=seed)
+        return cluster_numbers(keys, clusters=CLUSTERS_PER_FOLD * spec.folds, seed=seed)
+    if spec.kind == "leave_one_cluster_out":
+        return cluster_numbers(keys, clusters=spec.folds, seed=seed)
     return np.arange(len(keys))
 
 
@@ -163,7 +206,8 @@ def _check_count(groups: np.ndarray, spec: SplitSpec, rows: int, polymers: int) 
     count = len(np.unique(groups))
     if count >= spec.folds:
         return
-    name = {"scaffold": "different scaffolds", "cluster": "clusters"}.get(spec.kind, "different polymers")
+    name = "different polymers" if spec.kind in ("kfold", "repeated_kfold") else "clusters"
+    name = "different scaffolds" if spec.kind == "scaffold" else name
     what = f"{spec.folds} folds need at least {spec.folds} {name}, the {rows} rows ({polymers} polymers) have {count}"
     raise UserError(
         what, fix=f"use at most {count} folds" if count > 1 else "add polymers, or use another kind of split"
@@ -175,6 +219,8 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray |
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
 
     number = np.empty(len(groups), dtype=int)
+    if spec.kind == "leave_one_cluster_out":
+        return groups
     if labels is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of classes with fewer polymers than folds, which read_table tells
@@ -267,53 +313,3 @@ def check_folds(folds: Sequence[Fold], y: np.ndarray, names: Sequence[str] | Non
                     what = f"the {part} part has no value of '{name}'"
                     where = f"repeat {fold.repeat + 1}, fold {fold.fold + 1}"
                     raise UserError(what, where=where, fix="use fewer folds, another seed, or leave this target out")
-
-
-def folds_frame(folds: Sequence[Fold], frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of every test part as a tidy table: repeat, fold, line, key, psmiles."""
-    columns = ["line", "key", "psmiles"]
-    parts = [
-        frame.iloc[fold.test][columns].assign(repeat=fold.repeat, fold=fold.fold)[["repeat", "fold", *columns]]
-        for fold in folds
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def save_folds(folds: Sequence[Fold], frame: pd.DataFrame, path: str | Path) -> None:
-    """Write the folds as CSV; see :func:`folds_frame`."""
-    with whole_file(path) as temporary:
-        folds_frame(folds, frame).to_csv(temporary, index=False, lineterminator="\n")
-
-
-def load_folds(path: str | Path, keys: Sequence[str]) -> list[Fold]:
-    """Read folds and apply them to rows.
-
-    Parameters
-    ----------
-    path : str or Path
-        What :func:`save_folds` wrote.
-    keys : sequence of str
-        Canonical keys of the rows.
-
-    Raises
-    ------
-    UserError
-        The file is broken, or does not name exactly the polymers of the rows once in each repeat.
-    """
-    fix = "make the folds anew, or use the data they were made for"
-    try:
-        frame = pd.read_csv(path, dtype={"key": str, "repeat": int, "fold": int}, keep_default_na=False)
-        frame = frame[["key", "repeat", "fold"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"not a file of folds: {error}", where=str(path), fix=fix) from error
-    folds = []
-    for repeat, part in frame.groupby("repeat"):
-        number = dict(zip(part["key"], part["fold"], strict=True))
-        odd = sorted(set(number) ^ set(keys))
-        if odd or len(number) != len(part):
-            what = f"the polymers differ, such as '{odd[0]}'" if odd else "a polymer is in two folds of one repeat"
-            raise UserError(what, where=str(path), fix=fix)
-        rows = np.array([number[key] for key in keys])
-        for fold in sorted(set(number.values())):
-            folds.append(Fold(int(str(repeat)), int(fold), np.flatnonzero(rows != fold), np.flatnonzero(rows == fold)))
-    return folds

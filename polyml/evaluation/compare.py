@@ -1,8 +1,8 @@
 """Compare models on the same folds.
 
-The protocol is honest: the folds are grouped by polymer, every model sees the same training rows, and test rows reach
-no scaler, no search and no early stopping. Every finished fold is kept in a file, so that a comparison that was
-stopped goes on where it was.
+By default the protocol is honest: the folds are grouped by polymer, every model sees the same training rows, and test
+rows reach no scaler, no search and no early stopping. Every finished fold is kept in a file, so that a comparison that
+was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from polyml.data.files import whole_file, write_json
-from polyml.data.splits import folds_frame
+from polyml.data.fold_files import folds_frame
 from polyml.errors import UserError
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.one_fold import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
-from polyml.evaluation.plan import PROTOCOLS, Compared, Plan, make_plan
+from polyml.evaluation.plan import Compared, Plan, make_plan
+from polyml.evaluation.protocol import PROTOCOLS
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
 from polyml.evaluation.track import ComparisonTracking
 from polyml.progress import progress_bar
@@ -49,6 +50,8 @@ def compare(
     ratios: Iterable[Ratio | Sequence[str] | str] = (),
     seed: int = 1,
     protocol: str = "honest",
+    known_properties: bool = False,
+    allow_leaks: bool = False,
     name: str | None = None,
     threads: int = 1,
     factory: ModelFactory | None = None,
@@ -79,8 +82,13 @@ def compare(
         Pairs of log10 properties whose log-ratio is scored too, ``"O2/N2"`` or ``("O2", "N2")``.
     seed : int
         Every model's ``random_state`` on a fold derives from it; that of the split is in ``split``.
-    protocol : str
-        Name from :data:`PROTOCOLS`.
+    protocol : {"honest", "paper"}
+        See :data:`polyml.evaluation.protocol.PROTOCOLS`. Folds that put polymers on both sides make it ``leaky``.
+    known_properties : bool
+        Property completion: every model is given the other measured properties of each test polymer.
+    allow_leaks : bool
+        Compare models whose pretrained encoder has learned labels of tested polymers, stamped ``leaky``, in place of
+        refusing them.
     name : str, optional
         Name of the comparison; the folder's name if none is given.
     threads : int
@@ -110,7 +118,8 @@ def compare(
         )
     plan = make_plan(
         table, specs, split, Path(folder), metrics=metrics, ratios=ratios, seed=seed, protocol=protocol,
-        name=name, threads=threads, factory=factory, train_size=train_size,
+        known_properties=known_properties, allow_leaks=allow_leaks, name=name, threads=threads, factory=factory,
+        train_size=train_size,
     )  # fmt: skip
     plan.options.update(jobs=jobs, status="running")
     write_json(plan.folder / "compare.json", plan.options)  # a folder that cannot be written to is found out here

@@ -30,6 +30,7 @@ from polyml.evaluation.metrics import probability_columns
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.catalog import ModelFactory, make_seeded, with_task
 from polyml.models.inspect import features_of
+from polyml.models.neural import NeuralModel
 from polyml.workers import limited_threads
 
 _META = b"polyml"
@@ -63,6 +64,8 @@ class FoldTask:
         Threads the model may use.
     known : bool
         Property completion: the model is given the other measured properties of each test polymer.
+    watched : bool
+        A network keeps the epoch that is best on the test polymers, as some published work does.
     """
 
     model: str
@@ -82,6 +85,7 @@ class FoldTask:
     threads: int = 1
     classes: tuple[str, ...] = ()
     known: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,10 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
     test = list(task.test["psmiles"])
     model.load_libraries()
     started = perf_counter()
-    model.fit(list(task.train["psmiles"]), task.y_train)
+    if task.watched and isinstance(model, NeuralModel):
+        model.fit_watching(list(task.train["psmiles"]), task.y_train, test, task.y_test)
+    else:
+        model.fit(list(task.train["psmiles"]), task.y_train)
     fitted = perf_counter()
     columns = _classified(model, test, task.classes) if task.classes else _regressed(model, test, task)
     predicted = perf_counter()

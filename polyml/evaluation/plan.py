@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import polyml
+from polyml.data.fold_files import folds_digest, folds_frame
+from polyml.data.splits import check_folds, make_folds, thin_folds
 from polyml.errors import PolymlError, UserError, unknown_name
 from polyml.evaluation.metrics import Metric, Ratio, make_metrics, make_ratios
 from polyml.evaluation.one_fold import FoldTask, file_stem, fingerprint, fold_seed
+from polyml.evaluation.protocol import PROTOCOLS, shared_polymers, stamp
 from polyml.evaluation.results import Entry
 from polyml.models.catalog import ModelFactory, make_model, make_seeded, with_task
 from polyml.models.inspect import feature_keys, is_accelerated
@@ -24,15 +27,6 @@ from polyml.versions import installed_versions
 if TYPE_CHECKING:
     from polyml.data.splits import Fold, SplitSpec
     from polyml.data.table import PolymerTable
-
-PROTOCOLS: Mapping[str, str] = {
-    "honest": "grouped by polymer; test folds never seen by training, scaling or selection",
-    "rows": "rows shuffled as in published work, not grouped (polymers on both sides of a fold: {shared}); test "
-    "folds never seen by training, scaling or selection",
-    "completion": "grouped by polymer; test folds never seen by training, scaling or selection; for each property of a "
-    "test polymer its other measured properties are given",
-}
-"""How scores are made, in words, by name."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +110,14 @@ def make_plan(
     name: str | None,
     threads: int,
     factory: ModelFactory | None,
+    known_properties: bool = False,
+    allow_leaks: bool = False,
     train_size: int | None = None,
 ) -> Plan:
     """Check names, data and folds, and lay out the work; see :func:`polyml.evaluation.compare.compare`."""
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
-    if protocol == "completion":
+    if known_properties:
         _check_completable(table, ratios)
         specs = [as_completion(spec) for spec in specs]
     chosen = make_metrics(metrics, table.task)
@@ -130,11 +126,9 @@ def make_plan(
     make = factory or make_model
     entries, accelerated, encoders = _make_entries(specs, make, table.task)
     folds = _checked_folds(table, split)
-    tested = np.asarray(table.keys, dtype=object)[np.unique(np.concatenate([fold.test for fold in folds]))]
-    for label, names in encoders.items():
-        check_unseen(names, tested, where=f"model '{label}'", source=table.source)
-    if split.kind == "rows" and protocol == "honest":
-        protocol = "rows"  # a stamp of its own: its scores are not those of folds grouped by polymer
+    leaks = _leaks(encoders, folds, table, allow_leaks)
+    judged = stamp(protocol, split, folds, table.keys, known_properties=known_properties, leaks=leaks)
+    digest = folds_digest(folds_frame(folds, table.frame))
     if train_size is not None:
         folds = _thinned(folds, table, train_size, seed)
     basis = {"seed": seed, "data": table.digest, "properties": _properties(table), "polyml": polyml.__version__}
@@ -150,17 +144,19 @@ def make_plan(
             factory=make,
             basis=basis,
             encoders=digests[spec.label],
-            known=protocol == "completion",
+            known=known_properties,
+            watched=protocol == "paper",
         )
         for spec in specs
         for fold in folds
     ]
     options = {
         "name": name or folder.name,
-        "protocol": {protocol: PROTOCOLS[protocol].format(shared=_shared_polymers(folds, table))},
+        **judged.as_options(),
+        "known_properties": known_properties,
         "data": {"digest": table.digest, "polymers": len(table.frame), "rejects": len(table.rejects)},
         "properties": basis["properties"],
-        "split": split.model_dump(mode="json"),
+        "split": _described(split, folds) | {"digest": digest},
         "train_size": train_size,
         "seed": seed,
         "threads": threads,
@@ -254,27 +250,35 @@ def _make_entries(
 
 def _checked_folds(table: PolymerTable, split: SplitSpec) -> list[Fold]:
     """Make the folds and refuse those on which no honest score can be computed."""
-    from polyml.data.splits import check_folds, make_folds
-
     table.check_targets()
     folds = make_folds(table, split)
     check_folds(folds, table.y, table.names)
-    shared = _shared_polymers(folds, table)
+    shared, _ = shared_polymers(folds, table.keys)
     if shared and split.kind != "rows":
         raise PolymlError(f"{shared} polymers are in both the training and the test part of a fold")
     return folds
 
 
-def _shared_polymers(folds: Sequence[Fold], table: PolymerTable) -> int:
-    """Count the polymers that stand on both sides of a fold."""
-    keys = np.asarray(table.keys, dtype=object)
-    shared = (set(keys[fold.train]) & set(keys[fold.test]) for fold in folds)
-    return len({key for part in shared for key in part})
+def _leaks(encoders: Mapping[str, Sequence[str]], folds: Sequence[Fold], table: PolymerTable, allow: bool) -> list[str]:
+    """Refuse pretrained encoders that have learned labels of tested polymers, or return what they have learned."""
+    tested = np.asarray(table.keys, dtype=object)[np.unique(np.concatenate([fold.test for fold in folds]))]
+    found = []
+    for label, names in encoders.items():
+        try:
+            check_unseen(names, tested, where=f"model '{label}'", source=table.source)
+        except UserError as error:
+            if not allow:
+                raise
+            found.append(f"model '{label}': {error.what}")
+    return found
+
+
+def _described(split: SplitSpec, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return the split with the number of folds that it has come to."""
+    return split.model_dump(mode="json") | {"folds": len({fold.fold for fold in folds})}
 
 
 def _thinned(folds: Sequence[Fold], table: PolymerTable, size: int, seed: int) -> list[Fold]:
-    from polyml.data.splits import check_folds, thin_folds
-
     y = table.y
     needed = y
     if table.task == "classification":  # each class is to have some polymers, as each property has
@@ -296,6 +300,7 @@ def _make_task(
     basis: Mapping[str, Any],
     encoders: Mapping[str, str],
     known: bool,
+    watched: bool,
 ) -> FoldTask:
     rows = table.frame[["key", "psmiles"]]
     train, test = (rows.iloc[part].reset_index(drop=True) for part in (fold.train, fold.test))
@@ -324,10 +329,12 @@ def _make_task(
             **basis,
             **({"encoders": dict(encoders)} if encoders else {}),
             **({"known": True} if known else {}),
+            **({"watched": True} if watched else {}),
         ),
         factory=factory,
         threads=threads,
         known=known,
+        watched=watched,
         classes=table.properties[0].classes if table.task == "classification" else (),
     )
 

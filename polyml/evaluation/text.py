@@ -18,7 +18,13 @@ from polyml.evaluation.metrics import MEAN, METRICS
 from polyml.evaluation.results import Results
 
 _LEVEL = 0.05  # of significance
-_HOW = {"scaffold": " by scaffold", "cluster": " by cluster of similar polymers"}
+_HOW = {
+    "scaffold": " by scaffold",
+    "cluster": " by cluster of similar polymers",
+    "leave_one_cluster_out": ", each a cluster of similar polymers",
+    "leave_one_group_out": " by source",
+    "fixed": " as given",
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,12 @@ def protocol_text(options: Mapping[str, Any]) -> str:
     --------
     >>> split = {"kind": "kfold", "folds": 5, "repeats": 1}
     >>> protocol_text({"protocol": {"honest": "grouped by polymer"}, "split": split})
-    '5-fold, grouped by polymer'
+    'honest: 5-fold, grouped by polymer'
     """
-    (words,) = options["protocol"].values()
+    ((stamp, words),) = options["protocol"].items()
     split = options["split"]
     repeats = f" repeated {split['repeats']} times" if split["repeats"] > 1 else ""
-    return f"{split['folds']}-fold{_HOW.get(split['kind'], '')}{repeats}, {words}"
+    return f"{stamp}: {split['folds']}-fold{_HOW.get(split['kind'], '')}{repeats}, {words}"
 
 
 def scale_text(options: Mapping[str, Any]) -> str:

@@ -61,9 +61,11 @@ class ComparisonTracking:
         known = self._state["run_id"]
         if known and not self.tracker.has_run(known):
             known = None  # another store, or deleted there: begin anew
+        stamp, words = next(iter(options["protocol"].items()))
         params = {name: options[name] for name in ("seed", "split", "metrics", "ratios", "threads", "jobs")}
-        params |= {"protocol": next(iter(options["protocol"])), "models": [m["label"] for m in options["models"]]}
+        params |= {"protocol": stamp, "models": [m["label"] for m in options["models"]]}
         tags = {"polyml.stage": "compare", "polyml.data_digest": options["data"]["digest"]}
+        tags |= {"polyml.protocol": stamp, "polyml.protocol_words": words}
         with self.tracker.parent_run(options["name"], params, tags, run_id=known) as run_id:
             if run_id != known:  # a new run knows none of the models
                 self._state = {"run_id": run_id, "models": {}}

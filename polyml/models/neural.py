@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from polyml.models.nn.targets import ClassTargets, TargetScaler
 
 _ROWS_AT_ONCE = 256
+_Rows = tuple[np.ndarray, np.ndarray]  # those that are trained on, and those that the epoch is chosen on
 
 
 class NeuralModel(TrainedModel):
@@ -135,33 +136,63 @@ class NeuralModel(TrainedModel):
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> NeuralModel:
         """Train the networks; ``y`` (n,) or (n, t) with NaN where not measured, or labels (n,)."""
-        from polyml.training.loop import seeded
+        from polyml.training.loop import split_validation
 
         self.check_params()
         items, values = self._training_data(psmiles, y)
         keys = [unit.key for unit in ensure_units(items)]
+        part = self._optimisation().validation_part(len(set(keys)))
+        return self._train(items, values, lambda seed: split_validation(keys, part, seed))
+
+    def fit_watching(
+        self, psmiles: Sequence[str], y: np.ndarray, watched: Sequence[str], y_watched: np.ndarray
+    ) -> NeuralModel:
+        """Train the networks and keep the epoch that is best on other polymers, in place of a part set aside.
+
+        Scores on these polymers are too good: this is how published figures are reproduced, and nothing else. Features
+        are scaled by all polymers, targets by the first alone.
+
+        Parameters
+        ----------
+        psmiles, y
+            As for :meth:`fit`.
+        watched, y_watched
+            The other polymers and their values, of the same shapes.
+        """
+        self.check_params()
+        items, values = self._training_data([*psmiles, *watched], np.concatenate([y, y_watched]))
+        rows = np.arange(len(psmiles)), np.arange(len(psmiles), len(items))
+        return self._train(items, values, lambda seed: rows, taught=len(psmiles))
+
+    def _train(
+        self, items: list[Any], values: np.ndarray, rows: Callable[[int], _Rows], taught: int | None = None
+    ) -> NeuralModel:
+        """Train every member on the training and validation rows that ``rows`` gives for its seed.
+
+        Targets are scaled by the first ``taught`` rows, all by default.
+        """
+        from polyml.training.loop import seeded
+
         inputs = self._inputs(items)
         self.shape_ = self._shape(inputs)
         self.n_targets_ = values.shape[1]
-        seed = draw_seed(self.random_state)
+        first = draw_seed(self.random_state)
         self.networks_ = []
-        for member in range(self.ensemble):
-            with seeded(seed + 1000003 * member):
-                self.networks_.append(self._train_member(inputs, values, keys, seed + 1000003 * member))
+        for seed in (first + 1000003 * member for member in range(self.ensemble)):
+            with seeded(seed):
+                self.networks_.append(self._train_member(inputs, values, rows(seed), taught))
         return self
 
-    def _train_member(self, inputs: Inputs, y: np.ndarray, keys: list[str], seed: int) -> PropertyNetwork:
-        from polyml.training.loop import split_validation, train_network
+    def _train_member(self, inputs: Inputs, y: np.ndarray, rows: _Rows, taught: int | None) -> PropertyNetwork:
+        from polyml.training.loop import train_network
 
-        optimisation = self._optimisation()
         network = self._network()
         self._prepare_encoder(network.encoder, inputs)
         pretrained = self._pretrained_part(network.encoder)
         if pretrained is not None:
             network.start_from(pretrained)
-        self._fit_targets(network.targets, y)
-        rows = split_validation(keys, optimisation.validation_part(len(set(keys))), seed)
-        train_network(network, inputs, y, rows, optimisation, self._hardware())
+        self._fit_targets(network.targets, y[:taught])
+        train_network(network, inputs, y, rows, self._optimisation(), self._hardware())
         return network
 
     def _fit_targets(self, targets: Any, y: np.ndarray) -> None:

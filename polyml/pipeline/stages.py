@@ -126,7 +126,8 @@ def _table(recipe: Recipe, inputs: Inputs) -> PolymerTable:
 
 def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     """Read, clean and merge the data; make the folds."""
-    from polyml.data.splits import check_folds, make_folds, save_folds
+    from polyml.data.fold_files import save_folds
+    from polyml.data.splits import check_folds, make_folds
     from polyml.pipeline.frames import save_table
 
     table = steps.read(
@@ -161,6 +162,8 @@ def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         jobs=recipe.compare.jobs,
         ratios=recipe.compare.ratios,
         known_properties=recipe.compare.known_properties,
+        protocol=recipe.compare.protocol,
+        allow_leaks=recipe.compare.allow_leaks,
         name=recipe.name,
         tracking=_tracking(recipe),
     )

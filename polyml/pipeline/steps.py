@@ -36,11 +36,12 @@ def read(
 ) -> PolymerTable:
     """Read polymers with measured properties and check that there is something to learn.
 
-    The rows of one polymer are merged, but for a split by rows, which counts each.
+    The rows of one polymer are merged, but for splits by rows or by a column, in which each has a place of its own.
     """
+    from polyml.data.splits import UNMERGED
     from polyml.data.table_reader import read_table
 
-    merge = split is None or split.kind != "rows"
+    merge = split is None or split.kind not in UNMERGED
     table = read_table(file, properties, smiles_column=smiles_column, sample=sample, merge_duplicates=merge)
     table.check_targets()
     return table
@@ -102,6 +103,8 @@ def compare_models(
     name: str,
     tracking: TrackingSpec,
     known_properties: bool = False,
+    protocol: str = "honest",
+    allow_leaks: bool = False,
 ) -> Results:
     """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
@@ -109,7 +112,7 @@ def compare_models(
     tracker = open_tracker(tracking, name)
     return evaluation.compare(
         table, _compared(models), split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
-        protocol="completion" if known_properties else "honest",
+        known_properties=known_properties, protocol=protocol, allow_leaks=allow_leaks,
     )  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from polyml.data.catalog import load_embedded
+from polyml.data.fold_files import load_folds, save_folds
 from polyml.data.groups import scaffold
 from polyml.data.properties import Property
-from polyml.data.splits import SplitSpec, check_folds, load_folds, make_folds, save_folds
+from polyml.data.splits import SplitSpec, check_folds, make_folds
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 
@@ -158,15 +159,17 @@ def test_folds_survive_a_file(tmp_path):
     folds = make_folds(CHAINS, SplitSpec(kind="repeated_kfold", folds=3, repeats=2))
     path = tmp_path / "folds.csv"
     save_folds(folds, pd.DataFrame({"line": range(2, len(CHAINS) + 2), "key": CHAINS, "psmiles": CHAINS}), path)
-    assert list(pd.read_csv(path).columns) == ["repeat", "fold", "line", "key", "psmiles"]
+    assert list(pd.read_csv(path).columns) == ["repeat", "fold", "part", "line", "key", "psmiles"]
     order = np.random.default_rng(1).permutation(len(CHAINS))
     shuffled = [CHAINS[i] for i in order]
     loaded = load_folds(path, shuffled)
     for old, new in zip(folds, loaded, strict=True):
         assert (old.repeat, old.fold) == (new.repeat, new.fold)
         assert {CHAINS[i] for i in old.test} == {shuffled[i] for i in new.test}
-    with pytest.raises(UserError, match="the polymers differ"):
+    with pytest.raises(UserError, match="name 1 polymers that the data do not have"):
         load_folds(path, CHAINS[1:])
+    with pytest.raises(UserError, match=r"incomplete: 1 polymers of the data are in none: '\*CN\*'"):
+        load_folds(path, [*CHAINS, "*CN*"])
     path.write_text("key,repeat\n*CC*,1\n")
     with pytest.raises(UserError, match="not a file of folds"):
         load_folds(path, CHAINS)

@@ -37,39 +37,39 @@ def _version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyml.__version__", "0.1.0")  # it is a part of what is checked here
 
 
-def fingerprints(table: PolymerTable, spec: Compared, protocol: str = "honest") -> list[str]:
+def fingerprints(table: PolymerTable, spec: Compared, known: bool = False) -> list[str]:
     plan = make_plan(
-        table, [spec], SPLIT, Path("out"), metrics=None, ratios=(), seed=1, protocol=protocol, name=None, threads=1,
-        factory=None,
+        table, [spec], SPLIT, Path("out"), metrics=None, ratios=(), seed=1, protocol="honest", name=None, threads=1,
+        factory=None, known_properties=known,
     )  # fmt: skip
     return [task.fingerprint for task in plan.tasks]
 
 
 @pytest.mark.parametrize(
-    ("spec", "protocol", "expected"),
+    ("spec", "known", "expected"),
     [
         (
-            Compared("svm", params={"C": 10.0}), "honest",
+            Compared("svm", params={"C": 10.0}), False,
             "d4a6892924aa4a4111f668a4f4f56eb51f9c9e4b789f3b79888c73beef7e1656",
         ),
         (
-            Compared("dmpnn", params={"width": 16}), "honest",
+            Compared("dmpnn", params={"width": 16}), False,
             "07c944ed706198ab8fdf6c7922fd75a76d95fc3c08f871542654f687607092f5",
         ),
         (
-            Compared("voting", params={"members": ["ridge", {"key": "gin", "width": 16}]}), "honest",
+            Compared("voting", params={"members": ["ridge", {"key": "gin", "width": 16}]}), False,
             "7daa0cdb4617bb5f2e0e3336ee0ceb8eec2be9bea3780d0a2ac0dd9c3cb41e99",
         ),
         (
-            Compared("tuned", params={"base": "gin", "base_params": {"width": 16}, "trials": 3}), "honest",
+            Compared("tuned", params={"base": "gin", "base_params": {"width": 16}, "trials": 3}), False,
             "1f98355ae70427a402ea0c295252df1d91c9921790156ab038f3439bddb85f8f",
         ),
-        (Compared("ridge"), "completion", "93ca484c57acd09c154cfe60e271cc59153e893fd07bdea05a87891cf462f7c2"),
+        (Compared("ridge"), True, "93ca484c57acd09c154cfe60e271cc59153e893fd07bdea05a87891cf462f7c2"),
     ],
     ids=lambda value: value.key if isinstance(value, Compared) else "",
 )  # fmt: skip
-def test_folds_that_were_finished_before_encoders_counted_stay_valid(table, spec, protocol, expected) -> None:
-    assert fingerprints(table, spec, protocol)[0] == expected
+def test_folds_that_were_finished_before_encoders_counted_stay_valid(table, spec, known, expected) -> None:
+    assert fingerprints(table, spec, known)[0] == expected
 
 
 def test_a_study_without_an_encoder_has_the_basis_it_had(table: PolymerTable, tmp_path: Path) -> None:

@@ -106,18 +106,18 @@ def test_completion_is_a_task_of_its_own(file, tmp_path):
     table = read_table(file, PAIR)
     specs = [Compared("extra_trees", params={"n_estimators": 20})]
     plain = compare(table, specs, SplitSpec(folds=3), tmp_path / "plain", jobs=1)
-    given = compare(table, specs, SplitSpec(folds=3), tmp_path / "given", jobs=1, protocol="completion")
+    given = compare(table, specs, SplitSpec(folds=3), tmp_path / "given", jobs=1, known_properties=True)
     assert given.leaderboard()["r2"].iloc[0] > 0.9 > plain.leaderboard()["r2"].iloc[0]
-    assert list(given.options["protocol"]) == ["completion"]
+    assert "its other measured properties are given" in given.options["protocol"]["honest"]
     assert given.leaderboard()[["model", "key"]].iloc[0].tolist() == ["extra_trees", "completion"]
     # The same model under the honest protocol is told nothing of its test polymers.
     alone = compare(table, [Compared("completion", params={"base": {"key": "extra_trees", "n_estimators": 20}})],
                     SplitSpec(folds=3), tmp_path / "alone", jobs=1)  # fmt: skip
     assert alone.leaderboard()["r2"].iloc[0] < 0.9
     with pytest.raises(UserError, match="both parts of a ratio"):
-        compare(table, specs, SplitSpec(), tmp_path / "ratio", protocol="completion", ratios=["a/b"])
+        compare(table, specs, SplitSpec(), tmp_path / "ratio", known_properties=True, ratios=["a/b"])
     with pytest.raises(UserError, match="one target alone"):
-        compare(read_table(file, PAIR[1:]), specs, SplitSpec(), tmp_path / "one", protocol="completion")
+        compare(read_table(file, PAIR[1:]), specs, SplitSpec(), tmp_path / "one", known_properties=True)
 
 
 def test_predict_reads_what_the_file_knows(file, tmp_path):

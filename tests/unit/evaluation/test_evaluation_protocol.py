@@ -1,0 +1,99 @@
+"""The stamp: honest unless test polymers are known to the models, paper where it was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyml.data.properties import Property
+from polyml.data.splits import Fold, SplitSpec
+from polyml.data.table import PolymerTable
+from polyml.data.table_reader import read_table
+from polyml.errors import UserError
+from polyml.evaluation.compare import Compared, compare
+from polyml.evaluation.protocol import PROTOCOLS, TOLERATED, stamp
+from polyml.models.catalog import make_model
+
+KEYS = [f"key {n}" for n in range(400)]
+TINY = {"max_epochs": 4, "patience": 4, "width": 8, "depth": 1, "features": ["ecfp_count"], "dropout": 0.0}
+
+
+def folds_sharing(count: int) -> list[Fold]:
+    return [Fold(0, 0, np.arange(200, 400), np.concatenate([np.arange(200), np.arange(200, 200 + count)]))]
+
+
+def test_grouped_folds_are_honest():
+    judged = stamp("honest", SplitSpec(), folds_sharing(0), KEYS)
+    assert (judged.stamp, judged.reasons) == ("honest", ())
+    assert judged.words == f"grouped by polymer; {PROTOCOLS['honest']}"
+
+
+def test_a_few_shared_polymers_of_published_folds_are_counted_and_many_are_a_leak():
+    few = int(200 * TOLERATED)
+    judged = stamp("honest", SplitSpec(kind="rows"), folds_sharing(few), KEYS)
+    assert judged.stamp == "honest"
+    assert f"{few} of {200 + few} polymers on both sides" in judged.words
+    judged = stamp("honest", SplitSpec(kind="rows"), folds_sharing(20), KEYS)
+    assert judged.stamp == "leaky"
+    assert judged.reasons == ("20 of 220 tested polymers stand in the training part of the same fold",)
+    assert PROTOCOLS["honest"] not in judged.words
+
+
+def test_paper_is_stamped_and_never_hides_a_leak():
+    assert stamp("paper", SplitSpec(kind="rows"), folds_sharing(0), KEYS).stamp == "paper"
+    leaky = stamp("paper", SplitSpec(kind="rows"), folds_sharing(99), KEYS, leaks=["an encoder knows them"])
+    assert leaky.stamp == "leaky"
+    assert "an encoder knows them" in leaky.words
+    assert PROTOCOLS["paper"] in leaky.words
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> PolymerTable:
+    rows = [f"*{'C' * n}{x}*,{n}" for n in range(1, 13) for x in ("O", "S")]
+    (tmp_path / "data.csv").write_text("\n".join(["smiles,Tg", *rows]))
+    return read_table(tmp_path / "data.csv", [Property(name="Tg")])
+
+
+def test_a_network_that_watches_keeps_the_epoch_that_is_best_on_the_test_fold(table):
+    train, test = np.arange(16), np.arange(16, 24)
+    items, y = np.array(table.psmiles, dtype=object), table.y
+    model = make_model("mlp", **TINY).fit_watching(list(items[train]), y[train], list(items[test]), y[test])
+    losses = [row["val_loss"] for row in model.history_]
+    assert all(np.isfinite(losses))
+    # What is kept has, on the test polymers, the lowest of the losses.
+    scale = float(np.std(y[train]))
+    kept = float(np.mean(((model.predict(list(items[test])) - y[test]) / scale) ** 2))
+    assert kept == pytest.approx(min(losses), rel=1e-3)
+
+
+def test_the_paper_protocol_reaches_the_folds_and_the_leaderboard(table, tmp_path):
+    spec = [Compared("mlp", params=TINY)]
+    honest = compare(table, spec, SplitSpec(folds=3), tmp_path / "out", jobs=1)
+    paper = compare(table, spec, SplitSpec(folds=3), tmp_path / "out", jobs=1, protocol="paper")
+    assert (list(honest.options["protocol"]), list(paper.options["protocol"])) == (["honest"], ["paper"])
+    assert paper.reused == 0  # the folds of the honest one are not taken for these
+    assert not np.allclose(honest.predictions["y_pred"], paper.predictions["y_pred"])
+
+
+def test_models_without_epochs_are_the_same_under_both(table, tmp_path):
+    runs = [
+        compare(table, [Compared("ridge")], SplitSpec(folds=3), tmp_path / name, jobs=1, protocol=name)
+        for name in PROTOCOLS
+    ]
+    assert np.array_equal(runs[0].predictions["y_pred"], runs[1].predictions["y_pred"])
+
+
+def test_an_encoder_that_knows_tested_polymers_is_refused_or_stamped(table, tmp_path, monkeypatch):
+    what = "the pretrained encoder 'enc' has learned Tg of 5 of the 24 polymers that are to be tested"
+
+    def knows(names, tested, *, where, source):
+        raise UserError(what, where=where, fix="pretrain it without them")
+
+    monkeypatch.setattr("polyml.evaluation.plan.check_unseen", knows)
+    with pytest.raises(UserError, match="has learned Tg"):
+        compare(table, [Compared("ridge")], SplitSpec(folds=3), tmp_path / "refused", jobs=1)
+    found = compare(table, [Compared("ridge")], SplitSpec(folds=3), tmp_path / "out", jobs=1, allow_leaks=True)
+    assert list(found.options["protocol"]) == ["leaky"]
+    assert found.options["leaks"] == [f"model 'ridge': {what}"]
