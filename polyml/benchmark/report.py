@@ -15,7 +15,7 @@ from polyml.benchmark.suite import ComparisonSpec, PublishedSpec, Suite
 from polyml.data.files import whole_file
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.ranks import RankComparison, compare_ranks
-from polyml.evaluation.summary import p_value
+from polyml.evaluation.summary import listed, p_value
 
 _LIBRARIES = ("rdkit", "scikit-learn", "torch", "torch-geometric")
 
@@ -211,7 +211,7 @@ def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
         told = f"Friedman {p_value(ranks.friedman_p)}, Iman and Davenport {p_value(ranks.iman_davenport_p)}"
     ties = [f"`{name}`" for name in ranks.tied_with_best()]
     near = f"Not distinguishable from it (Nemenyi, critical difference {ranks.critical_difference:.2f}): "
-    text = f"{lead} ({told}). {near}{', '.join(ties) or 'none'}."
+    text = f"{lead} ({told}). {near}{listed(ties) if ties else 'none'}."
     if len(item.results) == 1:
         text += " The properties are of the same polymers, which these tests take for independent data sets."
     if ranks.left_out:

@@ -3,7 +3,9 @@
 Three questions are kept apart:
 
 - Would one model win again with other training and test parts? The corrected resampled t-test over folds (p, Holm), and
-  the Bayesian correlated t-test, which tells "practically equal" from "undecided". Verdicts are based on these.
+  the Bayesian correlated t-test, which tells "practically equal" from "undecided". Verdicts are based on these. Five
+  folds are few: the t-test is made on the logarithm of the errors too, whose differences vary the least from fold to
+  fold, as a fold that is hard for one model is hard for the other.
 - How far apart are the scores of these predictions? A bootstrap interval of the difference of the pooled scores.
 - Are the errors of one usually smaller, polymer by polymer? Wilcoxon's signed-rank test. As the bootstrap, it takes the
   models as they were trained, and sees smaller differences than the tests over folds.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -29,6 +32,10 @@ from polyml.evaluation.stats import corrected_resampled_ttest, correlated_bayesi
 ROPE = 0.01
 """Differences that do not matter: of R² and other bare numbers by themselves, of errors as a share of the spread
 (standard deviation) of the measured values."""
+
+LOG_ERRORS: Mapping[str, str] = MappingProxyType({"r2": "log_rmse", "rmse": "log_rmse", "mae": "log_mae"})
+"""The logarithm of an error that is tested for a metric, as a metric of its own. Its differences are ratios of errors:
+of 0.1 the error of A is 10 % larger."""
 
 TOP = 5
 COLUMNS = [
@@ -77,17 +84,21 @@ def paired_tests(
     spreads = spreads or {}
     parts = []
     for (metric, prop), rows in chosen.groupby(["metric", "property"], sort=False, observed=True):
-        unit = spreads.get(str(prop), math.nan) if METRICS[str(metric)].unit == "property" else 1.0
+        unit = spreads.get(str(prop), math.nan) if _has_unit(str(metric)) else 1.0
         parts.append(_tests_of(rows, models, str(metric), str(prop), rope * unit, top))
     for metric, shares in means.items():
         rows = chosen[(chosen["metric"] == metric) & chosen["property"].isin(list(shares))]
         if len(shares) > 1 and len(rows):
             unit = 1.0
-            if METRICS[metric].unit == "property":
+            if _has_unit(metric):
                 unit = sum(share * spreads.get(prop, math.nan) for prop, share in shares.items())
             parts.append(_tests_of(_mean_of(rows, shares), models, metric, MEAN, rope * unit, top))
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _has_unit(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].unit == "property"
 
 
 def _mean_of(rows: pd.DataFrame, shares: Mapping[str, float]) -> pd.DataFrame:
@@ -104,7 +115,7 @@ def _tests_of(rows: pd.DataFrame, models: Sequence[str], metric: str, prop: str,
     wide = rows.pivot(index=["repeat", "fold"], columns="model", values="score")
     sizes = rows.drop_duplicates(["repeat", "fold"])
     ratio = float((sizes["n_test"] / sizes["n_train"]).mean())
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+    sign = 1.0 if metric in METRICS and METRICS[metric].direction == "maximize" else -1.0
     present = [model for model in models if model in wide.columns]
     pairs = [*combinations(present[:top], 2), *((present[0], other) for other in present[max(top, 1) :])]
     tests = []
@@ -243,3 +254,34 @@ def fold_scores(scores: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame
     squares["shared"] = 1.0 - squares["folds"] * squares["square"] / squares["total"]
     merged = scores.merge(squares[[*whole, "fold", "shared"]], on=[*whole, "fold"], how="left")
     return scores.assign(score=merged["shared"].where(merged["metric"] == "r2", merged["score"]).to_numpy())
+
+
+def log_errors(scores: pd.DataFrame, predictions: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the logarithm of the error of each fold, in the rows of a metric; none where :data:`LOG_ERRORS` has none.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Tidy results, whose rows of ``metric`` are taken over.
+    predictions : DataFrame
+    metric : str
+
+    Returns
+    -------
+    DataFrame
+        The root of the mean square or the mean of the absolute errors, as a logarithm. Errors below a millionth of the
+        measured values count as that, so that a perfect prediction has a logarithm too.
+    """
+    own = scores[scores["metric"] == metric]
+    if metric not in LOG_ERRORS or predictions.empty:
+        return own.iloc[:0]
+    by = ["model", "repeat", "fold", "property"]
+    rows = predictions.dropna(subset=["y_true"])
+    gap = (rows["y_true"] - rows["y_pred"]).abs()
+    power = 2 if LOG_ERRORS[metric] == "log_rmse" else 1
+    rows = rows.assign(error=gap**power, size=rows["y_true"].abs() ** power)
+    means = rows.groupby(by, observed=True)[["error", "size"]].mean() ** (1 / power)
+    floor = np.maximum(1e-6 * means["size"], np.finfo(float).tiny)
+    logs = means.assign(log=np.log(np.maximum(means["error"], floor)))["log"].reset_index()
+    merged = own.merge(logs, on=by, how="left")
+    return own.assign(metric=LOG_ERRORS[metric], score=merged["log"].to_numpy())

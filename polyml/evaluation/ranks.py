@@ -67,7 +67,7 @@ class RankComparison:
         names, values = list(self.ranks.index), self.ranks.to_numpy()
         found: list[tuple[int, int]] = []
         for first in range(len(names)):
-            last = int((values - values[first] < self.critical_difference).nonzero()[0][-1])
+            last = first + int((values[first:] - values[first] < self.critical_difference).sum()) - 1
             if last > first and (not found or last > found[-1][1]):
                 found.append((first, last))
         return [tuple(names[first : last + 1]) for first, last in found]

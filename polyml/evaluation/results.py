@@ -16,18 +16,20 @@ from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.pairs import (
+    LOG_ERRORS,
     ROPE,
     TOP,
     add_bootstrap,
     add_wilcoxon,
     fold_scores,
+    log_errors,
     paired_tests,
     polymer_errors,
 )
-from polyml.evaluation.stats import EQUAL, LEVEL, UNDECIDED
+from polyml.evaluation.stats import BETTER, EQUAL, LEVEL, UNDECIDED
 from polyml.report.html import companion_column
 
-BEST, WORSE = "best", "worse"
+BEST, WORSE, PROBABLY_WORSE = "best", "worse", "probably worse"
 """What the column ``against_best`` says besides "practically equal" and "undecided"."""
 
 COLUMNS = [
@@ -178,9 +180,9 @@ class Results:
         -------
         DataFrame
             rank, model, key, family, features, status ("ok" or "failed"); against_best ("best", "practically equal",
-            "undecided" or "worse", see :meth:`standing`); for each metric ``rmse`` and ``rmse_sd`` (mean over
-            properties, then mean and standard deviation over folds), ``rmse_pooled`` with its 95 % bootstrap interval
-            ``rmse_low`` to ``rmse_high``, and the same per property as ``rmse[O2]``, ``rmse_sd[O2]``,
+            "undecided", "probably worse" or "worse", see :meth:`standing`); for each metric ``rmse`` and ``rmse_sd``
+            (mean over properties, then mean and standard deviation over folds), ``rmse_pooled`` with its 95 % bootstrap
+            interval ``rmse_low`` to ``rmse_high``, and the same per property as ``rmse[O2]``, ``rmse_sd[O2]``,
             ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per fold); error.
         """
         return self._board.copy()
@@ -243,18 +245,21 @@ class Results:
     def standing(self) -> dict[str, str]:
         """Say how each model stands against the best, on the score that decides the order.
 
-        "worse": the corrected resampled t-test, adjusted by Holm over all models, finds a difference (p < .05) in
-        favour of the best. "practically equal": the Bayesian test finds the difference negligible (P > .95), even where
-        a t-test sees it. "undecided": neither; the folds cannot tell. Empty where no test can be made.
+        "worse": the corrected resampled t-test finds a difference in favour of the best (p < .05, adjusted by Holm over
+        all models). Where R² or an error decides, the logarithm of the error is tested, see
+        :data:`polyml.evaluation.pairs.LOG_ERRORS`. "practically equal": the Bayesian test finds the difference of the
+        deciding score negligible (P > .95), even where a t-test sees it. "probably worse": the Bayesian test of what
+        the t-test is of finds the best ahead (P > .95), but among so many models some would be by luck. "undecided":
+        none of these; the folds cannot tell. Empty where no test can be made.
         """
         if not self.ranking:
             return {}
         metric, prop = self.decisive
-        tests = self._tests[(self._tests["metric"] == metric) & (self._tests["property"] == prop)]
-        found = {self.ranking[0]: BEST}
-        for _, row in tests[tests["model_a"] == self.ranking[0]].iterrows():
-            found[row["model_b"]] = _standing(row)
-        return found
+        tests = self._tests[(self._tests["model_a"] == self.ranking[0]) & (self._tests["property"] == prop)]
+        own = tests[tests["metric"] == metric].set_index("model_b")
+        logs = tests[tests["metric"] == LOG_ERRORS.get(metric, metric)].set_index("model_b")
+        found = {str(label): _standing(own.loc[label], logs.loc[label]) for label in own.index}
+        return {self.ranking[0]: BEST} | found
 
     def paired_tests(self, top: int = TOP) -> pd.DataFrame:
         """Test the best model against every other, and the ``top`` models pair by pair.
@@ -269,8 +274,11 @@ class Results:
         return self._tested(TOP)
 
     def _tested(self, top: int) -> pd.DataFrame:
-        scores = fold_scores(self.frame, self.predictions)
-        tests = paired_tests(scores, self.ranking, self.means, spreads=self.spreads, rope=self.rope, top=top)
+        deciding = self.decisive[0]
+        logs = log_errors(self.frame, self.predictions, deciding)
+        scores = pd.concat([fold_scores(self.frame, self.predictions), logs], ignore_index=True)
+        means = self.means | {name: dict.fromkeys(self.properties, 1 / len(self.properties)) for name in logs["metric"]}
+        tests = paired_tests(scores, self.ranking, means, spreads=self.spreads, rope=self.rope, top=top)
         errors = polymer_errors(self.predictions, self.properties, self.spreads, classes=bool(self.classes))
         return add_wilcoxon(add_bootstrap(tests, self.pooled), errors, self.ranking, top)
 
@@ -293,13 +301,15 @@ class Results:
         write_json(folder / "compare.json", self.options)
 
 
-def _standing(test: pd.Series) -> str:
-    """Read a test of the best model (A) against another (B)."""
-    if test["verdict"] == EQUAL:
+def _standing(own: pd.Series, logs: pd.Series) -> str:
+    """Read the tests of the best model (A) against another (B): of the deciding score, and of what the t-test is of."""
+    if own["verdict"] == EQUAL:
         return EQUAL
-    if math.isnan(test["p_holm_best"]):
+    if math.isnan(logs["p_holm_best"]):
         return ""
-    return WORSE if test["p_holm_best"] < LEVEL and test["better"] == test["model_a"] else UNDECIDED
+    if logs["better"] != logs["model_a"]:
+        return UNDECIDED
+    return WORSE if logs["p_holm_best"] < LEVEL else PROBABLY_WORSE if logs["verdict"] == BETTER else UNDECIDED
 
 
 def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

@@ -154,8 +154,8 @@ def correlated_bayesian_ttest(
     if _all_equal(values):
         return Posterior(float(mean < -rope), float(abs(mean) <= rope), float(mean > rope))
     scale = math.sqrt((1.0 / len(values) + test_train_ratio) * float(values.var(ddof=1)))
-    belief = student(len(values) - 1, loc=mean, scale=scale)
-    less, greater = float(belief.cdf(-rope)), float(belief.sf(rope))
+    less = float(student.cdf((-rope - mean) / scale, len(values) - 1))
+    greater = float(student.sf((rope - mean) / scale, len(values) - 1))
     return Posterior(less, max(0.0, 1.0 - less - greater), greater)
 
 

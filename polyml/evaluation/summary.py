@@ -13,10 +13,12 @@ import pandas as pd
 from polyml.errors import UserError
 from polyml.evaluation.bootstrap import LEVEL as INTERVAL
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
-from polyml.evaluation.results import WORSE, Results
+from polyml.evaluation.pairs import LOG_ERRORS
+from polyml.evaluation.results import PROBABLY_WORSE, WORSE, Results
 from polyml.evaluation.stats import EQUAL, SURE, UNDECIDED
 
 _HOW = {"scaffold": " by scaffold", "cluster": " by cluster of similar polymers"}
+_LOGARITHMS = {"log_rmse": "the logarithm of RMSE", "log_mae": "the logarithm of MAE"}
 _NAMED = 8  # models in a sentence; the leaderboard names them all
 
 
@@ -123,38 +125,48 @@ def verdict(summary: Summary) -> str:
     models = list(board["model"])
     if len(models) < 2:
         return f"{models[0]} is the only model with scores." if models else "No model has scores."
-    tests = _tests_against(summary, models[0])
+    tests = _tests_against(summary, models[0], LOG_ERRORS.get(summary.metric, summary.metric))
     p = dict(zip(tests["model_b"], tests["p_holm_best"], strict=True))
-    told = {word: list(board.loc[board["against_best"] == word, "model"]) for word in (EQUAL, UNDECIDED, WORSE, "")}
-    parts = []
-    if told[EQUAL]:
-        parts.append(f"{models[0]} is practically equal to {_listed(told[EQUAL])}")
-    if told[UNDECIDED]:
-        parts.append(f"it is undecided whether {models[0]} is better than {_listed(told[UNDECIDED], p)}")
-    if told[WORSE]:
-        parts.append(f"{models[0]} is significantly better than {_listed(told[WORSE], p)}")
-    if told[""]:
-        parts.append(f"no test is possible between {models[0]} and {_listed(told[''])}")
-    over = f" ({MEAN})" if len(tests) and tests["property"].iloc[0] == MEAN else ""
-    rope = f"{tests['rope'].iloc[0]:.3g}" if len(tests) else "-"
-    text = "; ".join(parts)
-    text = text.replace("it is", "It is", 1) if text.startswith("it is") else text
+    told = {word: list(part["model"]) for word, part in board.groupby("against_best")}
+    said = {
+        EQUAL: f"{models[0]} is practically equal to",
+        UNDECIDED: f"it is undecided whether {models[0]} is better than",
+        PROBABLY_WORSE: f"{models[0]} is probably better than",
+        WORSE: f"{models[0]} is significantly better than",
+        "": f"no test is possible between {models[0]} and",
+    }
+    numbers = {UNDECIDED: p, PROBABLY_WORSE: p, WORSE: p}
+    text = "; ".join(f"{head} {listed(told[word], numbers.get(word))}" for word, head in said.items() if word in told)
+    if not text.startswith(models[0]):  # a name stays as it is
+        text = text[0].upper() + text[1:]
+    return f"{text}. {_how_tested(summary, tests)}"
+
+
+def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
+    """Say which tests are behind the verdicts."""
+    title = METRICS[summary.metric].title
+    own = _tests_against(summary, str(tests["model_a"].iloc[0]), summary.metric) if len(tests) else tests
+    if not len(own):
+        return "There is nothing to test."
+    over = f" ({MEAN})" if tests["property"].iloc[0] == MEAN else ""
+    tested, rope = tests["metric"].iloc[0], tests["rope"].iloc[0]
+    ahead = f"an error smaller by more than {rope:.0%}".replace("%", " %") if tested in _LOGARITHMS else "further apart"
     return (
-        f"{text}. Corrected paired t-test over folds of {METRICS[summary.metric].title}{over} against the best, p "
-        f"adjusted by Holm; practically equal: at most {rope} apart with a probability above {SURE * 100:.0f} % "
-        "(Bayesian correlated t-test)."
+        f"Corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against the best, p adjusted by "
+        f"Holm. Bayesian correlated t-test with a probability above {SURE * 100:.0f} %: practically equal, {title} at "
+        f"most {own['rope'].iloc[0]:.3g} apart; probably better, {ahead}."
     )
 
 
-def _tests_against(summary: Summary, best: str) -> pd.DataFrame:
+def _tests_against(summary: Summary, best: str, metric: str) -> pd.DataFrame:
     """Choose the tests of the best model: on the mean over properties if there is one, else on the first property."""
     tests = summary.tests
-    tests = tests[(tests["metric"] == summary.metric) & (tests["model_a"] == best)]
+    tests = tests[(tests["metric"] == metric) & (tests["model_a"] == best)]
     mean = tests[tests["property"] == MEAN]
     return mean if len(mean) else tests[tests["property"] == summary.properties[0]]
 
 
-def _listed(names: Sequence[str], p: Mapping[str, float] | None = None) -> str:
+def listed(names: Sequence[str], p: Mapping[str, float] | None = None) -> str:
     """List names with their p values; of many the first ones and how many there are."""
     items = [f"{name} ({p_value(p[name])})" if p else name for name in names[:_NAMED]]
     if len(names) > _NAMED:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyml.evaluation.metrics import METRICS
-from polyml.evaluation.results import BEST, WORSE, Results
+from polyml.evaluation.results import BEST, PROBABLY_WORSE, WORSE, Results
 from polyml.evaluation.stats import EQUAL
 from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
 from polyml.report.html import companion_column
@@ -50,7 +50,7 @@ def render_leaderboard(results: Results | Summary) -> Leaderboard:
     return Leaderboard(results if isinstance(results, Summary) else Summary.of(results))
 
 
-_STYLES = {BEST: "bold green", EQUAL: "green", WORSE: "red", "failed": "bold red"}
+_STYLES = {BEST: "bold green", EQUAL: "green", PROBABLY_WORSE: "yellow", WORSE: "red", "failed": "bold red"}
 
 
 def _main_table(summary: Summary, width: int) -> Table:
