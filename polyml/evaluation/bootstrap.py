@@ -7,7 +7,10 @@ property, repeat and model, are drawn together. The interval is that of the perc
 score, not to the mean of the scores of single folds.
 
 It says how far the score would move had other polymers of the same kind been measured, with the models as they were
-trained. It does not hold the luck of the training sets: that is what the tests over folds are for.
+trained. It does not hold the luck of the training sets: that is what the tests over folds are for. Few polymers or a
+few very large errors make the intervals of RMSE and R² too narrow: in simulations those of an RMSE held the true one in
+94 % from 150 polymers on and in 91 % for 50, where the errors were Gaussian, and in 83 to 89 % for 50 to 400 polymers
+where they had the tails of Student's t with four degrees of freedom (of an MAE: 90 to 94 %).
 
 References
 ----------

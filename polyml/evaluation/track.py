@@ -145,7 +145,8 @@ class ComparisonTracking:
         board = results.leaderboard()
         options, summary = results.options, Summary.of(results)
         notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}.\n"
-        notes += f"{order_text(summary).capitalize()}; ± is the standard deviation over folds.\n{verdict(summary)}"
+        order = order_text(summary)
+        notes += f"{order[0].upper()}{order[1:]}; ± is the standard deviation over folds.\n{verdict(summary)}"
         self.tracker.log_table(board, "leaderboard.csv")
         self.tracker.log_text(leaderboard_page(board, options["name"], notes), "leaderboard.html")
         self.tracker.log_files([self.folder / name for name in FILES], "tables")
