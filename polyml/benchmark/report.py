@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,10 @@ import pandas as pd
 from polyml import __version__
 from polyml.benchmark.run import Finished
 from polyml.benchmark.suite import ComparisonSpec, PublishedSpec, Suite
+from polyml.data.files import whole_file
 from polyml.evaluation.metrics import METRICS
+from polyml.evaluation.ranks import RankComparison, compare_ranks
+from polyml.evaluation.summary import listed, p_value
 
 _LIBRARIES = ("rdkit", "scikit-learn", "torch", "torch-geometric")
 
@@ -36,6 +40,52 @@ def scores_frame(finished: Iterable[Finished]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def rank_models(finished: Iterable[Finished]) -> dict[str, RankComparison]:
+    """Rank the models of each comparison over its data sets, by the score that is shown first.
+
+    Every property counts as a data set, as it has a column in the report; comparisons of one property are left out.
+    The scores are the means over folds of the report.
+    """
+    found = {}
+    for item in finished:
+        scores = scores_frame([item])
+        own = scores[scores["metric"] == item.spec.metric]
+        wide = own.pivot(index="model", columns=["set", "property"], values="score")
+        wide = wide.reindex(index=list(dict.fromkeys(own["model"])))
+        if wide.shape[1] > 1 and len(wide) > 1:
+            found[item.spec.name] = compare_ranks(wide, item.spec.metric)
+    return found
+
+
+def write_ranks(finished: Sequence[Finished], folder: Path) -> None:
+    """Write ``ranks.csv`` and, with the diagrams, ``ranks.html`` beside the report.
+
+    ``ranks.csv`` has one row a comparison and model: comparison, metric, model, average_rank, behind_best,
+    distinguishable_from_best; and of the comparison data_sets, critical_difference, friedman, friedman_p,
+    iman_davenport and iman_davenport_p. Nothing is written where no comparison has two properties and two models.
+    """
+    from polyml.report.critical_difference import critical_difference_diagram
+    from polyml.report.html import figures_page
+
+    specs = {item.spec.name: item.spec for item in finished}
+    tables, figures = [], {}
+    for name, found in rank_models(finished).items():
+        table = found.table()
+        table.insert(0, "metric", specs[name].metric)
+        table.insert(0, "comparison", name)
+        tests = ("data_sets", "critical_difference", "friedman", "friedman_p", "iman_davenport", "iman_davenport_p")
+        tables.append(table.assign(**{column: getattr(found, column) for column in tests}))
+        heading = f"{specs[name].title}: average rank by {METRICS[specs[name].metric].title}"
+        diagram = critical_difference_diagram(found.ranks, found.groups(), found.critical_difference)
+        figures[f"{heading} over {found.data_sets} properties"] = diagram
+    if not tables:
+        return
+    with whole_file(folder / "ranks.csv") as temporary:
+        pd.concat(tables, ignore_index=True).to_csv(temporary, index=False, lineterminator="\n")
+    with whole_file(folder / "ranks.html") as temporary:
+        temporary.write_text(figures_page("Average ranks and critical differences", figures), "utf-8")
+
+
 def render_report(suite: Suite, finished: Sequence[Finished], command: str) -> str:
     """Return the report.
 
@@ -48,17 +98,18 @@ def render_report(suite: Suite, finished: Sequence[Finished], command: str) -> s
         The command that makes it, for the reader to repeat.
     """
     scores = scores_frame(finished)
+    ranks = rank_models(finished)
     lines = [f"# {suite.title}", "", f"Made by `{command}`; change the suite, not this page.", ""]
     lines += [suite.text.strip(), ""] if suite.text else []
     for item in finished:
-        lines += _comparison(item, scores[scores["comparison"] == item.spec.name])
+        lines += _comparison(item, scores[scores["comparison"] == item.spec.name], ranks.get(item.spec.name))
     versions = next(iter(finished[0].results.values())).options["versions"]
     told = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES if name in versions)
     lines += [f"polyml {__version__}, Python {versions['python']}, {told}; seed {suite.seed}."]
     return "\n".join(lines) + "\n"
 
 
-def _comparison(item: Finished, scores: pd.DataFrame) -> list[str]:
+def _comparison(item: Finished, scores: pd.DataFrame, ranks: RankComparison | None) -> list[str]:
     spec = item.spec
     lines = [f"## {spec.title}", ""]
     lines += [spec.text.strip(), ""] if spec.text else []
@@ -66,6 +117,7 @@ def _comparison(item: Finished, scores: pd.DataFrame) -> list[str]:
     for metric in dict.fromkeys([spec.metric, "r2"]):
         own = scores[scores["metric"] == metric]
         lines += _table(spec, own, metric) if len(own) else []
+    lines += _ranks(item, ranks) if ranks is not None else []
     lines += _published(spec)
     failures = {label: why.error for results in item.results.values() for label, why in results.failures.items()}
     if failures:
@@ -147,6 +199,24 @@ def _cell(score: float, spread: float, lead: float) -> str:
         return "–"
     text = f"**{score:.3f}**" if score == lead else f"{score:.3f}"
     return f"{text} ± {spread:.3f}"
+
+
+def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
+    """Say which models cannot be told from the one that ranks best over the properties."""
+    best, title = ranks.ranks.index[0], METRICS[item.spec.metric].title
+    over = f"over the {ranks.data_sets} properties"
+    lead = f"`{best}` has the best average rank by {title} {over}, {ranks.ranks.iloc[0]:.2f} of {len(ranks.ranks)}"
+    told = "no test for fewer than three models"
+    if not math.isnan(ranks.friedman_p):
+        told = f"Friedman {p_value(ranks.friedman_p)}, Iman and Davenport {p_value(ranks.iman_davenport_p)}"
+    ties = [f"`{name}`" for name in ranks.tied_with_best()]
+    near = f"Not distinguishable from it (Nemenyi, critical difference {ranks.critical_difference:.2f}): "
+    text = f"{lead} ({told}). {near}{listed(ties) if ties else 'none'}."
+    if len(item.results) == 1:
+        text += " The properties are of the same polymers, which these tests take for independent data sets."
+    if ranks.left_out:
+        text += f" Without a score on each: {', '.join(f'`{name}`' for name in ranks.left_out)}."
+    return [text, ""]
 
 
 def _published(spec: ComparisonSpec) -> list[str]:

@@ -45,12 +45,13 @@ def benchmark(
 ) -> None:
     """Run a benchmark suite: many models on published data sets, beside the published figures.
 
-    Writes report.md and scores.csv, and a comparison for each data set. Run again after an interruption, or with other
+    Writes report.md, scores.csv, ranks.csv with the critical-difference diagrams in ranks.html, and a comparison for
+    each data set. Run again after an interruption, or with other
     models: finished folds are kept.
     """
     from rich.markdown import Markdown
 
-    from polyml.benchmark import load_suite, render_report, run_suite, scores_frame
+    from polyml.benchmark import load_suite, render_report, run_suite, scores_frame, write_ranks
     from polyml.config import TrackingSpec
     from polyml.data.files import whole_file
     from polyml.errors import UserError
@@ -72,6 +73,7 @@ def benchmark(
     text = render_report(chosen, finished, _command(suite, sets, models, override or ()))
     with whole_file(folder / "scores.csv") as temporary:
         scores.to_csv(temporary, index=False, lineterminator="\n")
+    write_ranks(finished, folder)
     for path in filter(None, (folder / "report.md", report)):
         with whole_file(path) as temporary:
             temporary.write_text(text, "utf-8")

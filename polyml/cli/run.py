@@ -54,7 +54,7 @@ def run(
 
 
 def _as_json(recipe: Recipe, done: dict[str, Path]) -> dict[str, Any]:
-    from polyml.evaluation.text import Summary
+    from polyml.evaluation.summary import Summary
     from polyml.evaluation.text import as_json as comparison_json
 
     found: dict[str, Any] = {"recipe": recipe.name, "stages": {name: str(path) for name, path in done.items()}}
@@ -72,7 +72,8 @@ def _screen_summary(folder: Path) -> dict[str, Any]:
 def _show(recipe: Recipe, done: dict[str, Path]) -> None:
     """Print what people look at first: the leaderboard, the first candidates, and where the rest is."""
     from polyml.cli.tables import read_ranked
-    from polyml.evaluation.text import Summary, render_leaderboard
+    from polyml.evaluation.summary import Summary
+    from polyml.evaluation.text import render_leaderboard
 
     if "compare" in done:
         common.show(render_leaderboard(Summary.read(done["compare"])), piped_width=160)

@@ -142,6 +142,17 @@ DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What a comparison scores by, for each task."""
 
 
+def deciding_metric(names: Sequence[str]) -> str:
+    """Return the metric that decides the order of models: R² if it is computed, else the first.
+
+    Examples
+    --------
+    >>> deciding_metric(["rmse", "r2"]), deciding_metric(["mae", "rmse"])
+    ('r2', 'mae')
+    """
+    return "r2" if "r2" in names else names[0]
+
+
 def make_metrics(names: Iterable[str] | None, task: str = "regression") -> list[Metric]:
     """Look metrics up by name, each once; None for those of the task.
 

@@ -5,15 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from polyml.data.files import whole_file, write_json
-from polyml.evaluation.metrics import METRICS
+from polyml.evaluation.bootstrap import PooledScores, pool_scores
+from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.one_fold import Failure
-from polyml.evaluation.stats import paired_tests
+from polyml.evaluation.pairs import (
+    LOG_ERRORS,
+    ROPE,
+    TOP,
+    add_bootstrap,
+    add_wilcoxon,
+    fold_scores,
+    log_errors,
+    paired_tests,
+    polymer_errors,
+)
+from polyml.evaluation.stats import BETTER, EQUAL, LEVEL, UNDECIDED
+from polyml.report.html import companion_column
+
+BEST, WORSE, PROBABLY_WORSE = "best", "worse", "probably worse"
+"""What the column ``against_best`` says besides "practically equal" and "undecided"."""
 
 COLUMNS = [
     "run", "model", "features", "split", "fold", "repeat", "property", "metric", "score", "seed",
@@ -82,6 +99,8 @@ class Results:
         each class as ``p[LABEL]`` besides.
     reused, computed : int
         Folds taken from an earlier call, and folds trained in this one.
+    rope : float
+        Differences that do not matter; see :data:`polyml.evaluation.pairs.ROPE`.
     """
 
     frame: pd.DataFrame
@@ -100,6 +119,7 @@ class Results:
     classes: tuple[str, ...] = ()
     reused: int = 0
     computed: int = 0
+    rope: float = ROPE
 
     def averaged(self, metric: str) -> tuple[str, ...]:
         """Return the properties a mean of this metric may be taken over.
@@ -109,64 +129,158 @@ class Results:
         same_scale = len({self.scales[name] for name in self.properties}) == 1
         return self.properties if same_scale or METRICS[metric].unit == "none" else ()
 
+    @property
+    def decisive(self) -> tuple[str, str]:
+        """The metric and property (or mean over properties) whose pooled score decides the order."""
+        return deciding_metric(self.metrics), MEAN if len(self.properties) > 1 else self.properties[0]
+
+    @cached_property
+    def spreads(self) -> dict[str, float]:
+        """Standard deviation of the measured values of each property and ratio, in the modelled scale."""
+        if self.predictions.empty:
+            return {}
+        rows = self.predictions[self.predictions["model"] == self.predictions["model"].iloc[0]]
+        rows = rows[rows["repeat"] == rows["repeat"].iloc[0]]
+        return {str(name): float(part.std()) for name, part in rows.groupby("property")["y_true"]}
+
+    @cached_property
+    def means(self) -> dict[str, dict[str, float]]:
+        """The weights of the properties in the mean of each metric; none for a metric that has no mean.
+
+        Where the deciding metric is an error and the scales differ, its weights are those of errors in units of the
+        spread of each property.
+        """
+        weights = {}
+        for metric in self.metrics:
+            names = self.averaged(metric)
+            weights[metric] = dict.fromkeys(names, 1.0 / len(names)) if len(names) > 1 else {}
+            if not names and metric == self.decisive[0] and self.spreads:
+                weights[metric] = {prop: 1.0 / (len(self.properties) * self.spreads[prop]) for prop in self.properties}
+        return weights
+
+    @cached_property
+    def pooled(self) -> PooledScores:
+        """The scores of all out-of-fold predictions together; see :mod:`polyml.evaluation.bootstrap`."""
+        return pool_scores(self.predictions, self.metrics, self.means)
+
     def leaderboard(self) -> pd.DataFrame:
         """Rank the models, one row each.
 
-        The order is by R² averaged over properties: it has no unit, so that properties of any scale count alike, and
-        it does not depend on which other models take part (a mean rank does). Without R² the first metric decides.
+        The order is by the **pooled** R² (or the first metric, where R² is none of them): the predictions of all folds
+        are scored together, property by property, and averaged over the properties. R² has no unit, so that properties
+        of any scale count alike, and it does not depend on which other models take part (a mean rank does). The mean
+        of the R² of single folds would not do: it divides the errors of each fold by the spread within that fold, and
+        in a fold of one scaffold or cluster that spread may be almost nothing. One such fold outweighs all others, and
+        the model that always predicts the mean has come first in this way. Pooled scores divide the errors of every
+        model by one and the same spread.
+
         Failed models stand at the end, with no scores.
 
         Returns
         -------
         DataFrame
-            rank, model, key, family, features, status ("ok" or "failed"); for each metric ``rmse`` and ``rmse_sd``
-            (mean over properties, then mean and standard deviation over folds) and the same per property as
-            ``rmse[O2]``, ``rmse_sd[O2]``; fit_seconds and predict_seconds (mean per fold); error.
+            rank, model, key, family, features, status ("ok" or "failed"); against_best ("best", "practically equal",
+            "undecided", "probably worse" or "worse", see :meth:`standing`); for each metric ``rmse`` and ``rmse_sd``
+            (mean over properties, then mean and standard deviation over folds), ``rmse_pooled`` with its 95 % bootstrap
+            interval ``rmse_low`` to ``rmse_high``, and the same per property as ``rmse[O2]``, ``rmse_sd[O2]``,
+            ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per fold); error.
         """
-        scores = {entry.label: self._scores_of(entry.label) for entry in self.entries}
-        rows = []
-        for entry in self.entries:
-            failure = self.failures.get(entry.label)
-            own = self.frame[self.frame["model"] == entry.label]
-            head = {"rank": None, "model": entry.label, "key": entry.key, "family": entry.family}
-            head |= {"features": own["features"].iloc[0] if len(own) else "", "status": "failed" if failure else "ok"}
+        return self._board.copy()
+
+    @cached_property
+    def _board(self) -> pd.DataFrame:
+        entries = {entry.label: entry for entry in self.entries}
+        standing = self.standing()
+        rows: list[dict[str, Any]] = []
+        for label in [*self.ranking, *self.failures]:
+            failure, entry = self.failures.get(label), entries[label]
+            own = self.frame[self.frame["model"] == label]
+            head = {"rank": None if failure else len(rows) + 1, "model": label, "key": entry.key}
+            head |= {"family": entry.family, "features": own["features"].iloc[0] if len(own) else ""}
+            head |= {"status": "failed" if failure else "ok", "against_best": standing.get(label, "")}
             folds = own.drop_duplicates(["repeat", "fold"])
             times = {name: folds[name].mean() for name in ("fit_seconds", "predict_seconds")}
-            rows.append(head | scores[entry.label] | times | {"error": failure.error if failure else ""})
-        rows.sort(key=self._order)
-        for rank, row in enumerate((row for row in rows if row["status"] == "ok"), start=1):
-            row["rank"] = rank
-        table = pd.DataFrame(rows)
-        table["rank"] = table["rank"].astype("Int64")
-        return table
+            rows.append(head | self._scores_of(label, own) | times | {"error": failure.error if failure else ""})
+        return pd.DataFrame(rows).astype({"rank": "Int64"})
 
-    def _scores_of(self, label: str) -> dict[str, float]:
-        own = self.frame[self.frame["model"] == label]
+    def _scores_of(self, label: str, own: pd.DataFrame) -> dict[str, float]:
         row: dict[str, float] = {}
         for metric in self.metrics:
             wide = own[own["metric"] == metric].pivot(index=["repeat", "fold"], columns="property", values="score")
             wide = wide.reindex(columns=[*self.properties, *self.ratios])
-            mean = wide[list(self.averaged(metric))].mean(axis=1, skipna=False)
+            averaged = self.averaged(metric)
+            mean = wide[list(averaged)].mean(axis=1, skipna=False)
             row |= {metric: mean.mean(), f"{metric}_sd": mean.std()}
+            row |= self._pooled_columns(metric, MEAN if len(averaged) > 1 else "".join(averaged), label, metric)
             for name in wide.columns:
-                row |= {f"{metric}[{name}]": wide[name].mean(), f"{metric}_sd[{name}]": wide[name].std()}
+                column = f"{metric}[{name}]"
+                row |= {column: wide[name].mean(), companion_column(column, "sd"): wide[name].std()}
+                row |= self._pooled_columns(metric, name, label, column)
         return row
 
-    def _order(self, row: dict[str, Any]) -> tuple[bool, list[float], str]:
-        """Sort key of a leaderboard row: failed last, then R² (or the first metric), then the other metrics."""
-        names = sorted(self.metrics, key=lambda name: name != "r2")
-        signed = [row[name] * (-1.0 if METRICS[name].direction == "maximize" else 1.0) for name in names]
-        return row["status"] == "failed", [math.inf if math.isnan(s) else s for s in signed], row["model"]
+    def _pooled_columns(self, metric: str, prop: str, label: str, column: str) -> dict[str, float]:
+        low, high = self.pooled.interval(metric, prop, label)
+        values = {"pooled": self.pooled.score(metric, prop, label), "low": low, "high": high}
+        return {companion_column(column, suffix): value for suffix, value in values.items()}
+
+    @cached_property
+    def ranking(self) -> tuple[str, ...]:
+        """Labels of the models that have scores, best first."""
+        labels = [entry.label for entry in self.entries if entry.label not in self.failures]
+        first, prop = self.decisive
+        names = [first, *(name for name in self.metrics if name != first)]
+
+        def place(label: str) -> tuple[list[float], str]:
+            scores = [self.pooled.score(name, prop, label) for name in names]
+            signs = [-1.0 if METRICS[name].direction == "maximize" else 1.0 for name in names]
+            costs = [sign * score for sign, score in zip(signs, scores, strict=True)]
+            return [math.inf if math.isnan(cost) else cost for cost in costs], label
+
+        return tuple(sorted(labels, key=place))
 
     def best(self) -> str:
         """Return the label of the model at the top."""
-        return str(self.leaderboard()["model"].iloc[0])
+        return str(self._board["model"].iloc[0])
 
-    def paired_tests(self, top: int = 5) -> pd.DataFrame:
-        """Test each pair of the ``top`` models; see :func:`polyml.evaluation.stats.paired_tests`."""
-        board = self.leaderboard()
-        models = list(board.loc[board["status"] == "ok", "model"])[:top]
-        return paired_tests(self.frame, models, {metric: self.averaged(metric) for metric in self.metrics})
+    def standing(self) -> dict[str, str]:
+        """Say how each model stands against the best, on the score that decides the order.
+
+        "worse": the corrected resampled t-test finds a difference in favour of the best (p < .05, adjusted by Holm over
+        all models). Where R² or an error decides, the logarithm of the error is tested, see
+        :data:`polyml.evaluation.pairs.LOG_ERRORS`. "practically equal": the Bayesian test finds the difference of the
+        deciding score negligible (P > .95), even where a t-test sees it. "probably worse": the Bayesian test of what
+        the t-test is of finds the best ahead (P > .95), but among so many models some would be by luck. "undecided":
+        none of these; the folds cannot tell. Empty where no test can be made.
+        """
+        if not self.ranking:
+            return {}
+        metric, prop = self.decisive
+        tests = self._tests[(self._tests["model_a"] == self.ranking[0]) & (self._tests["property"] == prop)]
+        own = tests[tests["metric"] == metric].set_index("model_b")
+        logs = tests[tests["metric"] == LOG_ERRORS.get(metric, metric)].set_index("model_b")
+        found = {str(label): _standing(own.loc[label], logs.loc[label]) for label in own.index}
+        return {self.ranking[0]: BEST} | found
+
+    def paired_tests(self, top: int = TOP) -> pd.DataFrame:
+        """Test the best model against every other, and the ``top`` models pair by pair.
+
+        See :func:`polyml.evaluation.pairs.paired_tests`, ``add_bootstrap`` and ``add_wilcoxon`` for the columns, and
+        :func:`polyml.evaluation.pairs.fold_scores` for what is tested of R².
+        """
+        return self._tests.copy() if top == TOP else self._tested(top)
+
+    @cached_property
+    def _tests(self) -> pd.DataFrame:
+        return self._tested(TOP)
+
+    def _tested(self, top: int) -> pd.DataFrame:
+        deciding = self.decisive[0]
+        logs = log_errors(self.frame, self.predictions, deciding)
+        scores = pd.concat([fold_scores(self.frame, self.predictions), logs], ignore_index=True)
+        means = self.means | {name: dict.fromkeys(self.properties, 1 / len(self.properties)) for name in logs["metric"]}
+        tests = paired_tests(scores, self.ranking, means, spreads=self.spreads, rope=self.rope, top=top)
+        errors = polymer_errors(self.predictions, self.properties, self.spreads, classes=bool(self.classes))
+        return add_wilcoxon(add_bootstrap(tests, self.pooled), errors, self.ranking, top)
 
     def write(self, folder: Path) -> None:
         """Write the tables and ``compare.json``, each file whole or not at all."""
@@ -185,6 +299,17 @@ class Results:
         with whole_file(folder / "predictions.parquet") as temporary:
             with_labels(self.predictions, self.classes).to_parquet(temporary, index=False)
         write_json(folder / "compare.json", self.options)
+
+
+def _standing(own: pd.Series, logs: pd.Series) -> str:
+    """Read the tests of the best model (A) against another (B): of the deciding score, and of what the t-test is of."""
+    if own["verdict"] == EQUAL:
+        return EQUAL
+    if math.isnan(logs["p_holm_best"]):
+        return ""
+    if logs["better"] != logs["model_a"]:
+        return UNDECIDED
+    return WORSE if logs["p_holm_best"] < LEVEL else PROBABLY_WORSE if logs["verdict"] == BETTER else UNDECIDED
 
 
 def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

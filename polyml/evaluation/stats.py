@@ -1,33 +1,36 @@
 """Is one model better than another, or is it the luck of the folds?
 
 Scores of folds are not independent: the training parts overlap, and a plain paired t-test finds differences where
-there are none. The corrected resampled t-test widens the variance by the share of test to training rows.
+there are none. The corrected resampled t-test widens the variance by the share of test to training rows. Its Bayesian
+counterpart also answers what a p value cannot: whether two models are practically equal.
 
 References
 ----------
 Nadeau, C., Bengio, Y. Inference for the generalization error. Machine Learning 52, 239-281 (2003).
 Bouckaert, R. R., Frank, E. Evaluating the replicability of significance tests for comparing learning algorithms.
 PAKDD 2004, 3-12 (the same correction for repeated k-fold).
+Benavoli, A., Corani, G., Demsar, J., Zaffalon, M. Time for a change: a tutorial for comparing multiple classifiers
+through Bayesian analysis. Journal of Machine Learning Research 18(77), 1-36 (2017).
 Holm, S. A simple sequentially rejective multiple test procedure. Scand. J. Statist. 6, 65-70 (1979).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-import pandas as pd
 from scipy.stats import t as student
 
-from polyml.evaluation.metrics import MEAN, METRICS
+LEVEL = 0.05
+"""Significance level of the tests."""
+SURE = 0.95
+"""Probability from which on a verdict is given."""
+BETTER, EQUAL, UNDECIDED = "better", "practically equal", "undecided"
+"""What may be said of a pair of models."""
 
-COLUMNS = [
-    "metric", "property", "model_a", "model_b", "mean_a", "mean_b", "difference", "better",
-    "t", "p", "p_holm", "folds", "reason",
-]  # fmt: skip
+_NOT_PAIRED = "fewer than two folds with scores of both models"
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,85 @@ def corrected_resampled_ttest(differences: Sequence[float] | np.ndarray, test_tr
     folds = len(values)
     mean = float(values.mean()) if folds else math.nan
     if folds < 2:
-        return TTest(mean, math.nan, math.nan, folds, "fewer than two folds with scores of both models")
-    # Equal differences leave a variance of rounding error, which would make any p value as small as one likes.
-    if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        return TTest(mean, math.nan, math.nan, folds, _NOT_PAIRED)
+    if _all_equal(values):
         return TTest(mean, math.nan, math.nan, folds, "the difference is the same on every fold")
     if not (math.isfinite(test_train_ratio) and test_train_ratio > 0):
         return TTest(mean, math.nan, math.nan, folds, "the share of test to training rows is not known")
     variance = (1.0 / folds + test_train_ratio) * float(values.var(ddof=1))
     statistic = mean / math.sqrt(variance)
     return TTest(mean, statistic, float(2.0 * student.sf(abs(statistic), folds - 1)), folds)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is believed of the true mean difference of two scores after the folds have been seen.
+
+    Attributes
+    ----------
+    less, equal, greater : float
+        Probability that it lies below, within and above the region of practical equivalence; NaN where nothing is
+        known. They add up to one.
+    """
+
+    less: float
+    equal: float
+    greater: float
+
+    @property
+    def verdict(self) -> str:
+        """ "better" (one of the two), "practically equal" or "undecided"; empty where nothing is known."""
+        if math.isnan(self.equal):
+            return ""
+        if self.equal > SURE:
+            return EQUAL
+        return BETTER if max(self.less, self.greater) > SURE else UNDECIDED
+
+
+def correlated_bayesian_ttest(
+    differences: Sequence[float] | np.ndarray, test_train_ratio: float, rope: float
+) -> Posterior:
+    r"""Weigh how likely the mean of paired score differences is negligible, or not.
+
+    The posterior is a Student t distribution with :math:`J - 1` degrees of freedom, shifted to :math:`\bar d` and
+    scaled by :math:`\sqrt{(1/J + n_{test}/n_{train})\, s_d^2}`: the closed form of Benavoli et al. with the
+    correlation of folds that Nadeau and Bengio assume. Differences that are all the same leave no doubt.
+
+    Parameters
+    ----------
+    differences : array of shape (J,)
+        Score of model A minus score of model B on each fold; NaN pairs are left out.
+    test_train_ratio : float
+        Rows in a test part over rows in a training part (1/4 for 5 folds).
+    rope : float
+        Differences from ``-rope`` to ``rope`` do not matter in practice.
+
+    Returns
+    -------
+    Posterior
+
+    Examples
+    --------
+    >>> found = correlated_bayesian_ttest([0.1, 0.2, 0.3, 0.2, 0.2], test_train_ratio=0.25, rope=0.05)
+    >>> round(found.greater, 4), found.verdict
+    (0.9829, 'better')
+    """
+    values = np.asarray(differences, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) < 2 or math.isnan(rope) or not (math.isfinite(test_train_ratio) and test_train_ratio > 0):
+        return Posterior(math.nan, math.nan, math.nan)
+    mean = float(values.mean())
+    if _all_equal(values):
+        return Posterior(float(mean < -rope), float(abs(mean) <= rope), float(mean > rope))
+    scale = math.sqrt((1.0 / len(values) + test_train_ratio) * float(values.var(ddof=1)))
+    less = float(student.cdf((-rope - mean) / scale, len(values) - 1))
+    greater = float(student.sf((rope - mean) / scale, len(values) - 1))
+    return Posterior(less, max(0.0, 1.0 - less - greater), greater)
+
+
+def _all_equal(values: np.ndarray) -> bool:
+    # Equal differences leave a variance of rounding error, which would make any p value as small as one likes.
+    return bool(np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())))
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -105,56 +178,3 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     steps = p[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
-
-
-def paired_tests(scores: pd.DataFrame, models: Sequence[str], averaged: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Test every pair of models on every property and on the mean over properties.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Tidy results with columns model, repeat, fold, property, metric, score, n_train, n_test.
-    models : sequence of str
-        The models to pair, best first.
-    averaged : mapping
-        For each metric the properties whose mean is tested too; an empty list for none.
-
-    Returns
-    -------
-    DataFrame
-        One row a metric, property and pair: ``difference`` is ``mean_a - mean_b``; ``better`` is the model with the
-        better mean; ``p_holm`` is adjusted over the pairs of the same metric and property.
-    """
-    chosen = scores[scores["model"].isin(list(models))]
-    parts = []
-    for (metric, prop), rows in chosen.groupby(["metric", "property"], sort=False, observed=True):
-        parts.append(_tests_of(rows, models, str(metric), str(prop)))
-    for metric, properties in averaged.items():
-        rows = chosen[(chosen["metric"] == metric) & chosen["property"].isin(list(properties))]
-        if len(properties) > 1 and len(rows):
-            by = ["model", "repeat", "fold"]
-            wide = rows.pivot(index=by, columns="property", values="score")
-            sizes = rows.groupby(by, observed=True)[["n_train", "n_test"]].mean()
-            # A fold where one property has no score has no mean: skipping it would average over other properties.
-            means = sizes.assign(score=wide.mean(axis=1, skipna=False)).reset_index()
-            parts.append(_tests_of(means, models, metric, MEAN))
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-
-
-def _tests_of(rows: pd.DataFrame, models: Sequence[str], metric: str, prop: str) -> pd.DataFrame:
-    """Test the pairs of models on one metric of one property."""
-    wide = rows.pivot(index=["repeat", "fold"], columns="model", values="score")
-    sizes = rows.drop_duplicates(["repeat", "fold"])
-    ratio = float((sizes["n_test"] / sizes["n_train"]).mean())
-    sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
-    tests = []
-    for a, b in combinations([model for model in models if model in wide.columns], 2):
-        test = corrected_resampled_ttest((wide[a] - wide[b]).to_numpy(), ratio)
-        gain = sign * test.difference
-        better = "" if math.isnan(gain) or gain == 0 else (a if gain > 0 else b)
-        numbers = (wide[a].mean(), wide[b].mean(), test.difference, better, test.t, test.p, math.nan, test.folds)
-        tests.append((metric, prop, a, b, *numbers, test.reason))
-    table = pd.DataFrame(tests, columns=COLUMNS)
-    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
-    return table

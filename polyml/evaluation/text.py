@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,134 +12,11 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from polyml.evaluation.metrics import MEAN, METRICS
-from polyml.evaluation.results import Results
-
-_LEVEL = 0.05  # of significance
-_HOW = {
-    "scaffold": " by scaffold",
-    "cluster": " by cluster of similar polymers",
-    "leave_one_cluster_out": ", each a cluster of similar polymers",
-    "leave_one_group_out": " by source",
-    "fixed": " as given",
-}
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a reader wants to know of a comparison, from its results or from the files it left.
-
-    Attributes
-    ----------
-    board, tests : DataFrame
-        :meth:`Results.leaderboard` and :meth:`Results.paired_tests`.
-    options : mapping
-        What ``compare.json`` holds.
-    """
-
-    board: pd.DataFrame
-    tests: pd.DataFrame
-    options: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, results: Results) -> Summary:
-        """Summarise results in memory."""
-        return cls(results.leaderboard(), results.paired_tests(), results.options)
-
-    @classmethod
-    def read(cls, folder: str | Path) -> Summary:
-        """Summarise the folder of a finished comparison."""
-        folder = Path(folder)
-        board = pd.read_csv(folder / "leaderboard.csv").astype({"rank": "Int64", "model": str})
-        board["error"] = board["error"].astype(object).fillna("")
-        options = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
-        return cls(board, pd.read_csv(folder / "paired_tests.csv"), options)
-
-    @property
-    def properties(self) -> list[str]:
-        """Names of the properties."""
-        return [item["name"] for item in self.options["properties"]]
-
-    @property
-    def metric(self) -> str:
-        """The metric that decides the order: R² if it was computed, else the first."""
-        return "r2" if "r2" in self.options["metrics"] else self.options["metrics"][0]
-
-    @property
-    def averaged(self) -> list[str]:
-        """Metrics that have a mean over properties (see :meth:`Results.averaged`)."""
-        return [name for name in self.options["metrics"] if self.board[name].notna().any()]
-
-
-def protocol_text(options: Mapping[str, Any]) -> str:
-    """Say how the scores were made.
-
-    Examples
-    --------
-    >>> split = {"kind": "kfold", "folds": 5, "repeats": 1}
-    >>> protocol_text({"protocol": {"honest": "grouped by polymer"}, "split": split})
-    'honest: 5-fold, grouped by polymer'
-    """
-    ((stamp, words),) = options["protocol"].items()
-    split = options["split"]
-    repeats = f" repeated {split['repeats']} times" if split["repeats"] > 1 else ""
-    return f"{stamp}: {split['folds']}-fold{_HOW.get(split['kind'], '')}{repeats}, {words}"
-
-
-def scale_text(options: Mapping[str, Any]) -> str:
-    """Say in which scale the errors are given, or how many classes there are."""
-    if options.get("classes"):
-        return f"{len(options['classes'])} classes"
-    scales = {item["name"]: options["scales"][item["name"]] or "as in the file" for item in options["properties"]}
-    if len(set(scales.values())) == 1:
-        return f"scale {next(iter(scales.values()))}"
-    return "scales " + ", ".join(f"{name}: {scale}" for name, scale in scales.items())
-
-
-def verdict(summary: Summary) -> str:
-    """Say whether the best model is significantly better than those behind it."""
-    board = summary.board
-    models = list(board.loc[board["status"] == "ok", "model"])
-    if len(models) < 2:
-        return f"{models[0]} is the only model with scores." if models else "No model has scores."
-    rows = _tests_of(summary, models[0])
-    equal: list[str] = []
-    behind: list[str] = []
-    untested: list[str] = []
-    for _, row in rows.iterrows():
-        other = str(row["model_b"] if row["model_a"] == models[0] else row["model_a"])
-        if math.isnan(row["p_holm"]):
-            untested.append(other)
-        else:
-            (behind if row["p_holm"] < _LEVEL else equal).append(f"{other} ({_p_value(row['p_holm'])})")
-    parts = []
-    if equal:
-        parts.append(f"{models[0]} does not differ significantly from {_listed(equal)}")
-    if behind:
-        parts.append(f"{models[0]} is significantly better than {_listed(behind)}")
-    if untested:
-        parts.append(f"no test is possible between {models[0]} and {_listed(untested)}")
-    title = METRICS[summary.metric].title
-    over = rows["property"].iloc[0] if len(rows) else ""
-    over = f", {over}" if over == MEAN else ""
-    return f"{'; '.join(parts)}. Corrected paired t-test of {title}{over}; p adjusted by Holm."
-
-
-def _tests_of(summary: Summary, model: str) -> pd.DataFrame:
-    """Choose the tests of one model: on the mean over properties if there is one, else on the first property."""
-    tests = summary.tests
-    tests = tests[(tests["metric"] == summary.metric) & ((tests["model_a"] == model) | (tests["model_b"] == model))]
-    mean = tests[tests["property"] == MEAN]
-    return mean if len(mean) else tests[tests["property"] == summary.properties[0]]
-
-
-def _listed(items: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
-
-
-def _p_value(p: float) -> str:
-    # No zero before the point: p cannot exceed one.
-    return "p < .001" if p < 0.001 else "p = " + f"{p:.{2 if p >= 0.1 else 3}f}".removeprefix("0")
+from polyml.evaluation.metrics import METRICS
+from polyml.evaluation.results import BEST, PROBABLY_WORSE, WORSE, Results
+from polyml.evaluation.stats import EQUAL
+from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
+from polyml.report.html import companion_column
 
 
 @dataclass(frozen=True)
@@ -153,7 +28,7 @@ class Leaderboard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the leaderboard, the scores by property, the failures and how all of it was made."""
         summary = self.summary
-        yield _main_table(summary)
+        yield _main_table(summary, options.max_width)
         for metric in summary.options["metrics"]:
             if metric == summary.metric or metric not in summary.averaged:
                 for table in _property_tables(summary, metric, options.max_width):
@@ -161,7 +36,8 @@ class Leaderboard:
         yield ""
         for _, row in summary.board[summary.board["status"] == "failed"].iterrows():
             yield Text.assemble((f"failed: {row['model']}: ", "bold red"), (str(row["error"]), "red"))
-        yield Text("mean ± standard deviation over folds; seconds per fold; best in bold", style="dim")
+        yield Text(order_text(summary), style="dim")
+        yield Text("over folds: mean ± standard deviation; seconds per fold; best in bold", style="dim")
         yield Text(f"{protocol_text(summary.options)}; {scale_text(summary.options)}", style="dim")
         reused, computed = summary.options["folds_reused"], summary.options["folds_computed"]
         if reused and computed:
@@ -174,26 +50,67 @@ def render_leaderboard(results: Results | Summary) -> Leaderboard:
     return Leaderboard(results if isinstance(results, Summary) else Summary.of(results))
 
 
-def _main_table(summary: Summary) -> Table:
-    board = summary.board
-    means = summary.averaged
-    table = _table(f"Leaderboard, {len(board)} model{'s' * (len(board) > 1)}")
-    for title in ("#", *(METRICS[name].title for name in means), "fit s", "predict s", "status"):
-        table.add_column(title, justify="left" if title == "status" else "right", no_wrap=True)
-        if title == "#":
-            table.add_column("model", overflow="ellipsis", no_wrap=True, style="cyan")
-    best = {name: _best(board[name], name) for name in means}
-    for _, row in board.iterrows():
-        if row["status"] != "ok":
-            table.add_row("", Text(row["model"]), *("" for _ in means), "", "", Text("failed", style="bold red"))
-            continue
-        scores = []
-        for name in means:
-            spread = f" ± {_number(row[f'{name}_sd'])}" if name == summary.metric else ""
-            scores.append(Text(_number(row[name]) + spread, style="bold" if row[name] == best[name] else ""))
-        times = (_seconds(row["fit_seconds"]), _seconds(row["predict_seconds"]))
-        table.add_row(str(row["rank"]), Text(row["model"]), *scores, *times, Text("ok", style="green"))
+_STYLES = {BEST: "bold green", EQUAL: "green", PROBABLY_WORSE: "yellow", WORSE: "red", "failed": "bold red"}
+
+
+def _main_table(summary: Summary, width: int) -> Table:
+    """Lay out the leaderboard; where it is too wide, times and then all scores but the first are left to the file."""
+    columns = _columns(summary)
+    deciding = METRICS[summary.metric].title
+    others = [METRICS[name].title for name in reversed(summary.averaged)]
+    for title in ("predict s", "fit s", *(title for title in others if title != deciding)):
+        if _width(columns) > width:
+            del columns[title]
+    table = _table(f"Leaderboard, {len(summary.board)} model{'s' * (len(summary.board) > 1)}")
+    for title in columns:
+        left = title in ("model", "against best")
+        style = "cyan" if title == "model" else ""
+        table.add_column(title, justify="left" if left else "right", overflow="ellipsis", no_wrap=True, style=style)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _columns(summary: Summary) -> dict[str, list[Text]]:
+    """Return the cells of the leaderboard by heading; of a failed model there are the name and "failed"."""
+    board = summary.board
+    ok = board["status"] == "ok"
+    columns = {"#": [str(rank) for rank in board["rank"]], "model": list(board["model"])}
+    best: dict[str, pd.Series] = {}
+    for name in sorted(summary.averaged, key=lambda name: name != summary.metric):
+        pooled = board[companion_column(name, "pooled")]
+        columns[METRICS[name].title] = [_number(value) for value in pooled]
+        best[METRICS[name].title] = pooled == _best(pooled, name)
+        if name == summary.metric:
+            ends = (board[companion_column(name, end)] for end in ("low", "high"))
+            columns["95 % interval"] = [_interval(*pair) for pair in zip(*ends, strict=True)]
+            folds = zip(board[name], board[companion_column(name, "sd")], strict=True)
+            columns["over folds"] = [f"{_number(mean)} ± {_number(spread)}" for mean, spread in folds]
+    columns["against best"] = list(board["against_best"].where(ok, "failed"))
+    columns["fit s"] = [_seconds(value) for value in board["fit_seconds"]]
+    columns["predict s"] = [_seconds(value) for value in board["predict_seconds"]]
+    always = ("model", "against best")
+    return {
+        title: [
+            Text(text if ok.iloc[place] or title in always else "", style=_style(title, text, best, place))
+            for place, text in enumerate(texts)
+        ]
+        for title, texts in columns.items()
+    }
+
+
+def _style(title: str, text: str, best: Mapping[str, pd.Series], place: int) -> str:
+    if title == "against best":
+        return _STYLES.get(text, "")
+    return "bold" if title in best and best[title].iloc[place] else ""
+
+
+def _width(columns: Mapping[str, list[Text]]) -> int:
+    return sum(max(len(title), *(text.cell_len for text in texts)) + _PADDING for title, texts in columns.items())
+
+
+def _interval(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{_number(low)} to {_number(high)}"
 
 
 _PADDING = 2  # columns beside each cell
@@ -206,22 +123,23 @@ def _property_tables(summary: Summary, metric: str, width: int) -> Iterator[Tabl
     board = summary.board[summary.board["status"] == "ok"]
     if board.empty or (len(names) == 1 and metric in summary.averaged):
         return  # the main table says it all
-    cells = {name: [_number(value) for value in board[f"{metric}[{name}]"]] for name in names}
+    scores = {name: board[companion_column(f"{metric}[{name}]", "pooled")] for name in names}
+    cells = {name: [_number(value) for value in scores[name]] for name in names}
     widths = {name: max(map(len, (name, *cells[name]))) + _PADDING for name in names}
     models = min(_MODEL_WIDTH, max(map(len, ("model", *board["model"])))) + _PADDING
     for part in _split(names, widths, width - models, first=len(summary.properties)):
         kind = "ratio (log10)" if part[0] in summary.options["ratios"] else "property"
-        table = _table(f"{METRICS[metric].title} by {kind}")
+        table = _table(f"{METRICS[metric].title} by {kind}, all folds together")
         table.add_column("model", overflow="ellipsis", no_wrap=True, style="cyan", max_width=_MODEL_WIDTH)
         for name in part:
             table.add_column(name, justify="right", overflow="ellipsis", no_wrap=True)
-        best = {name: _best(board[f"{metric}[{name}]"], metric) for name in part}
-        for position, (_, row) in enumerate(board.iterrows()):
+        best = {name: _best(scores[name], metric) for name in part}
+        for position, model in enumerate(board["model"]):
             values = (
-                Text(cells[name][position], style="bold" if row[f"{metric}[{name}]"] == best[name] else "")
+                Text(cells[name][position], style="bold" if scores[name].iloc[position] == best[name] else "")
                 for name in part
             )
-            table.add_row(Text(row["model"]), *values)
+            table.add_row(Text(model), *values)
         yield table
 
 
@@ -273,6 +191,7 @@ def as_json(results: Results | Summary) -> dict[str, Any]:
         "leaderboard": records(summary.board),
         "paired_tests": records(summary.tests),
         "failed": dict(zip(failed["model"], failed["error"], strict=True)),
+        "order": order_text(summary),
         "verdict": verdict(summary),
     }
 

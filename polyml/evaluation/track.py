@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from polyml.data.files import write_json
+from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
+from polyml.evaluation.stats import EQUAL, UNDECIDED
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -94,6 +96,8 @@ class ComparisonTracking:
     def _log_scores(self, tracker: Tracker, outcome: ModelOutcome, classes: Sequence[str]) -> None:
         scores = outcome.scores
         tracker.log_metrics(mean_scores(scores))
+        pooled = pool_scores(outcome.predictions, list(dict.fromkeys(scores["metric"])), {})
+        tracker.log_metrics(pooled_metrics(pooled, outcome.entry.label))
         folds = scores.drop_duplicates(["repeat", "fold"])
         tracker.log_metrics({name: float(folds[name].mean()) for name in ("fit_seconds", "predict_seconds")})
         for step, (_, part) in enumerate(scores.groupby(["repeat", "fold"], sort=True)):
@@ -136,21 +140,25 @@ class ComparisonTracking:
         """Add the tables, the leaderboard and the best scores to the parent run."""
         if self.tracker is None:
             return
-        from polyml.evaluation.text import protocol_text, scale_text
+        from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
         from polyml.report.html import leaderboard_page
         from polyml.report.plots import leaderboard_bars
 
         board = results.leaderboard()
-        options = results.options
-        notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}."
+        options, summary = results.options, Summary.of(results)
+        notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}.\n"
+        order = order_text(summary)
+        notes += f"{order[0].upper()}{order[1:]}; ± is the standard deviation over folds.\n{verdict(summary)}"
         self.tracker.log_table(board, "leaderboard.csv")
         self.tracker.log_text(leaderboard_page(board, options["name"], notes), "leaderboard.html")
         self.tracker.log_files([self.folder / name for name in FILES], "tables")
         if len(results.failures) == len(results.entries):
             return
         best = results.best()
-        self.tracker.set_tags({"polyml.best_model": best})
+        ties = board.loc[board["against_best"].isin([EQUAL, UNDECIDED]), "model"]
+        self.tracker.set_tags({"polyml.best_model": best, "polyml.ties_with_best": ", ".join(ties)})
         scores = mean_scores(results.frame[results.frame["model"] == best])
+        scores |= pooled_metrics(results.pooled, best)
         self.tracker.log_metrics({f"best/{name}": value for name, value in scores.items()})
         bars = {
             METRICS[name].title: leaderboard_bars(
@@ -171,6 +179,17 @@ def mean_scores(scores: pd.DataFrame) -> dict[str, float]:
     means = scores.groupby(["metric", "property"], sort=False)["score"].mean().dropna().reset_index()
     rows = zip(means["metric"], means["property"], means["score"], strict=True)
     return {metric_name(metric, prop): float(value) for metric, prop, value in rows}
+
+
+def pooled_metrics(pooled: PooledScores, model: str) -> dict[str, float]:
+    """Return the pooled scores of a model and their intervals, named ``rmse_pooled/O2``, ``rmse_low/O2`` and so on."""
+    found = {}
+    for metric, prop in pooled.scores:
+        ends = pooled.interval(metric, prop, model)
+        for suffix, value in zip(("pooled", "low", "high"), (pooled.score(metric, prop, model), *ends), strict=True):
+            if value == value:
+                found[metric_name(f"{metric}_{suffix}", prop)] = value
+    return found
 
 
 def metric_name(metric: str, prop: str) -> str:

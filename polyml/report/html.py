@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -42,20 +42,21 @@ def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> 
     ----------
     leaderboard : DataFrame
         One row a model; columns as in :meth:`polyml.evaluation.results.Results.leaderboard`. A column ``x`` that has
-        a companion ``x_sd`` is shown as mean ± standard deviation. A row whose status is "failed" shows its error.
+        a companion ``x_sd`` is shown as mean ± standard deviation over folds, and ``x_pooled`` with ``x_low`` and
+        ``x_high`` as a score with its interval. A row whose status is "failed" shows its error.
     title : str
     notes : str
         Plain text under the title: protocol, number of polymers, scale of the scores.
     """
-    spreads = {name: spread_column(name) for name in leaderboard.columns if spread_column(name) in leaderboard.columns}
-    hidden = {*spreads.values(), "error", "status"}
+    companions = _companions(list(leaderboard.columns))
+    hidden = {*(name for own in companions.values() for name in own), "error", "status"}
     columns = [name for name in leaderboard.columns if name not in hidden]
     numeric = {name for name in columns if pd.api.types.is_numeric_dtype(leaderboard[name])}
     head = "".join(f'<th scope="col" tabindex="0"{_number(name in numeric)}>{_text(name)}</th>' for name in columns)
     rows = []
     for values in leaderboard.to_dict("records"):
         record = {str(name): value for name, value in values.items()}
-        cells = [_cell(record, name, spreads.get(name), name in numeric) for name in columns]
+        cells = [_cell(record, name, companions.get(name, ()), name in numeric) for name in columns]
         failed = record.get("status") == "failed"
         if failed:
             place = columns.index("model") if "model" in columns else 0
@@ -76,15 +77,27 @@ def page(title: str, body: str, head: str = "") -> str:
     )
 
 
-def _cell(record: Mapping[str, object], name: str, spread: str | None, is_number: bool) -> str:
+def _companions(columns: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return what is shown beside each score: its standard deviation, or the ends of its interval."""
+    found = {}
+    for name in columns:
+        spread = (companion_column(name, "sd"),)
+        ends = tuple(name.replace("_pooled", f"_{end}", 1) for end in ("low", "high")) if "_pooled" in name else ()
+        found[name] = next((own for own in (spread, ends) if own and all(item in columns for item in own)), ())
+    return found
+
+
+def _cell(record: Mapping[str, object], name: str, beside: Sequence[str], is_number: bool) -> str:
     value = record[name]
     if not is_number:
         return f"<td>{_text('' if _is_missing(value) else value)}</td>"
     if _is_missing(value):
         return '<td class="number" data-value="">–</td>'
     text = format_number(float(str(value)))
-    if spread is not None and not _is_missing(record[spread]):
-        text += f' <span class="spread">± {format_number(float(str(record[spread])))}</span>'
+    if beside and not any(_is_missing(record[item]) for item in beside):
+        numbers = [format_number(float(str(record[item]))) for item in beside]
+        told = f"± {numbers[0]}" if len(numbers) == 1 else f"({' to '.join(numbers)})"
+        text += f' <span class="spread">{told}</span>'
     return f'<td class="number" data-value="{float(str(value))!r}">{text}</td>'
 
 
@@ -107,10 +120,16 @@ def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def spread_column(metric: str) -> str:
-    """Return the column with the spread: ``rmse`` -> ``rmse_sd``, ``rmse[O2]`` -> ``rmse_sd[O2]``."""
+def companion_column(metric: str, suffix: str) -> str:
+    """Return the column of a leaderboard that belongs to that of a metric.
+
+    Examples
+    --------
+    >>> companion_column("rmse", "sd"), companion_column("rmse[O2]", "low")
+    ('rmse_sd', 'rmse_low[O2]')
+    """
     name, bracket, rest = metric.partition("[")
-    return f"{name}_sd{bracket}{rest}"
+    return f"{name}_{suffix}{bracket}{rest}"
 
 
 def _number(is_number: bool) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.errors import PolymlError
-from polyml.report.html import spread_column
+from polyml.report.html import companion_column
 from polyml.report.theme import INK, MUTED, colour, hover_texts, new_figure, plain
 
 if TYPE_CHECKING:
@@ -186,12 +186,13 @@ def size_curves(summary: pd.DataFrame, label: str) -> Figure:
 
 
 def leaderboard_bars(leaderboard: pd.DataFrame, metric: str, label: str = "", *, maximize: bool = False) -> Figure:
-    """Draw one metric of every model with its spread over the folds, the best on top; failed models have no bar.
+    """Draw the pooled score of every model with its 95 % interval, the best on top; failed models have no bar.
 
     Parameters
     ----------
     leaderboard : DataFrame
-        Columns model, family, status, and ``metric`` with ``metric_sd`` (also in the form ``rmse[O2]``).
+        Columns model, family, status, against_best, and ``metric`` with ``metric_sd``, ``metric_pooled``,
+        ``metric_low`` and ``metric_high`` (also in the form ``rmse[O2]``).
     metric : str
     label : str
         Name and unit of the metric for people.
@@ -200,20 +201,23 @@ def leaderboard_bars(leaderboard: pd.DataFrame, metric: str, label: str = "", *,
     """
     import plotly.graph_objects as go
 
-    ranked = leaderboard[leaderboard[metric].notna()].sort_values(metric, ascending=maximize)  # last drawn on top
-    spread = ranked[spread_column(metric)]
+    pooled, spread, low, high = (companion_column(metric, suffix) for suffix in ("pooled", "sd", "low", "high"))
+    ranked = leaderboard[leaderboard[pooled].notna()].sort_values(pooled, ascending=maximize)  # last drawn on top
     families = {name: colour(index) for index, name in enumerate(dict.fromkeys(leaderboard["family"]))}
-    figure = new_figure(label or metric, label or metric)
+    figure = new_figure(label or metric, f"{label or metric}, all folds together, with 95 % interval")
     for family, part in ranked.groupby("family", sort=False):
+        ends = {"array": part[high] - part[pooled], "arrayminus": part[pooled] - part[low]}
         figure.add_trace(
             go.Bar(
-                x=part[metric],
+                x=part[pooled],
                 y=[plain(name) for name in part["model"]],
-                error_x={"type": "data", "array": spread[part.index], "color": MUTED, "thickness": 1.5},
+                error_x={"type": "data", "symmetric": False, **ends, "color": MUTED, "thickness": 1.5},
                 orientation="h",
                 name=plain(family),
                 marker={"color": families[family]},
-                hovertemplate="%{y}: %{x:.4f} ± %{error_x.array:.4f}<extra></extra>",
+                customdata=part[[low, high, metric, spread, "against_best"]].to_numpy(dtype=object),
+                hovertemplate="%{y}: %{x:.4f} (%{customdata[0]:.4f} to %{customdata[1]:.4f})<br>over folds "
+                "%{customdata[2]:.4f} ± %{customdata[3]:.4f}<br>against the best: %{customdata[4]}<extra></extra>",
             )
         )
     order = [plain(name) for name in ranked["model"]]

@@ -72,6 +72,10 @@ def test_one_parent_a_child_a_model_and_the_same_run_when_continued(
     assert failing.data.tags["error"] == "RuntimeError: no solution"
     assert mean.data.metrics["rmse/O2"] == pytest.approx(first.leaderboard()["rmse[O2]"].iloc[0])
     assert "rmse/O2_over_N2" in mean.data.metrics
+    board = first.leaderboard().iloc[0]
+    for end in ("pooled", "low", "high"):
+        assert mean.data.metrics[f"rmse_{end}/O2"] == pytest.approx(board[f"rmse_{end}[O2]"])
+        assert parent.data.metrics[f"best/rmse_{end}/O2"] == pytest.approx(board[f"rmse_{end}[O2]"])
     steps = tracker._client.get_metric_history(mean.info.run_id, "folds/rmse/O2")
     assert [metric.step for metric in steps] == [0, 1, 2]
     scores = first.frame.query("property == 'O2' and metric == 'rmse'")["score"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyml.benchmark import Suite, load_suite, render_report, run_suite, scores_frame
+from polyml.benchmark import Suite, load_suite, render_report, run_suite, scores_frame, write_ranks
 from polyml.data.catalog import embedded_path, list_suites
 from polyml.errors import UserError
 from polyml.sections import parse_document
@@ -93,6 +93,32 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     assert next(line for line in text.splitlines() if line.startswith("| `mean`")).endswith(f"| {ratio:.3f} |")
     lead = wide["O2"].min()
     assert f"**{lead:.3f}** ±" in text
+
+    write_ranks(finished, out)
+    ranks = pd.read_csv(out / "ranks.csv")
+    assert list(ranks["comparison"]) == ["single"] * 3 + ["joint"] * 2
+    single = ranks[ranks["comparison"] == "single"].set_index("model")
+    assert single["average_rank"].to_dict() == pytest.approx(wide.rank().mean(axis=1).to_dict())
+    assert set(single["data_sets"]) == {2}
+    best = single.index[0]
+    assert (
+        f"`{best}` has the best average rank by RMSE over the 2 properties, {wide.rank().mean(axis=1).min():.2f} of 3"
+        in text
+    )
+    assert "Not distinguishable from it (Nemenyi, critical difference 2.34)" in text  # 2.343 sqrt(3 * 4 / (6 * 2))
+    assert "(no test for fewer than three models)" in text
+    assert text.count("The properties are of the same polymers") == 1  # of the joint comparison alone
+    page = (out / "ranks.html").read_text()
+    assert page.count("critical difference 2.34") == 1
+    assert "One gas at a time: average rank by RMSE over 2 properties" in page
+
+
+def test_one_property_has_no_ranks_over_data_sets(data: Path, tmp_path: Path) -> None:
+    chosen = suite().restricted(sets=["oxygen"])
+    finished = run_suite(chosen, data, tmp_path / "out", jobs=1)
+    write_ranks(finished, tmp_path / "out")
+    assert not (tmp_path / "out" / "ranks.csv").exists()
+    assert "average rank" not in render_report(chosen, finished, "command")
 
 
 def test_several_files_are_joined_polymer_by_polymer(data: Path, tmp_path: Path) -> None:

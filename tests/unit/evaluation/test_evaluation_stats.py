@@ -3,12 +3,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from polyml.evaluation.metrics import MEAN
-from polyml.evaluation.stats import corrected_resampled_ttest, holm, paired_tests
+from polyml.evaluation.stats import corrected_resampled_ttest, correlated_bayesian_ttest, holm
 
 
 def test_against_a_hand_computation() -> None:
@@ -61,48 +59,46 @@ def test_holm_by_hand() -> None:
     assert len(holm([])) == 0
 
 
-def _scores(values: dict[tuple[str, str], list[float]], metric: str = "rmse") -> pd.DataFrame:
-    rows = [
-        {"model": model, "property": prop, "repeat": 0, "fold": i, "metric": metric, "score": value}
-        for (model, prop), column in values.items()
-        for i, value in enumerate(column)
-    ]
-    return pd.DataFrame(rows).assign(n_train=80, n_test=20)
+def _student4(t: float) -> float:
+    """Distribution function of Student's t with 4 degrees of freedom, in closed form."""
+    root = t / math.sqrt(1 + t**2 / 4)
+    return 0.5 + 3 / 8 * root * (1 - t**2 / (1 + t**2 / 4) / 12)
 
 
-def test_paired_tests_name_the_better_model_by_direction() -> None:
-    values = {("a", "x"): [0.1, 0.2, 0.3], ("b", "x"): [0.3, 0.5, 0.4]}
-    rmse = paired_tests(_scores(values), ["a", "b"], {})
-    assert list(rmse["better"]) == ["a"]
-    assert rmse["difference"].iloc[0] == pytest.approx(-0.2)
-    r2 = paired_tests(_scores(values, "r2"), ["a", "b"], {})
-    assert list(r2["better"]) == ["b"]
-    direct = corrected_resampled_ttest([-0.2, -0.3, -0.1], 0.25)
-    assert rmse["p"].iloc[0] == pytest.approx(direct.p)
+def test_the_posterior_against_a_hand_computation() -> None:
+    # d as above: mean .10, variance .00625, J = 5, test/train = 1/4, that is a correlation of 1/5:
+    # scale = sqrt((1/5 + (1/5)/(1 - 1/5)) * .00625) = sqrt(.45 * .00625) = .0530330; rope = .01.
+    found = correlated_bayesian_ttest([0.05, 0.10, 0.00, 0.15, 0.20], 0.25, 0.01)
+    below, above = (-0.01 - 0.10) / 0.0530330, (0.01 - 0.10) / 0.0530330
+    assert found.less == pytest.approx(_student4(below), abs=1e-6)
+    assert found.equal == pytest.approx(_student4(above) - _student4(below), abs=1e-6)
+    assert found.greater == pytest.approx(1 - _student4(above), abs=1e-6)
+    assert found.verdict == "undecided"  # P(greater) = .917
 
 
-def test_the_mean_over_properties_is_tested_too_and_holm_counts_the_pairs() -> None:
-    rng = np.random.default_rng(0)
-    values = {(m, prop): list(rng.normal(i, 0.3, 5)) for i, m in enumerate("abc") for prop in ("x", "y")}
-    table = paired_tests(_scores(values), list("abc"), {"rmse": ["x", "y"]})
-    assert len(table) == 3 * 3
-    mean = table[(table["property"] == MEAN) & (table["model_a"] == "a") & (table["model_b"] == "b")].iloc[0]
-    by_hand = (np.array(values["a", "x"]) + values["a", "y"] - np.array(values["b", "x"]) - values["b", "y"]) / 2
-    assert mean["p"] == pytest.approx(corrected_resampled_ttest(by_hand, 0.25).p)
-    part = table[table["property"] == "x"]
-    assert part["p_holm"].to_numpy() == pytest.approx(holm(part["p"].to_numpy()))
-    assert (part["p_holm"] >= part["p"]).all()
+def test_without_a_rope_the_posterior_is_the_one_sided_t_test() -> None:
+    differences = [0.05, 0.10, 0.00, 0.15, 0.20]
+    assert correlated_bayesian_ttest(differences, 0.25, 0.0).less == pytest.approx(
+        corrected_resampled_ttest(differences, 0.25).p / 2
+    )
 
 
-def test_a_fold_without_a_score_of_one_property_leaves_the_mean_out() -> None:
-    values = {("a", "x"): [1.0, 2.0, 3.5], ("a", "y"): [1.0, np.nan, 3.0]}
-    values |= {("b", "x"): [2.0, 2.5, 3.0], ("b", "y"): [2.0, 2.0, 3.0]}
-    table = paired_tests(_scores(values), ["a", "b"], {"rmse": ["x", "y"]}).set_index("property")
-    assert table.loc[MEAN, "folds"] == 2
-    assert table.loc["x", "folds"] == 3
-
-
-def test_no_models_give_an_empty_table_with_columns() -> None:
-    table = paired_tests(_scores({("a", "x"): [1.0, 2.0]}), ["a"], {})
-    assert len(table) == 0
-    assert "p_holm" in table.columns
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([0.201, 0.199, 0.200, 0.2005, 0.1995], "better"),
+        ([-0.201, -0.199, -0.200, -0.2005, -0.1995], "better"),
+        ([0.001, -0.001, 0.0, 0.0005, -0.0005], "practically equal"),
+        ([0.0, 0.0, 0.0], "practically equal"),  # equal predictions: there is nothing to doubt
+        ([0.3, 0.3], "better"),
+        ([0.3, -0.3, 0.1], "undecided"),
+        ([0.3], ""),
+        ([0.3, np.nan], ""),
+    ],
+)
+def test_verdicts(differences: list[float], verdict: str) -> None:
+    found = correlated_bayesian_ttest(differences, 0.25, 0.01)
+    assert found.verdict == verdict
+    if verdict:
+        assert found.less + found.equal + found.greater == pytest.approx(1.0)
+    assert correlated_bayesian_ttest(differences, 0.25, math.nan).verdict == ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,33 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from polyml.errors import UserError
+from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.results import Entry, Results
-from polyml.evaluation.text import Summary, _p_value, as_json, render_leaderboard, verdict
+from polyml.evaluation.summary import Summary, p_value, verdict
+from polyml.evaluation.text import as_json, render_leaderboard
 
 
-def make_results(gap: float = 0.3, scales: tuple[str, str] = ("log10(Barrer)", "log10(Barrer)")) -> Results:
+def make_results(
+    errors: tuple[float, float] = (0.3, 1.0), scales: tuple[str, str] = ("log10(Barrer)", "log10(Barrer)")
+) -> Results:
+    """Return the results of two models whose errors have these sizes, and of one that failed."""
     rng = np.random.default_rng(0)
-    rows = [
-        {"run": "gas", "model": model, "features": "ecfp", "split": "kfold", "fold": fold, "repeat": 0}
-        | {"property": prop, "metric": metric, "score": base + sign * gap * i + rng.normal(0, 0.02)}
-        | {"seed": 1, "fit_seconds": 1.5, "predict_seconds": 0.25, "n_train": 80, "n_test": 20}
-        for i, model in enumerate(["forest", "mean [x]"])
-        for fold in range(5)
-        for prop in ("O2", "N2")
-        for metric, base, sign in (("rmse", 0.4, 1), ("r2", 0.8, -1))
+    truth = rng.normal(0, 1, (100, 2))
+    heads = [
+        {"model": model, "repeat": 0, "fold": i % 5, "key": f"k{i:02d}", "property": prop, "y_true": truth[i, j]}
+        | {"y_pred": truth[i, j] + rng.normal(0, size)}
+        for model, size in zip(("forest", "mean [x]"), errors, strict=True)
+        for i in range(100)
+        for j, prop in enumerate(("O2", "N2"))
     ]
+    predictions = pd.DataFrame(heads).sort_values("fold", kind="stable")
+    frame = score(predictions, [METRICS["rmse"], METRICS["r2"]])
+    frame = frame.assign(features="ecfp", fit_seconds=1.5, predict_seconds=0.25, n_train=80)
     return Results(
-        frame=pd.DataFrame(rows),
-        predictions=pd.DataFrame(),
+        frame=frame,
+        predictions=predictions,
         splits=pd.DataFrame(),
         rejects=pd.DataFrame(),
         warnings=pd.DataFrame(),
@@ -62,12 +71,19 @@ def rendered(results: Results | Summary, width: int = 160) -> str:
 
 
 def test_the_table_says_who_is_first_who_failed_and_how_scores_were_made() -> None:
-    text = rendered(make_results())
+    results = make_results()
+    text = rendered(results)
     assert text.index("forest") < text.index("mean [x]")
     assert "failed: net: ImportError: no module [torch]" in text
     assert "5-fold, words; scale log10(Barrer)" in text
     assert "3 folds were finished before, 7 were computed now" in text
     assert "±" in text
+    assert "ordered by pooled R², mean over properties" in text
+    board = results.leaderboard().set_index("model")
+    row = next(line for line in text.splitlines() if "forest" in line)
+    low, high = board.loc["forest", "r2_low"], board.loc["forest", "r2_high"]
+    assert f"{board.loc['forest', 'r2_pooled']:.3f} {low:.3f} to {high:.3f}" in " ".join(row.split())
+    assert row.split()[-3] == "best"
 
 
 @pytest.mark.parametrize("width", [72, 80, 100])
@@ -75,7 +91,7 @@ def test_tables_fit_the_terminal_and_lose_no_column(width: int) -> None:
     results = make_results()
     board, names = results.leaderboard(), [f"P{i}/N{i}" for i in range(30)]
     for name in names:
-        board[f"r2[{name}]"] = board["r2"]
+        board[f"r2_pooled[{name}]"] = board["r2_pooled"]
     options = results.options | {"ratios": names}
     text = rendered(Summary(board, results.paired_tests(), options), width)
     assert max(map(len, text.splitlines())) <= width
@@ -92,10 +108,39 @@ def test_the_files_of_a_comparison_tell_the_same(tmp_path: Path) -> None:
 
 
 def test_the_verdict_follows_the_tests() -> None:
-    text = verdict(Summary.of(make_results(gap=0.3)))
+    text = verdict(Summary.of(make_results((0.3, 1.0))))
     assert text.startswith("forest is significantly better than mean [x] (p < .001).")
-    text = verdict(Summary.of(make_results(gap=0.005)))
-    assert re.match(r"(.+) does not differ significantly from (.+) \(p = \.\d+\)\.", text)
+    assert "(mean over properties) against the best" in text
+    text = verdict(Summary.of(make_results((0.3, 0.31))))
+    assert re.match(r"It is undecided whether (.+) is better than (.+) \(p = \.\d+\)\.", text)
+    text = verdict(Summary.of(replace(make_results((0.01, 0.011)), rope=0.01)))
+    assert text.startswith("forest is practically equal to mean [x]. ")
+
+
+def test_a_long_list_of_models_is_cut() -> None:
+    results = make_results()
+    frame = pd.concat([results.frame, *(results.frame.replace("mean [x]", f"m{i}") for i in range(12))])
+    predictions = pd.concat(
+        [results.predictions, *(results.predictions.replace("mean [x]", f"m{i}") for i in range(12))]
+    )
+    entries = (Entry("forest", "rf"), *(Entry(f"m{i}", "mean") for i in range(12)))
+    many = replace(
+        results,
+        frame=frame[frame["model"].isin([e.label for e in entries])].drop_duplicates(),
+        predictions=predictions[predictions["model"].isin([e.label for e in entries])].drop_duplicates(),
+        entries=entries,
+        failures={},
+    )
+    assert (many.leaderboard()["against_best"].iloc[1:] == "worse").all()
+    assert " and 4 more." in verdict(Summary.of(many))
+
+
+def test_tables_of_an_earlier_version_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    make_results().write(tmp_path)
+    board = pd.read_csv(tmp_path / "leaderboard.csv").drop(columns="against_best")
+    board.to_csv(tmp_path / "leaderboard.csv", index=False)
+    with pytest.raises(UserError, match=r"earlier version(.|\n)*--force"):
+        Summary.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +148,7 @@ def test_the_verdict_follows_the_tests() -> None:
     [(0.2149, "p = .21"), (1.0, "p = 1.00"), (0.0496, "p = .050"), (0.004, "p = .004"), (1e-9, "p < .001")],
 )
 def test_p_values_are_written_as_papers_do(p: float, text: str) -> None:
-    assert _p_value(p) == text
+    assert p_value(p) == text
 
 
 def test_errors_of_different_scales_are_not_averaged() -> None:

@@ -82,14 +82,19 @@ def test_the_best_model_stands_on_top(maximize, best):
         {
             "model": ["b", "a", "broken"],
             "family": ["tree", "net", "net"],
-            "rmse[O2]": [0.3, 0.2, np.nan],
+            "against_best": ["worse", "best", ""],
+            "rmse[O2]": [0.31, 0.21, np.nan],
             "rmse_sd[O2]": [0.01, 0.02, np.nan],
+            "rmse_pooled[O2]": [0.3, 0.2, np.nan],
+            "rmse_low[O2]": [0.25, 0.19, np.nan],
+            "rmse_high[O2]": [0.4, 0.22, np.nan],
         }
     )
     figure = leaderboard_bars(board, "rmse[O2]", "RMSE", maximize=maximize)
     assert figure.layout.yaxis.categoryarray[-1] == best  # plotly counts categories from the bottom
-    drawn = {trace.y[0]: (trace.x[0], trace.error_x.array[0]) for trace in figure.data}
-    assert drawn == {"a": (0.2, 0.02), "b": (0.3, 0.01)}
+    drawn = {t.y[0]: (t.x[0], t.x[0] - t.error_x.arrayminus[0], t.x[0] + t.error_x.array[0]) for t in figure.data}
+    assert drawn["a"] == pytest.approx((0.2, 0.19, 0.22))
+    assert drawn["b"] == pytest.approx((0.3, 0.25, 0.4))
 
 
 def test_the_robeson_plot_holds_data_candidates_and_bounds():

@@ -41,6 +41,9 @@ def board():
             "status": ["ok", "failed"],
             "rmse": [0.2468, np.nan],
             "rmse_sd": [0.0123, np.nan],
+            "rmse_pooled": [0.25, np.nan],
+            "rmse_low": [0.2, np.nan],
+            "rmse_high": [0.3333, np.nan],
             "rmse[O2]": [0.5, np.nan],
             "rmse_sd[O2]": [0.25, np.nan],
             "fit_seconds": [12345.6, np.nan],
@@ -55,7 +58,8 @@ def test_the_leaderboard_shows_scores_with_spread_and_keeps_the_value_to_sort_by
     assert 'data-value="0.5">0.5 <span class="spread">± 0.25</span>' in page
     assert 'data-value="12345.6">12,346' in page
     reader = Reader(page)
-    assert reader.tags.count("th") == 5  # spread, status and error have no column of their own
+    assert 'data-value="0.25">0.25 <span class="spread">(0.2 to 0.333)</span>' in page
+    assert reader.tags.count("th") == 6  # spread, ends of intervals, status and error have no column of their own
     assert "5 folds" in reader.text
 
 
