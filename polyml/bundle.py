@@ -1,7 +1,8 @@
 """A trained predictor on disk: the model, what it predicts, what it learned from, and how it was judged.
 
-A bundle is a folder: ``bundle.json`` (a :class:`~polyml.bundle_format.BundleFile`), ``training.parquet`` and
-``model/``. Nothing in it is pickled, and every file is checked against its SHA-256 when the bundle is read.
+A bundle is a folder: ``bundle.json`` (a :class:`~polyml.bundle_format.BundleFile`), ``training.parquet``,
+``domain.json`` and ``model/``. Nothing in it is pickled, and every file is checked against its SHA-256 when the bundle
+is read.
 
 Predictions are in user units. A property that is modelled as log10 comes back as the median (``10 ** mean``), the ends
 of its interval are transformed, and its standard deviation stays in the modelled scale: 0.3 means a factor of two.
@@ -9,7 +10,7 @@ of its interval are transformed, and its standard deviation stays in the modelle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,21 +28,22 @@ from polyml.bundle_format import (
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
+from polyml.domain import FILE as DOMAIN_FILE
+from polyml.domain import ApplicabilityDomain, DomainLimits
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import PolymerModel, Prediction
-from polyml.row_faults import in_batches, parse_all
 from polyml.versions import installed_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIMILARITY_FEATURES = "ecfp"
-_BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
 NOVELTY = "novelty"
 """Column of models that tell how strange a polymer is to them."""
 SUFFIXES = ("", *SPREAD_SUFFIXES)
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
-_TEXTS = ("nearest_warning", "nearest_training", "warning", "error")
+SIMILARITY, SCORE, VERDICT = "nearest_similarity", "domain_score", "domain"
+"""Columns of the similarity to the nearest training polymer, of the domain score, and of the verdict."""
+_TEXTS = (VERDICT, "nearest_warning", "nearest_training", "warning", "error")
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Bundle:
     seed : int
     scores : dict, optional
         The model's row of the leaderboard and the protocol behind it.
+    domain_limits : DomainLimits, optional
+        Limits of the applicability domain; learned from the training polymers when not given.
     versions : dict
         Versions of the packages that trained the model.
     digest : str
@@ -79,6 +83,7 @@ class Bundle:
     data_digest: str
     seed: int
     scores: dict[str, Any] | None = None
+    domain_limits: DomainLimits | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)
     digest: str = ""
     folder: Path | None = None
@@ -106,6 +111,7 @@ class Bundle:
             (new / "model").mkdir()
             self.model.save(new / "model")
             self._training_frame().to_parquet(new / "training.parquet", index=False)
+            self.domain.limits.save(new / DOMAIN_FILE)
             content = BundleFile(
                 model=self.model.key,
                 properties=list(self.properties),
@@ -146,6 +152,7 @@ class Bundle:
             data_digest=content.data_digest,
             seed=content.seed,
             scores=content.scores,
+            domain_limits=DomainLimits.load(folder / DOMAIN_FILE) if DOMAIN_FILE in content.files else None,
             versions=content.versions,
             digest=content_digest(content),
             folder=folder,
@@ -158,12 +165,12 @@ class Bundle:
 
     @property
     def output_columns(self) -> tuple[list[str], list[str]]:
-        """The columns of :meth:`predict_frame` behind ``psmiles``: those of numbers, and those of text."""
+        """The columns of :func:`polyml.prediction.predict_frame` behind ``psmiles``: of numbers, and of text."""
         labels = [item.name for item in self.properties if item.is_class]
         numbers = [item.name + suffix for item in self.properties if not item.is_class for suffix in SUFFIXES]
         numbers += [f"p[{label}]" for item in self.properties for label in item.classes]
         novelty = [NOVELTY] if self.model.gives_novelty else []
-        return [*numbers, "nearest_similarity", *novelty], [*labels, *_TEXTS]
+        return [*numbers, SIMILARITY, SCORE, *novelty], [*labels, *_TEXTS]
 
     def predict(self, psmiles: Sequence[str | RepeatUnit]) -> Prediction:
         """Predict the distribution of every property, in user units (see the module for log10 properties).
@@ -171,15 +178,15 @@ class Bundle:
         Raises
         ------
         RepeatUnitError
-            For the first text that is no repeat unit; :meth:`predict_frame` keeps it as a row instead.
+            For the first text that is no repeat unit; :func:`polyml.prediction.predict_frame` keeps it as a row.
         UserError
             The model predicts a class.
         """
         if self.classes:
             raise UserError(f"'{self.names[0]}' is a class, not a number", fix="use predict_proba or predict_frame")
-        return self._to_user_units(self._modelled(ensure_units(psmiles)))
+        return self.to_user_units(self.predict_modelled(ensure_units(psmiles)))
 
-    def _modelled(self, units: Sequence[RepeatUnit]) -> Prediction:
+    def predict_modelled(self, units: Sequence[RepeatUnit]) -> Prediction:
         """Predict in the modelled scale, from the structures alone."""
         shape = (len(units), len(self.properties))
         if not units:
@@ -188,7 +195,8 @@ class Bundle:
         parts = (found.mean, found.std, found.lower, found.upper)
         return Prediction(*(np.asarray(part, dtype=float).reshape(shape) for part in parts))
 
-    def _to_user_units(self, found: Prediction) -> Prediction:
+    def to_user_units(self, found: Prediction) -> Prediction:
+        """Turn a prediction in the modelled scale into user units; the standard deviation stays as it is."""
         return Prediction(self.to_user(found.mean), found.std, self.to_user(found.lower), self.to_user(found.upper))
 
     def predict_proba(self, psmiles: Sequence[str | RepeatUnit]) -> np.ndarray:
@@ -217,99 +225,6 @@ class Bundle:
         """Turn columns in the modelled scale, shape (n, t), into user units."""
         return np.column_stack([item.from_model(modelled[:, i]) for i, item in enumerate(self.properties)])
 
-    def predict_frame(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> pd.DataFrame:
-        """Predict one row an input, in order; a text that is refused gets its reason in the column ``error``.
-
-        Parameters
-        ----------
-        psmiles : sequence of str
-        known : ndarray of shape (n, t), optional
-            Measured properties in user units, NaN where not known, for a model that completes properties. A property's
-            own value is not used for its prediction.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
-            each property, or the likeliest class as ``<property>`` and the probability of each class as
-            ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer); ``novelty``,
-            where the model gives it (how strange the polymer is to it, about 1 for a training polymer);
-            ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
-            (what is doubtful about the structure of the row itself); ``error``.
-        """
-        import pandas as pd
-
-        parsed, refused = parse_all(psmiles)
-        call: Callable[[list[RepeatUnit]], Any] = self.predict_proba if self.classes else self._modelled
-        good, results, faults = in_batches(call, parsed)
-        errors = {row: error.what for row, error in refused.items()} | {
-            row: str(fault) for row, fault in faults.items()
-        }
-        rows = [row for row, _ in good]
-        columns: dict[str, Any] = {"psmiles": list(psmiles)}
-        if self.classes:
-            columns |= self._class_columns(results, rows, len(psmiles))
-        else:
-            given = None if known is None else np.asarray(known, dtype=float)[rows]
-            columns |= self._number_columns(results, rows, len(psmiles), given)
-        similarity, index = self.nearest([unit for _, unit in good])
-        columns["nearest_similarity"] = _spread(similarity, rows, len(psmiles))
-        if self.model.gives_novelty:
-            columns[NOVELTY] = _spread(self.novelty([unit for _, unit in good]), rows, len(psmiles))
-        nearest, nearest_warning = self.describe(index)
-        texts = {
-            "nearest_warning": dict(zip(rows, nearest_warning, strict=True)),
-            "nearest_training": dict(zip(rows, nearest, strict=True)),
-            "warning": {row: warning(unit) for row, unit in good},
-            "error": errors,
-        }
-        for name, found in texts.items():
-            columns[name] = pd.Series([found.get(row, "") for row in range(len(psmiles))], dtype=str)
-        return pd.DataFrame(columns)
-
-    def _number_columns(
-        self, results: Sequence[Prediction], rows: Sequence[int], length: int, known: np.ndarray | None
-    ) -> dict[str, Any]:
-        empty = np.empty((0, len(self.names)))
-        parts = ("mean", "std", "lower", "upper")
-        found = Prediction(*(np.concatenate([*(getattr(item, part) for item in results), empty]) for part in parts))
-        if known is not None and self.model.uses_known:
-            modelled = [item.to_model(known[:, t]) for t, item in enumerate(self.properties)]
-            found = self.model.condition(found.mean, np.column_stack(modelled))
-        found = self._to_user_units(found)
-        return {
-            name + suffix: _spread(getattr(found, part)[:, t], rows, length)
-            for t, name in enumerate(self.names)
-            for suffix, part in zip(SUFFIXES, parts, strict=True)
-        }
-
-    def _class_columns(self, results: Sequence[np.ndarray], rows: Sequence[int], length: int) -> dict[str, Any]:
-        import pandas as pd
-
-        probability = np.concatenate([*results, np.empty((0, len(self.classes)))])
-        labels = dict(zip(rows, (self.classes[code] for code in probability.argmax(axis=1)), strict=True))
-        columns: dict[str, Any] = {self.names[0]: pd.Series([labels.get(row, "") for row in range(length)], dtype=str)}
-        spread = {f"p[{name}]": _spread(probability[:, i], rows, length) for i, name in enumerate(self.classes)}
-        return columns | spread
-
-    def nearest(self, psmiles: Sequence[str | RepeatUnit]) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest training polymer of each polymer.
-
-        Returns
-        -------
-        similarity : ndarray of shape (n,)
-            Tanimoto similarity of the binary periodic ECFP: 1 for the same set of environments.
-        index : ndarray of shape (n,)
-            Row of that polymer among :attr:`psmiles`.
-        """
-        units = ensure_units(psmiles)
-        known = self._training_bits
-        if not units or not len(known):
-            return np.full(len(units), np.nan), np.full(len(units), -1)
-        blocks = [_tanimoto(_binary_features(units[i : i + _BLOCK]), known) for i in range(0, len(units), _BLOCK)]
-        index = np.concatenate([block.argmax(axis=1) for block in blocks])
-        return np.concatenate([block.max(axis=1) for block in blocks]).astype(float), index
-
     def novelty(self, units: Sequence[RepeatUnit]) -> np.ndarray:
         """Return how strange polymers are to the model, (n,); see :meth:`PolymerModel.novelty`."""
         return self.model.novelty(units)  # type: ignore[arg-type]  # models pass parsed units through
@@ -324,8 +239,9 @@ class Bundle:
         return [self.psmiles[i] if i >= 0 else "" for i in wanted], [notes.get(i, "") for i in wanted]
 
     @cached_property
-    def _training_bits(self) -> np.ndarray:
-        return _binary_features(ensure_units(self.psmiles))
+    def domain(self) -> ApplicabilityDomain:
+        """Where the model can be asked; of a bundle that was saved without it, learned from its training polymers."""
+        return ApplicabilityDomain.fit(ensure_units(self.psmiles), self.keys, self.domain_limits)
 
     def _training_frame(self) -> pd.DataFrame:
         import pandas as pd
@@ -334,27 +250,9 @@ class Bundle:
         return pd.DataFrame({"key": list(self.keys), "psmiles": list(self.psmiles), **values})
 
 
-def _binary_features(units: Sequence[RepeatUnit]) -> np.ndarray:
-    from polyml.features.catalog import make_featurizer
-
-    return np.asarray(make_featurizer(_SIMILARITY_FEATURES).transform(units), dtype=np.float32)
-
-
-def _tanimoto(bits: np.ndarray, known: np.ndarray) -> np.ndarray:
-    shared = bits @ known.T
-    union = bits.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - shared
-    return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
-
-
 def warning(unit: RepeatUnit) -> str:
     """Return what is doubtful about the structure of a repeat unit, empty for most."""
     return "; ".join(unit.notes)
-
-
-def _spread(values: np.ndarray, rows: Sequence[int], length: int) -> np.ndarray:
-    full = np.full(length, np.nan)
-    full[list(rows)] = values
-    return full
 
 
 def _read_training(folder: Path, content: BundleFile) -> pd.DataFrame:

@@ -1,23 +1,101 @@
-"""Predict every row of a file."""
+"""Predict many texts, and every row of a file: one row out for one row in, whatever is wrong with some."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import Bundle
+from polyml.bundle import NOVELTY, SCORE, SIMILARITY, SUFFIXES, VERDICT, Bundle, warning
+from polyml.chem import RepeatUnit
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
 from polyml.data.table_reader import MISSING, parse_number
 from polyml.data.writers import check_not_input, check_suffix, frame_writer
+from polyml.models.base import Prediction
 from polyml.progress import progress_bar
+from polyml.row_faults import in_batches, parse_all
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 40  # characters of a cell in a note
+
+
+def predict_frame(bundle: Bundle, psmiles: Sequence[str], known: np.ndarray | None = None) -> pd.DataFrame:
+    """Predict one row an input, in order; a text that is refused gets its reason in the column ``error``.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    psmiles : sequence of str
+    known : ndarray of shape (n, t), optional
+        Measured properties in user units, NaN where not known, for a model that completes properties. A property's
+        own value is not used for its prediction.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``psmiles``; ``<property>``, ``<property>_std``, ``<property>_lower`` and ``<property>_upper`` for
+        each property, or the likeliest class as ``<property>`` and the probability of each class as
+        ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer);
+        ``domain_score`` and ``domain``, the verdict ``inside``, ``edge`` or ``outside`` (see :mod:`polyml.domain`);
+        ``novelty``, where the model gives it (how strange the polymer is to it, about 1 for a training polymer);
+        ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
+        (what is doubtful about the structure of the row itself); ``error``.
+    """
+    import pandas as pd
+
+    parsed, refused = parse_all(psmiles)
+    call: Callable[[list[RepeatUnit]], Any] = bundle.predict_proba if bundle.classes else bundle.predict_modelled
+    good, results, faults = in_batches(call, parsed)
+    rows = [row for row, _ in good]
+    if bundle.classes:
+        columns = _class_columns(bundle, results)
+    else:
+        given = None if known is None else np.asarray(known, dtype=float)[rows]
+        columns = _number_columns(bundle, results, given)
+    columns |= _neighbour_columns(bundle, [unit for _, unit in good])
+    frame = pd.DataFrame(columns, index=rows).reindex(range(len(psmiles)))
+    errors = {row: error.what for row, error in refused.items()} | {row: str(fault) for row, fault in faults.items()}
+    frame["error"] = pd.Series(errors, index=frame.index, dtype=object)
+    frame.insert(0, "psmiles", list(psmiles))
+    texts = bundle.output_columns[1]
+    frame[texts] = frame[texts].astype(object).fillna("").astype(str)
+    return frame
+
+
+def _number_columns(bundle: Bundle, results: Sequence[Prediction], known: np.ndarray | None) -> dict[str, Any]:
+    empty = np.empty((0, len(bundle.names)))
+    parts = ("mean", "std", "lower", "upper")
+    found = Prediction(*(np.concatenate([*(getattr(item, part) for item in results), empty]) for part in parts))
+    if known is not None and bundle.model.uses_known:
+        modelled = [item.to_model(known[:, t]) for t, item in enumerate(bundle.properties)]
+        found = bundle.model.condition(found.mean, np.column_stack(modelled))
+    found = bundle.to_user_units(found)
+    return {
+        name + suffix: getattr(found, part)[:, t]
+        for t, name in enumerate(bundle.names)
+        for suffix, part in zip(SUFFIXES, parts, strict=True)
+    }
+
+
+def _class_columns(bundle: Bundle, results: Sequence[np.ndarray]) -> dict[str, Any]:
+    probability = np.concatenate([*results, np.empty((0, len(bundle.classes)))])
+    columns: dict[str, Any] = {bundle.names[0]: [bundle.classes[code] for code in probability.argmax(axis=1)]}
+    return columns | {f"p[{name}]": probability[:, i] for i, name in enumerate(bundle.classes)}
+
+
+def _neighbour_columns(bundle: Bundle, units: list[RepeatUnit]) -> dict[str, Any]:
+    """Tell where polymers stand to the training polymers, and what is doubtful about them and the nearest of these."""
+    found = bundle.domain.judge(units)
+    nearest, nearest_warning = bundle.describe(found.nearest)
+    columns: dict[str, Any] = {SIMILARITY: found.similarity, SCORE: found.score, VERDICT: found.verdict}
+    if bundle.model.gives_novelty:
+        columns[NOVELTY] = bundle.novelty(units)
+    texts = {"nearest_warning": nearest_warning, "nearest_training": nearest}
+    return columns | texts | {"warning": [warning(unit) for unit in units]}
 
 
 def predict_file(
@@ -39,7 +117,7 @@ def predict_file(
         CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
     out : str or Path
         CSV or Parquet file, by the end of its name; it appears when it is whole. Every input row is in it, in order, a
-        blank line too: its line in the input, the columns of :meth:`Bundle.predict_frame`, then the other columns of
+        blank line too: its line in the input, the columns of :func:`predict_frame`, then the other columns of
         the input; one that has the name of a prediction gets ``_input`` behind it.
     smiles_column : str, optional
         Column of the repeat units when its name does not tell.
@@ -98,7 +176,7 @@ def known_values(
 
 def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
     known, notes = known_values(bundle, chunk.columns, len(chunk))
-    frame = bundle.predict_frame(chunk.psmiles, known)
+    frame = predict_frame(bundle, chunk.psmiles, known)
     if notes:
         told = [(warning, notes.get(row, "")) for row, warning in enumerate(frame["warning"])]
         frame["warning"] = ["; ".join(filter(None, pair)) for pair in told]

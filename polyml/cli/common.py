@@ -287,6 +287,8 @@ def funnel(summary: Mapping[str, Any]) -> str:
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         steps.append("{shortlisted:,} passed the quick model")
     steps += ["{passing:,} meet the constraints", "{ranked:,} ranked"]
+    if summary["outside"]:
+        steps.append("{outside:,} of these outside the applicability domain of the model")
     text = ", ".join(steps).format(**summary)
     left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
     if left_out:

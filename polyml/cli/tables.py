@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ROBESON = "robeson "  # how the columns with the distance to an upper bound begin
 _SIMILARITY = "similarity"
+_DOMAIN = "domain"
 _NEAREST = "nearest_training"
 _WARNINGS = ("warning", "nearest_warning")
 _PAIR = ("best\npair", "perm.\nBarrer", "selec-\ntivity")  # for each candidate: the pair it is best for
@@ -75,6 +76,10 @@ class RankedList:
         if any("bound" in self._title(name) for name in self.judged):
             yield Text("bound: decades above (below if negative) Robeson's upper bound of 2008", style="dim")
         yield Text("similarity: to the nearest polymer of the training set, from 0 to 1", style="dim")
+        if outside := [str(row["rank"]) for _, row in frame.iterrows() if row.get(_DOMAIN) == "outside"]:
+            yield Text(
+                f"outside the applicability domain: rank {', '.join(outside)}; hardly a polymer like them was measured"
+            )
         doubtful = [str(row["rank"]) for _, row in frame.iterrows() if any(_text(row.get(name)) for name in _WARNINGS)]
         if doubtful:
             yield Text(

@@ -17,7 +17,7 @@ SPREAD_SUFFIXES = ("_std", "_lower", "_upper")
 """What stands behind the name of a property, in the columns of its standard deviation and of its interval's ends."""
 WRITTEN_COLUMNS = frozenset(
     {"rank", "score", "canonical", "similarity", "novelty", "warning", "error"}
-    | {"nearest_similarity", "nearest_training", "nearest_warning"}
+    | {"nearest_similarity", "nearest_training", "nearest_warning", "domain", "domain_score"}
 )
 """Columns that predictions and ranked lists have beside those of the properties."""
 

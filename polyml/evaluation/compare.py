@@ -20,6 +20,7 @@ import pandas as pd
 from polyml.data.files import whole_file, write_json
 from polyml.data.fold_files import folds_frame
 from polyml.errors import UserError
+from polyml.evaluation.domain import scores_of_folds, with_scores
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.one_fold import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
@@ -68,7 +69,7 @@ def compare(
     specs : sequence of Compared
     split : SplitSpec
     folder : Path
-        Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, rejects.csv,
+        Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, domain.csv, splits.csv, rejects.csv,
         warnings.csv, duplicates.csv, compare.json, and the finished folds under ``folds/``.
     tracker : Tracker, optional
         One parent run for the comparison, a child run a model; None tracks nothing.
@@ -138,9 +139,10 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
     missing = Counter(task.model for task in waiting)
     failures: dict[str, Failure] = {}
     done: dict[str, ModelOutcome] = {}
+    domain = scores_of_folds(plan.tasks)
 
     def close(label: str) -> None:
-        done[label] = _collect(plan, label, failures.get(label))
+        done[label] = _collect(plan, label, failures.get(label), domain)
         tracking.log_model(done[label], plan.scales, plan.classes)
 
     for entry in plan.entries:
@@ -204,8 +206,8 @@ def _how_to_resume(plan: Plan) -> str:
     )
 
 
-def _collect(plan: Plan, label: str, failure: Failure | None) -> ModelOutcome:
-    """Read the folds of a model and score them."""
+def _collect(plan: Plan, label: str, failure: Failure | None, domain: pd.DataFrame) -> ModelOutcome:
+    """Read the folds of a model and score them; ``domain`` is of the polymers, by fold."""
     entry = next(entry for entry in plan.entries if entry.label == label)
     spec = next(spec for spec in plan.specs if spec.label == label)
     tasks = [task for task in plan.tasks if task.model == label]
@@ -218,6 +220,7 @@ def _collect(plan: Plan, label: str, failure: Failure | None) -> ModelOutcome:
     folds = [(task, *read_fold(task.path)) for task in tasks]
     predictions = pd.concat([frame.assign(model=label) for _, frame, _ in folds], ignore_index=True)
     predictions = pd.concat([predictions, ratio_predictions(predictions, plan.ratios)], ignore_index=True)
+    predictions = with_scores(predictions, domain)
     columns_of = {name: [i] for i, name in enumerate(plan.properties)}
     for ratio in plan.ratios:  # a ratio is measured where both of its properties are
         columns_of[ratio.name] = [plan.properties.index(part) for part in (ratio.numerator, ratio.denominator)]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from polyml.data.files import whole_file, write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
+from polyml.evaluation.domain import error_by_domain
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.pairs import (
@@ -80,7 +81,8 @@ class Results:
         predict_seconds, n_train, n_test (measured values). Models that failed are not in it.
     predictions : DataFrame
         Out-of-fold predictions in the modelled scale: model, repeat, fold, key, psmiles, property, y_true, y_pred,
-        std, lower, upper; ratios are rows of their own.
+        std, lower, upper; ratios are rows of their own. nearest_similarity, domain_score and domain tell how near the
+        polymer is to the training polymers of its fold.
     splits, rejects, warnings, duplicates : DataFrame
         Which polymer is in which test part; what was left out, doubted or merged when the table was read.
     entries : tuple of Entry
@@ -282,12 +284,17 @@ class Results:
         errors = polymer_errors(self.predictions, self.properties, self.spreads, classes=bool(self.classes))
         return add_wilcoxon(add_bootstrap(tests, self.pooled), errors, self.ranking, top)
 
+    def error_by_domain(self) -> pd.DataFrame:
+        """Score near and far polymers apart; see :func:`polyml.evaluation.domain.error_by_domain`."""
+        return error_by_domain(self.predictions, classes=bool(self.classes))
+
     def write(self, folder: Path) -> None:
         """Write the tables and ``compare.json``, each file whole or not at all."""
         tables = {
             "results.csv": self.frame,
             "leaderboard.csv": self.leaderboard(),
             "paired_tests.csv": self.paired_tests(),
+            "domain.csv": self.error_by_domain(),
             "splits.csv": self.splits,
             "rejects.csv": self.rejects,
             "warnings.csv": self.warnings,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from polyml.data.files import write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
+from polyml.evaluation.domain import error_by_domain
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
@@ -31,6 +32,7 @@ FILES = (
     "compare.json",
     "results.csv",
     "paired_tests.csv",
+    "domain.csv",
     "splits.csv",
     "rejects.csv",
     "warnings.csv",
@@ -112,6 +114,7 @@ class ComparisonTracking:
     def _log_curves(
         self, tracker: Tracker, outcome: ModelOutcome, scales: Mapping[str, str], classes: Sequence[str]
     ) -> None:
+        from polyml.report.domain import error_against_similarity
         from polyml.report.plots import confusion, learning_curves, parity, residuals
         from polyml.training.diagnosis import diagnose, diagnosis_text
 
@@ -120,6 +123,8 @@ class ComparisonTracking:
             tracker.set_tags({"polyml.diagnosis": ", ".join(findings)})
             tracker.log_text(diagnosis_text(findings), "diagnosis.txt")
         figures: dict[str, Figure] = {}
+        near = error_by_domain(outcome.predictions, classes=bool(classes))
+        tracker.log_table(near, "domain.csv")
         measured = outcome.predictions.dropna(subset=["y_true"])
         for prop, part in measured.groupby("property", sort=False):
             title, scale = f"{outcome.entry.label}: {prop}", scales.get(str(prop), "")
@@ -128,6 +133,8 @@ class ComparisonTracking:
                 continue
             figures[f"Parity, {prop}"] = parity(part, title, scale)
             figures[f"Residuals, {prop}"] = residuals(part, title, scale)
+            own = near[near["property"] == prop]
+            figures[f"Error against similarity, {prop}"] = error_against_similarity(part, own, title, scale)
         for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):
             steps = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
             tracker.log_history(steps, prefix=f"training/{where}/")
@@ -141,6 +148,7 @@ class ComparisonTracking:
         if self.tracker is None:
             return
         from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
+        from polyml.report.domain import error_by_similarity
         from polyml.report.html import leaderboard_page
         from polyml.report.plots import leaderboard_bars
 
@@ -167,6 +175,10 @@ class ComparisonTracking:
             for name in results.metrics
             if results.averaged(name)
         }
+        if not results.classes:
+            for prop, part in results.error_by_domain().groupby("property", sort=False):
+                label = f"{prop} [{results.scales[str(prop)]}]" if results.scales.get(str(prop)) else str(prop)
+                bars[f"Error against similarity, {prop}"] = error_by_similarity(part, label)
         self.tracker.log_figures(bars, "plots.html", title=results.options["name"])
 
     def _save(self) -> None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polyml.errors import DAMAGED, UserError
+from polyml.models.base import Prediction
+from polyml.models.inputs import draw_seed
+from polyml.models.limits import check_name
 from polyml.models.space import Float, Int
 from polyml.models.tabular import TabularModel
 from polyml.models.trees import check_links, damaged_tree
+
+SPREADS = ("members", "quantile")
+_QUANTILES = (0.05, 0.95)
+_LEAF = 40  # polymers a leaf at least, so that two of them lie beyond a quantile
 
 
 class LightGBM(TabularModel):
     """Gradient boosting with LightGBM, averaged over a few members that differ in seed and in their training rows.
 
     Ke et al.: LightGBM, a highly efficient gradient boosting decision tree. NIPS 30, 3146 (2017). Each member leaves
-    out a tenth of the polymers; the standard deviation is the spread over the members, which sees the noise of the fit
-    and not that of the measurements.
+    out a tenth of the polymers. The spread over the members sees the noise of the fit and not that of the measurements;
+    quantiles see both.
 
     Parameters
     ----------
@@ -34,7 +42,12 @@ class LightGBM(TabularModel):
     colsample : float
         Part of the features a tree sees.
     ensemble : int
-        Members; with one there is no standard deviation.
+        Members; one alone has no spread.
+    spread : {"members", "quantile"}
+        Where the interval comes from: the standard deviation over the members, or more trees that are fitted to the 5 %
+        and 95 % quantiles of each target (Koenker and Bassett: Regression quantiles. Econometrica 46, 33 (1978)), at
+        twice the time; the standard deviation is then that of a normal distribution with this interval. The
+        prediction is the same.
     targets : {"decorrelated", "separate"}
     n_jobs : int
         Threads; 0 follows OMP_NUM_THREADS. The numbers do not depend on it.
@@ -46,7 +59,7 @@ class LightGBM(TabularModel):
     title = "Gradient boosting (LightGBM)"
     citation = "Ke et al. 2017; LightGBM"
     tasks = ("regression", "classification")
-    gives_std = True
+    regression_only = ("targets", "spread")
     min_polymers = 3
     search_space = {
         "n_estimators": Int(100, 1000, log=True),
@@ -72,7 +85,59 @@ class LightGBM(TabularModel):
     min_child_samples: int = 10
     colsample: float = 0.3
     ensemble: int = 5
+    spread: str = "members"
     n_jobs: int = 0
+
+    @property
+    def gives_std(self) -> bool:  # type: ignore[override]
+        """Whether there is a standard deviation: of several members, or of quantiles."""
+        return not self._classifies and (self.ensemble > 1 or self.spread == "quantile")
+
+    def check_params(self) -> None:
+        """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
+        super().check_params()
+        check_name("spread", self.spread, SPREADS, f"model '{self.key}'")
+
+    def fit(self, psmiles: Sequence[str], y: np.ndarray) -> LightGBM:
+        """Fit the members on the rows where a target was measured, and the quantiles of the targets if asked for."""
+        super().fit(psmiles, y)
+        self.quantiles_ = []
+        if self.spread == "quantile":
+            values = self._training_data(psmiles, y)[1]
+            x, seed = self._features_of(psmiles), draw_seed(self.random_state)
+            # Of the targets themselves: quantiles of contrasts are none of their sums.
+            self.quantiles_ = [self._fit_quantiles(x, target, seed) for target in values.T]
+        return self
+
+    def _fit_quantiles(self, x: np.ndarray, target: np.ndarray, seed: int) -> list[BoosterEnsemble]:
+        rows = ~np.isnan(target)
+        estimators = []
+        for quantile in _QUANTILES:
+            estimator = self._make_estimator(seed, int(rows.sum()), x.shape[1])
+            # Trees learn the ends of a distribution by heart sooner than its mean: larger leaves, and half the rounds.
+            leaf = max(estimator.params["min_data_in_leaf"], min(_LEAF, int(rows.sum()) // 4))
+            estimator.params |= {"objective": "quantile", "alpha": quantile, "min_data_in_leaf": leaf}
+            estimator.rounds = max(1, self.n_estimators // 2)
+            estimators.append(estimator.fit(x[rows], target[rows]))
+        return estimators
+
+    def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
+        """Return mean, standard deviation and 90 % interval, each (n, t).
+
+        Quantiles that cross are sorted (Chernozhukov et al., Econometrica 78, 1093 (2010)), and the interval is widened
+        to the prediction where this lies outside.
+        """
+        if self.spread == "members":
+            return super().predict_dist(psmiles)
+        self._check_regresses()
+        x = self._features_of(psmiles)
+        if not len(x):
+            return Prediction.gaussian(np.empty((0, self.n_targets_)))
+        mean = self.basis_.from_basis(np.column_stack([estimator.predict(x) for estimator in self.estimators_]))
+        ends = np.array([[part.predict(x) for part in pair] for pair in self.quantiles_]).transpose(1, 2, 0)
+        lower, upper = np.minimum(ends.min(axis=0), mean), np.maximum(ends.max(axis=0), mean)
+        width = Prediction.gaussian(np.zeros(1), np.ones(1)).upper
+        return Prediction(mean, (upper - lower) / (2 * width), lower, upper)
 
     def _make_estimator(self, seed: int, n_rows: int, n_columns: int) -> BoosterEnsemble:
         params = {
@@ -97,18 +162,23 @@ class LightGBM(TabularModel):
         return estimator.predict_members(x) if len(estimator.boosters) > 1 else None
 
     def _save_estimators(self, folder: Path) -> None:
-        for number, estimator in enumerate(self.estimators_):
+        ensembles = {f"booster_{number}": estimator for number, estimator in enumerate(self.estimators_)}
+        for number, pair in enumerate(self.quantiles_):
+            ensembles |= {f"quantile_{number}_{end}": estimator for end, estimator in enumerate(pair)}
+        for name, estimator in ensembles.items():
             for member, booster in enumerate(estimator.boosters):
-                booster.save_model(folder / f"booster_{number}_{member}.txt")
+                booster.save_model(folder / f"{name}_{member}.txt")
 
     def _load_estimators(self, folder: Path) -> None:
-        names = [[folder / f"booster_{n}_{m}.txt" for m in range(self.ensemble)] for n in range(self.n_targets_)]
-        self.estimators_ = [
-            BoosterEnsemble(
-                {}, self.n_estimators, self.ensemble, 0, [_read_booster(path, len(self.columns_)) for path in paths]
-            )
-            for paths in names
-        ]
+        def read(name: str) -> BoosterEnsemble:
+            paths = [folder / f"{name}_{member}.txt" for member in range(self.ensemble)]
+            boosters = [_read_booster(path, len(self.columns_)) for path in paths]
+            return BoosterEnsemble({}, self.n_estimators, self.ensemble, 0, boosters)
+
+        targets, ends = range(self.n_targets_), range(len(_QUANTILES))
+        self.estimators_ = [read(f"booster_{number}") for number in targets]
+        fitted = targets if self.spread == "quantile" else ()
+        self.quantiles_ = [[read(f"quantile_{number}_{end}") for end in ends] for number in fitted]
 
 
 class BoosterEnsemble:

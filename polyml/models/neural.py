@@ -14,7 +14,7 @@ from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import check_name
-from polyml.models.nn.options import ACTIVATIONS, NORMS
+from polyml.models.nn.options import ACTIVATIONS, NOISE_LOSSES, NORMS
 from polyml.models.space import Float, Int
 from polyml.models.storage import read_model, write_model
 from polyml.models.targets import TargetBasis
@@ -49,7 +49,11 @@ class NeuralModel(TrainedModel):
     norm : {"layer", "batch", "none"}
     ensemble : int
         Networks (Lakshminarayanan et al., NIPS 2017); their mean is the prediction, their spread the standard
-        deviation. With one network and a loss other than ``gaussian_nll`` there is none.
+        deviation. One network alone has one by ``mc_dropout``, or by a loss that learns the noise.
+    mc_dropout : int
+        Monte Carlo dropout (Gal and Ghahramani, ICML 2016): so many thinned networks for each member, with units
+        dropped as in training, whose spread adds to the standard deviation. The prediction stays that of the whole
+        network. 0 for none; it needs ``dropout``.
     max_epochs, patience, batch_size, optimizer, lr, schedule, loss, swa, accelerator, precision, targets, ...
         See :class:`polyml.models.trained.TrainedModel`.
     task, class_weight
@@ -64,7 +68,11 @@ class NeuralModel(TrainedModel):
 
     tasks = ("regression", "classification")
     multi_task = True
-    bounds = {"width": (1, np.inf), "depth": (0, np.inf), "dropout": (0.0, 0.95), "ensemble": (1, np.inf)}
+    regression_only = ("targets", "mc_dropout")
+    bounds = {
+        "width": (1, np.inf), "depth": (0, np.inf), "dropout": (0.0, 0.95), "ensemble": (1, np.inf),
+        "mc_dropout": (0, np.inf),
+    }  # fmt: skip
     presets = {
         "quick": {"max_epochs": 15, "patience": 5, "ensemble": 1},
         "thorough": {"max_epochs": 200, "patience": 40, "ensemble": 5},
@@ -93,11 +101,13 @@ class NeuralModel(TrainedModel):
     activation: str = "silu"
     norm: str = "layer"
     ensemble: int = 1
+    mc_dropout: int = 0
 
     @property
     def gives_std(self) -> bool:  # type: ignore[override]
-        """Whether there is a standard deviation: of an ensemble, or of the noise that the loss learns."""
-        return not self._classifies and (self.ensemble > 1 or self.loss == "gaussian_nll")
+        """Whether there is a standard deviation: of an ensemble, of dropout, or of the noise that the loss learns."""
+        spreads = self.ensemble > 1 or self.mc_dropout > 0 or self.loss in NOISE_LOSSES
+        return not self._classifies and spreads
 
     def check_params(self) -> None:
         """Check the parameters; see :meth:`polyml.models.base.PolymerModel.check_params`."""
@@ -108,6 +118,11 @@ class NeuralModel(TrainedModel):
         if self._classifies and self.loss != "mse":
             what = f"the loss '{self.loss}' is for regression; classes are learned by cross-entropy"
             raise UserError(what, where=where, fix="leave loss out")
+        if self.mc_dropout and self.dropout == 0:
+            fix = "set dropout=0.1, say, or leave mc_dropout out"
+            raise UserError("mc_dropout needs dropout, and this network drops nothing", where=where, fix=fix)
+        if self.mc_dropout == 1:
+            raise UserError("one sample has no spread: mc_dropout=1", where=where, fix="set mc_dropout=30, say")
         if self.norm == "batch" and self.batch_size == 1:
             raise UserError("a batch of one polymer has no norm over the batch", where=where, fix="use norm='layer'")
 
@@ -220,9 +235,14 @@ class NeuralModel(TrainedModel):
         check_is_trained(self)
         return [{"member": member, **row} for member, network in enumerate(self.networks_) for row in network.epochs()]
 
-    def _member_predictions(self, psmiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and noise variance that each network predicts, each (members, n, t), averaged over views."""
+    def _member_predictions(self, psmiles: Sequence[str], samples: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of each network, each (members, n, t), averaged over views.
+
+        The variance is that of the noise that the network predicts, and of so many samples of Monte Carlo dropout.
+        """
         import torch
+
+        from polyml.models.nn.mc_dropout import dropout_variance
 
         check_is_trained(self)
         items = as_psmiles(psmiles)
@@ -236,6 +256,10 @@ class NeuralModel(TrainedModel):
                 pairs = [_average_views(network, inputs, rows.tolist()) for network in self.networks_]
                 means.append(torch.stack([mean for mean, _ in pairs]))
                 variances.append(torch.stack([variance for _, variance in pairs]))
+                if samples:
+                    given = (inputs, rows.tolist(), samples)
+                    spread = [dropout_variance(net, *given, member) for member, net in enumerate(self.networks_)]
+                    variances[-1] += torch.stack(spread)
         mean, variance = (torch.cat(parts, dim=1)[:, torch.argsort(order)] for parts in (means, variances))
         return mean.double().numpy(), variance.double().numpy()
 
@@ -254,9 +278,13 @@ class NeuralModel(TrainedModel):
         return mean
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
-        """Return mean, standard deviation (spread of the networks and noise they predict) and interval, each (n, t)."""
+        """Return mean, standard deviation and interval, each (n, t).
+
+        By the law of total variance, the spread of the networks and the mean of what each says of its own: the noise
+        it predicts, and its spread under dropout.
+        """
         self._check_regresses()
-        means, variances = self._member_predictions(psmiles)
+        means, variances = self._member_predictions(psmiles, self.mc_dropout)
         if not self.gives_std:
             return Prediction.gaussian(means.mean(axis=0))
         spread = means.var(axis=0, ddof=1) if len(means) > 1 else 0.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import NOVELTY, Bundle, warning
+from polyml.bundle import NOVELTY, SCORE, VERDICT, Bundle, warning
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.data.properties import SPREAD_SUFFIXES
@@ -40,15 +40,16 @@ class Outcome:
 def write_outputs(store: ShardStore, chunks: int, bundle: Bundle, plan: ScreenPlan, folder: Path) -> Outcome:
     """Write ``ranked.csv`` and ``rejects.csv`` from the finished chunks.
 
-    The similarity to the training set, and the spread where no chunk needed it, are computed here, for the ranked
-    candidates alone.
+    The comparison with the training polymers, and the spread where no chunk needed it, are computed here, for the
+    ranked candidates alone.
     """
     best, counts = _merge(store, chunks, plan.spec.top)
     ranked = _ranked_frame(best, bundle, plan)
     with whole_file(folder / "ranked.csv") as temporary:
         ranked.to_csv(temporary, index=False, lineterminator="\n")
     _write_rejects(store, chunks, folder / "rejects.csv")
-    return Outcome({**counts, "rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}, ranked)
+    counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
+    return Outcome({**counts, "outside": int((ranked[VERDICT] == "outside").sum())}, ranked)
 
 
 def _merge(store: ShardStore, chunks: int, top: int) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -85,10 +86,10 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     for pair in available_pairs(plan.names):
         bound = UPPER_BOUNDS[pair]
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
-    similarity, nearest = bundle.nearest(units)
-    texts, warnings = bundle.describe(nearest)
+    neighbours = bundle.domain.judge(units)
+    texts, warnings = bundle.describe(neighbours.nearest)
     columns[WARNING] = [warning(unit) for unit in units]
-    columns[SIMILARITY] = similarity
+    columns |= {SIMILARITY: neighbours.similarity, SCORE: neighbours.score, VERDICT: neighbours.verdict}
     if bundle.model.gives_novelty:
         columns[NOVELTY] = bundle.novelty(units)
     columns |= {NEAREST_WARNING: warnings, NEAREST: texts}

@@ -61,6 +61,8 @@ class ScreenSummary:
         those that came up while the ranked list was filled from the best score down.
     ranked : int
         Rows of ``ranked.csv``.
+    outside : int
+        Of these, the candidates outside the applicability domain of the model.
     resumed : int
         Candidates whose chunks were finished by an earlier run.
     seconds, per_second : float
@@ -75,6 +77,7 @@ class ScreenSummary:
     known: int
     duplicate: int
     ranked: int
+    outside: int
     resumed: int = 0
     seconds: float = 0.0
     per_second: float = 0.0

@@ -9,13 +9,15 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from polyml.data.properties import SPREAD_SUFFIXES, Property
+from polyml.bundle import SCORE
+from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS, Property
 from polyml.errors import UserError
 from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expression
 from polyml.screening.robeson import UPPER_BOUNDS
 
 Columns = dict[str, np.ndarray]
 SIMILARITY = "similarity"
+_NEIGHBOURS = frozenset({SIMILARITY, SCORE})  # what the comparison with the training polymers gives
 
 
 class Objective(BaseModel):
@@ -107,10 +109,10 @@ class ScreenSpec(BaseModel):
 
 @dataclass(frozen=True)
 class ScreenPlan:
-    """A spec whose expressions were all checked, split into what is cheap and what needs the spread or similarity.
+    """A spec whose expressions were all checked, split into what is cheap and what needs the spread or the neighbours.
 
     ``costly`` holds the names that are known only for candidates that met every cheap constraint: standard deviations,
-    ends of intervals, the similarity, and whatever is derived from them.
+    ends of intervals, similarity and domain score, and whatever is derived from them.
     """
 
     spec: ScreenSpec
@@ -129,12 +131,12 @@ class ScreenPlan:
     def needs_spread(self) -> bool:
         """Whether the ranking itself needs more than the mean predictions."""
         used = self._used()
-        return bool(used & self.costly - {SIMILARITY})
+        return bool(used & self.costly - _NEIGHBOURS)
 
     @property
-    def needs_similarity(self) -> bool:
-        """Whether the ranking itself needs the similarity to the training set."""
-        return SIMILARITY in self._used() and SIMILARITY in self.costly
+    def needs_neighbours(self) -> bool:
+        """Whether the ranking itself needs the comparison with the training polymers."""
+        return bool(self._used() & self.costly & _NEIGHBOURS)
 
     def _used(self) -> frozenset[str]:
         expressions = [*self.derived.values(), *self.constraints, *self.objectives]
@@ -202,7 +204,7 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
     """
     names = tuple(item.name for item in properties)
     spread = _spread_names(names)
-    costly = set(spread) | ({SIMILARITY} - set(names))
+    costly = set(spread) | (_NEIGHBOURS - set(names))
     known = [*names, *sorted(costly)]
     if not spec.objectives:
         raise UserError(
@@ -210,7 +212,7 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
         )
     derived: dict[str, Expression] = {}
     for name, text in spec.derive.items():
-        if name in known or name in FUNCTION_NAMES:
+        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS:
             raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
         derived[name] = parse_expression(text, known, where=f"derive {name}")
         _demand(derived[name], is_condition=False, where=f"derive {name}")

@@ -1,7 +1,7 @@
 """The hot path: one chunk of candidates from text to the few rows that may end up in the ranked list.
 
 Every candidate is parsed once and predicted once, in one batch. Only what meets the constraints pays for more: the
-canonical key, and the spread or similarity if the ranking asks for them.
+canonical key, and the spread or the neighbours if the ranking asks for them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyml.bundle import Bundle
+from polyml.bundle import SCORE, Bundle
 from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
@@ -115,9 +115,10 @@ class ChunkScreener:
         units = [unit for _, unit in parsed]
         if plan.needs_spread and not plan.spread_names <= set(columns):
             columns |= self._spread([self.bundle.predict(units)])
-        if plan.needs_similarity:
-            columns[SIMILARITY] = self.bundle.nearest(units)[0]
-        if plan.needs_spread or plan.needs_similarity:
+        if plan.needs_neighbours:
+            found = self.bundle.domain.judge(units)
+            columns = {SIMILARITY: found.similarity, SCORE: found.score} | columns  # a property keeps its name
+        if plan.needs_spread or plan.needs_neighbours:
             plan.derive(columns, costly=True)
             parsed, columns = _select(parsed, columns, plan.passes(columns, costly=True))
         kept = [name for name in columns if name in plan.spread_names or name in (*plan.names, *plan.derived)]

@@ -23,7 +23,7 @@ class PolymlPredictor(PythonModel):
         self.bundle = Bundle.load(context.artifacts["bundle"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return one row a pSMILES, in order: the columns of ``Bundle.predict_frame`` without ``psmiles``.
+        """Return one row a pSMILES, in order: the columns of ``polyml.prediction.predict_frame`` without ``psmiles``.
 
         Parameters
         ----------
@@ -33,7 +33,9 @@ class PolymlPredictor(PythonModel):
             None are known.
         """
         psmiles = ["" if pd.isna(text) else str(text) for text in model_input["psmiles"]]
-        return self.bundle.predict_frame(psmiles).drop(columns="psmiles")
+        from polyml.prediction import predict_frame
+
+        return predict_frame(self.bundle, psmiles).drop(columns="psmiles")
 
 
 set_model(PolymlPredictor())

@@ -9,8 +9,10 @@ import pytest
 
 from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
+from polyml.data.files import sha256_file
 from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS
 from polyml.errors import PolymlError, RepeatUnitError, UserError
+from polyml.prediction import predict_frame
 
 POLYMERS = ["*CC*", "*OCC*", "*CC(*)c1ccccc1", "*CC(*)C", "*CC(*)Cl", "*[Si](C)(C)O*", "*CC(*)C#N"]
 
@@ -68,7 +70,7 @@ def test_no_target_can_take_the_name_of_a_column_that_is_written(make_bundle):
 
 def test_an_autoencoder_tells_how_strange_a_polymer_is(make_bundle, tmp_path):
     bundle = make_bundle("autoencoder")
-    frame = bundle.predict_frame(["*CC(*)C", "junk", "*c1ccc(S(=O)(=O)c2ccc(*)cc2)cc1"])
+    frame = predict_frame(bundle, ["*CC(*)C", "junk", "*c1ccc(S(=O)(=O)c2ccc(*)cc2)cc1"])
     assert set(frame.columns) == {"psmiles", *bundle.output_columns[0], *bundle.output_columns[1]}
     assert "novelty" in bundle.output_columns[0]
     known, refused, strange = frame["novelty"]
@@ -78,10 +80,10 @@ def test_an_autoencoder_tells_how_strange_a_polymer_is(make_bundle, tmp_path):
 
 
 def test_predict_frame_keeps_every_row(bundle):
-    frame = bundle.predict_frame(["*CC(*)C", "junk", "*C", "*C(C)C*"])
+    frame = predict_frame(bundle, ["*CC(*)C", "junk", "*C", "*C(C)C*"])
     assert frame.columns.tolist() == [
         "psmiles", *(f"{name}{suffix}" for name in ("O2", "Tg") for suffix in ("", "_std", "_lower", "_upper")),
-        "nearest_similarity", "nearest_warning", "nearest_training", "warning", "error",
+        "nearest_similarity", "domain_score", "domain", "nearest_warning", "nearest_training", "warning", "error",
     ]  # fmt: skip
     assert frame["psmiles"].tolist() == ["*CC(*)C", "junk", "*C", "*C(C)C*"]
     assert (frame["error"] != "").tolist() == [False, True, True, False]
@@ -90,22 +92,25 @@ def test_predict_frame_keeps_every_row(bundle):
     assert frame["O2"][0] == frame["O2"][3]  # one polymer in two directions
     assert frame["nearest_similarity"][0] == 1.0
     assert frame["nearest_training"].tolist() == ["*CC(*)C", "", "", "*CC(*)C"]
+    assert frame["domain"].tolist() == ["inside", "", "", "inside"]
+    assert frame["domain_score"][0] == frame["domain_score"][3] < 1.0
+    assert frame["domain_score"].isna().tolist() == [False, True, True, False]
     assert (frame["nearest_warning"] == "").all()
-    assert "peroxide" in bundle.predict_frame(["*CC*", "*OCCO*"])["warning"][1]
+    assert "peroxide" in predict_frame(bundle, ["*CC*", "*OCCO*"])["warning"][1]
     assert (frame["warning"] == "").all()
     with pytest.raises(RepeatUnitError):
         bundle.predict(["*CC*", "*C"])
-    assert bundle.predict_frame([]).empty
+    assert predict_frame(bundle, []).empty
 
 
 def test_a_polymer_the_model_cannot_take_costs_one_row(bundle, monkeypatch):
     predict = type(bundle.model).predict_dist
     monkeypatch.setattr(type(bundle.model), "predict_dist", lambda self, units: predict(self, fragile(units)))
-    frame = bundle.predict_frame(["*CC(*)C", "*CC(*)Br", "*CC*"])
+    frame = predict_frame(bundle, ["*CC(*)C", "*CC(*)Br", "*CC*"])
     assert frame["error"].tolist() == ["", "ArithmeticError: no bromine", ""]
     assert frame["Tg"].isna().tolist() == [False, True, False]
     with pytest.raises(PolymlError, match="fails on every polymer"):
-        bundle.predict_frame(["*CC(*)Br", "*CC(*)CBr"])
+        predict_frame(bundle, ["*CC(*)Br", "*CC(*)CBr"])
 
 
 def fragile(units):
@@ -114,11 +119,22 @@ def fragile(units):
     return units
 
 
-def test_nearest_names_the_training_polymer(bundle):
-    similarity, index = bundle.nearest(["*C(c1ccccc1)C*", "*CC(*)c1ccccc1C"])
-    assert similarity[0] == 1.0
-    assert 0 < similarity[1] < 1
-    assert [bundle.psmiles[i] for i in index] == ["*CC(*)c1ccccc1"] * 2
+def test_an_old_bundle_learns_its_domain_from_the_training_polymers_in_it(bundle, saved):
+    path = saved / "bundle.json"
+    content = json.loads(path.read_text())
+    del content["files"]["domain.json"]
+    path.write_text(json.dumps(content))
+    (saved / "domain.json").unlink()
+    old = Bundle.load(saved)
+    assert old.domain.limits == bundle.domain.limits
+    pd.testing.assert_frame_equal(predict_frame(old, POLYMERS), predict_frame(bundle, POLYMERS))
+
+
+def test_limits_of_the_domain_that_make_no_sense_are_refused(saved):
+    (saved / "domain.json").write_text('{"edge": 2.0, "outside": 0.1}')
+    change(saved, files={"domain.json": sha256_file(saved / "domain.json")})
+    with pytest.raises(UserError, match="limits of the applicability domain cannot be read"):
+        Bundle.load(saved)
 
 
 def test_saving_again_replaces_the_bundle_and_leaves_nothing_beside_it(make_bundle, saved):

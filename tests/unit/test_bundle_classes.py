@@ -9,6 +9,7 @@ from polyml.bundle import Bundle
 from polyml.data.properties import Property
 from polyml.errors import UserError
 from polyml.models import make_model
+from polyml.prediction import predict_frame
 
 POLYMERS = ["*CCO*", "*CO*", "*CCCO*", "*CC*", "*CC(*)C", "*CC(*)CC"]
 FAMILY = Property(name="family", transform="class", classes=("ether", "never seen", "olefin"))
@@ -23,11 +24,11 @@ def bundle() -> Bundle:
 
 def test_labels_and_probabilities_are_predicted_row_by_row(bundle, tmp_path):
     again = Bundle.load(bundle.save(tmp_path / "model"))
-    frame = again.predict_frame(["*OCC*", "nonsense", "*CC*"])
+    frame = predict_frame(again, ["*OCC*", "nonsense", "*CC*"])
     assert frame["family"].tolist() == ["ether", "", "olefin"]
     assert list(frame.columns[1:]) == [
-        "family", "p[ether]", "p[never seen]", "p[olefin]", "nearest_similarity", "nearest_warning",
-        "nearest_training", "warning", "error",
+        "family", "p[ether]", "p[never seen]", "p[olefin]", "nearest_similarity", "domain_score", "domain",
+        "nearest_warning", "nearest_training", "warning", "error",
     ]  # fmt: skip
     assert set(frame.columns) == {"psmiles", *(name for part in bundle.output_columns for name in part)}
     assert frame["error"].tolist()[1]

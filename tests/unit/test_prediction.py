@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from polyml.errors import UserError
-from polyml.prediction import predict_file
+from polyml.prediction import predict_file, predict_frame
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_predict_file_writes_every_row_in_order(bundle, tmp_path, ending, chunk_
     assert frame["psmiles"].tolist() == rows
     assert frame["name"].tolist() == [f"n{i}" for i in range(5)]
     assert frame["O2_input"].astype(int).tolist() == list(range(5))
-    expected = bundle.predict_frame(rows)
+    expected = predict_frame(bundle, rows)
     np.testing.assert_allclose(frame["O2"], expected["O2"], rtol=1e-5)
     assert frame["error"].fillna("").tolist() == expected["error"].tolist()
 

@@ -15,7 +15,9 @@ FINETUNING = ("all", "gradual", "frozen")
 SCHEDULES = ("one_cycle", "cosine", "step", "exponential", "plateau", "warmup", "constant")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-LOSSES = ("mse", "mae", "huber", "gaussian_nll")
+LOSSES = ("mse", "mae", "huber", "gaussian_nll", "beta_nll")
+NOISE_LOSSES = ("gaussian_nll", "beta_nll")
+"""Losses with which a network predicts the variance of the noise beside the mean."""
 _MANY = 1000  # polymers from which on some are set aside by default
 _ASIDE = 0.12
 _WARMUP = {"one_cycle": 0.15, "warmup": 0.1}
@@ -46,8 +48,10 @@ class Optimisation:
         for one_cycle, 0.1 for warmup, none for the others.
     lr_end : float
         Last learning rate as part of ``lr``, for cosine, step, exponential and plateau.
-    loss : {"mse", "mae", "huber", "gaussian_nll"}
-        Of a regression; ``gaussian_nll`` lets the network predict its own noise. Classes are learned by cross-entropy.
+    loss : {"mse", "mae", "huber", "gaussian_nll", "beta_nll"}
+        Of a regression. ``gaussian_nll`` lets the network predict its own noise (Nix and Weigend, ICNN 1994);
+        ``beta_nll`` does too, and weighs each error by the predicted standard deviation, so that what is hard to fit
+        is not put down to noise (Seitzer et al., ICLR 2022). Classes are learned by cross-entropy.
     clip : float
         Largest norm of the gradient; 0 for no limit.
     max_epochs : int

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from polyml.models.nn.options import NOISE_LOSSES
 from polyml.models.targets import TargetBasis
 
 _LOG_VARIANCE = 12.0  # bounds of a predicted log variance, so that one strange polymer cannot rule the loss
+_BETA = 0.5  # between the likelihood (0) and least squares (1); the value that Seitzer et al. recommend
 
 Result = TypeVar("Result")
 
@@ -40,8 +42,8 @@ class TargetScaler(nn.Module):
     Parameters
     ----------
     n_targets : int
-    loss : {"mse", "mae", "huber", "gaussian_nll"}
-        With ``gaussian_nll`` the network has a second output a target, the logarithm of its variance.
+    loss : {"mse", "mae", "huber", "gaussian_nll", "beta_nll"}
+        With the last two the network has a second output a target, the logarithm of its variance.
     """
 
     matrix: torch.Tensor
@@ -53,7 +55,7 @@ class TargetScaler(nn.Module):
     def __init__(self, n_targets: int, loss: str = "mse") -> None:
         super().__init__()
         self.n_targets, self.loss_name = n_targets, loss
-        self.gives_std = loss == "gaussian_nll"
+        self.gives_std = loss in NOISE_LOSSES
         self.n_outputs = 2 * n_targets if self.gives_std else n_targets
         for name in ("center", "scale", "y_scale"):
             self.register_buffer(name, torch.ones(n_targets))
@@ -104,11 +106,15 @@ class TargetScaler(nn.Module):
         z_error = (known @ self.inverse.T - self.center) / self.scale - out[:, : self.n_targets]
         y_error = (known - self(out)) / self.y_scale
         if self.gives_std:
-            z_loss = _gaussian(z_error, self._z_variance(out))
-            y_loss = _gaussian(y_error, self.variance(out) / self.y_scale**2)
+            z_loss = self._likelihood(z_error, self._z_variance(out))
+            y_loss = self._likelihood(y_error, self.variance(out) / self.y_scale**2)
         else:
             z_loss, y_loss = self._pointwise(z_error), self._pointwise(y_error)
         return _masked_mean(z_loss, z_known) + _masked_mean(y_loss, measured)
+
+    def _likelihood(self, error: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        loss = nn.functional.gaussian_nll_loss(error, torch.zeros_like(error), variance, reduction="none")
+        return loss * variance.detach() ** _BETA if self.loss_name == "beta_nll" else loss
 
     def _pointwise(self, error: torch.Tensor) -> torch.Tensor:
         if self.loss_name == "mae":
@@ -116,10 +122,6 @@ class TargetScaler(nn.Module):
         if self.loss_name == "huber":
             return nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none")
         return error**2
-
-
-def _gaussian(error: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    return nn.functional.gaussian_nll_loss(error, torch.zeros_like(error), variance, reduction="none")
 
 
 def _masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

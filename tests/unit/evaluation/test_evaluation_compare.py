@@ -189,6 +189,7 @@ def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp
         "results.csv",
         "leaderboard.csv",
         "paired_tests.csv",
+        "domain.csv",
         "splits.csv",
         "rejects.csv",
         "warnings.csv",

@@ -10,11 +10,13 @@ import pytest
 
 from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
+from polyml.domain import DomainLimits
 from polyml.errors import PolymlError, UserError
 from polyml.screening import screen as engine
 from polyml.screening.robeson import distance
 from polyml.screening.screen import ScreenSpec, screen
 from polyml.screening.shards import ShardStore
+from polyml.screening.spec import plan_screen
 
 SPEC = ScreenSpec(
     derive={"selectivity": "O2 / N2"},
@@ -69,6 +71,30 @@ def test_ranks_like_a_slow_loop_over_all_rows(bundle, library, tmp_path):
     assert ranked["nearest_warning"].isna().all()
     assert summary.ranked == 10
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["passing"] == summary.passing
+
+
+def test_the_ranked_list_tells_who_is_outside_the_domain(bundle, library, tmp_path):
+    limits = DomainLimits(edge=0.2, outside=0.15)
+    narrow = Bundle(**{**vars_of(bundle), "domain_limits": limits})
+    summary = screen(library, narrow, SPEC.model_copy(update={"constraints": [], "top": 100}), tmp_path / "all")
+    ranked = pd.read_csv(tmp_path / "all" / "ranked.csv")
+    expected = narrow.domain.judge(ranked["psmiles"].tolist())
+    np.testing.assert_allclose(ranked["domain_score"], expected.score)
+    assert ranked["domain"].tolist() == expected.verdict.tolist()
+    assert summary.outside == (expected.verdict == "outside").sum()
+    assert 0 < summary.outside < summary.ranked
+    spec = SPEC.model_copy(update={"constraints": ["domain_score >= 0.15", "similarity < 1"], "top": 100})
+    inside = screen(library, narrow, spec, tmp_path / "inside")
+    kept = pd.read_csv(tmp_path / "inside" / "ranked.csv")
+    chosen = ranked[(expected.score >= 0.15) & (expected.similarity < 1)]
+    assert kept["canonical"].tolist() == chosen["canonical"].tolist()
+    assert inside.outside == 0
+
+
+def test_a_derived_column_takes_no_name_that_is_written(bundle):
+    for name in ("domain", "domain_score", "similarity"):
+        with pytest.raises(UserError, match=f"the name '{name}' is taken"):
+            plan_screen(SPEC.model_copy(update={"derive": {name: "O2"}}), bundle.properties)
 
 
 def test_every_row_is_counted_and_every_refused_row_stands_in_the_rejects(bundle, library, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from polyml.errors import UserError
 from polyml.models import make_model
 from polyml.models.checks import TOY_POLYMERS, toy_labels, toy_targets
-from polyml.models.nn.options import LOSSES, OPTIMIZERS, SCHEDULES, Optimisation
+from polyml.models.nn.options import LOSSES, NOISE_LOSSES, OPTIMIZERS, SCHEDULES, Optimisation
 
 torch = pytest.importorskip("torch")
 
@@ -90,7 +90,7 @@ def test_every_option_trains(options):
     assert all(row["grad_norm"] > 0 for row in history)
     dist = model.predict_dist(TOY_POLYMERS)
     assert np.isfinite(dist.mean).all()
-    assert np.isfinite(dist.std).all() == (options.get("loss") == "gaussian_nll")
+    assert np.isfinite(dist.std).all() == (options.get("loss") in NOISE_LOSSES)
 
 
 def test_plateau_follows_the_training_loss_where_nothing_is_set_aside():
