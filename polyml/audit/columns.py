@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyml.data.known_properties import recognise
 from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS
 from polyml.data.readers import cell_text
 from polyml.data.rows import open_rows, plain_name
@@ -56,5 +57,6 @@ def target_columns(header: Header, structures: Sequence[str]) -> tuple[list[str]
     """
     numeric = [name for name in header.columns if name not in structures and header.numeric.get(name, 0) >= _NUMERIC]
     spreads = {name + suffix for name in numeric for suffix in SPREAD_SUFFIXES}
-    left_out = [name for name in numeric if name in _OWN | spreads or _BESIDE.fullmatch(plain_name(name))]
+    beside = [name for name in numeric if _BESIDE.fullmatch(plain_name(name)) and recognise(name, []) is None]
+    left_out = [name for name in numeric if name in _OWN | spreads or name in beside]
     return [name for name in numeric if name not in left_out], left_out

@@ -1,4 +1,9 @@
-"""Copolymers: rows of several repeat units, identified by the keys of these with their shares and the architecture."""
+"""Copolymers: rows of several repeat units, identified by these with their shares and the arrangement.
+
+The units of a copolymer are compared by RDKit canonical SMILES, not by the key of a homopolymer: where a unit meets
+another one, ``*OC*`` and ``*CO*`` read from their ends are one, but a shifted frame or a doubled unit makes another
+chain (an alternating copolymer with phenylene is not the one with biphenylene).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from polyml.audit.spelling import SEPARATOR, canonical_smiles, flat_key
+from polyml.audit.spelling import SEPARATOR, canonical_smiles, flat_smiles
 from polyml.data.readers import cell_text, check_columns, find_smiles_column
 from polyml.data.rows import plain_name
-from polyml.data.table_reader import key_and_notes
 from polyml.errors import RepeatUnitError, UserError
 
 _STRUCTURE = re.compile(r"(?:p?_?smiles|monomer|(?:repeat_)?unit|comonomer)(?:_smiles)?_?(?P<part>[a-d1-4])")
@@ -86,7 +90,7 @@ def beside_columns(columns: Sequence[str], structures: Sequence[str]) -> tuple[s
 def identify_copolymers(
     frame: pd.DataFrame, structures: Sequence[str], columns: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Identify the copolymer of each row; the order of its units does not matter.
+    """Identify the copolymer of each row; the order of its units does not matter, nor the direction of each.
 
     Parameters
     ----------
@@ -98,7 +102,7 @@ def identify_copolymers(
     Returns
     -------
     frame : DataFrame
-        Columns line, text, canonical, key, flat, and units: the keys of its units, sorted. The index is that of the rows
+        Columns line, text, canonical, key (the same), flat, and units: those of the row, sorted. The index is that of the rows
         of ``frame`` that could be read.
     refused : DataFrame
         Columns line, psmiles, column, reason, detail.
@@ -110,7 +114,7 @@ def identify_copolymers(
     for place, row in enumerate(frame.to_dict("records")):
         texts = [(name, cell_text(row[name])) for name in structures]
         try:
-            keys = {text: key_and_notes(text)[0] for _, text in texts if text}
+            units = tuple(sorted(canonical_smiles(text) for _, text in texts if text))
         except RepeatUnitError:
             refused.append(_refusal(row, texts))
             continue
@@ -118,10 +122,10 @@ def identify_copolymers(
         parts = [(text, amount) for (_, text), amount in zip(texts, amounts, strict=True) if text]
         tail = [cell_text(row[name]).lower() for name in kinds]
         levels: dict[str, Callable[[str], str]] = {
-            "text": str, "canonical": canonical_smiles, "key": lambda text: keys[text], "flat": flat_key,
+            "text": str, "canonical": canonical_smiles, "key": canonical_smiles, "flat": flat_smiles,
         }  # fmt: skip
         names = {level: _joined(parts, tail, name, ordered=level == "text") for level, name in levels.items()}
-        found.append({"line": row["line"], **names, "units": tuple(sorted(keys[text] for text, _ in parts))})
+        found.append({"line": row["line"], **names, "units": units})
         index.append(place)
     columns_ = ["line", "text", "canonical", "key", "flat", "units"]
     refusals = pd.DataFrame(refused, columns=["line", "psmiles", "column", "reason", "detail"])
@@ -145,9 +149,9 @@ def _amounts(cells: Sequence[str]) -> list[str]:
 
 def _refusal(row: dict, texts: Sequence[tuple[str, str]]) -> tuple[object, ...]:
     """Say which unit of a row cannot be read."""
-    for column, text in texts:
+    for column, text in ((column, text) for column, text in texts if text):
         try:
-            key_and_notes(text)
+            canonical_smiles(text)
         except RepeatUnitError as error:
             return (row["line"], text, column, error.reason, error.what)
     raise AssertionError("one of the units was refused")

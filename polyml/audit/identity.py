@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -72,8 +73,7 @@ def identity_counts(files: Sequence[AuditedFile], table: pd.DataFrame) -> pd.Dat
 def _counts(name: str, files: Sequence[AuditedFile], table: pd.DataFrame) -> dict[str, object]:
     frame = pd.concat([item.frame[["text", "canonical", "key"]] for item in files])
     texts, canonical, polymers = (int(frame[level].nunique()) for level in ("text", "canonical", "key"))
-    other = table.drop_duplicates(["key", "text"])["kind"].value_counts()
-    other["identical"] = len(frame) - texts
+    other = table.drop_duplicates(["key", "text"])["kind"].value_counts().to_dict() | {"identical": len(frame) - texts}
     return {
         "file": name,
         "rows": len(frame),
@@ -148,7 +148,7 @@ def stereo_findings(item: AuditedFile) -> list[Finding]:
         "polymers": groups.size(),
         "lines": groups["line"].agg(lambda lines: ";".join(map(str, lines))),
         "texts": groups["text"].agg(" ; ".join),
-        **{f"difference_{name}": groups[name].max() - groups[name].min() for name in names},
+        **{f"difference_{name}": _range(groups[name]) for name in names},
     }).reset_index()  # fmt: skip
     differences = [_difference(rows, frame, name) for name in names]
     told = ", ".join(text for text in differences if text)
@@ -163,6 +163,11 @@ def stereo_findings(item: AuditedFile) -> list[Finding]:
             number, rows,
         )
     ]  # fmt: skip
+
+
+def _range(groups: Any) -> pd.Series:
+    """Return the largest less the smallest value of each group, NaN where it has not two."""
+    return (groups.max() - groups.min()).where(groups.count() > 1)
 
 
 def _difference(rows: pd.DataFrame, frame: pd.DataFrame, name: str) -> str:

@@ -26,9 +26,13 @@ def conflict_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
         y = item.modelled(p)
         given = ~np.isnan(y)
         frame = item.frame.loc[given, ["line", "text", "key"]].rename(columns={"text": "psmiles"})
-        plain = _plain(p.item)
         frame[p.name] = item.values.loc[given, p.name] if p.item.is_class else y[given]
-        report = find_duplicates(frame, [plain], spec.conflict)
+        frame = frame[frame["key"].duplicated(keep=False)]
+        if frame.empty:
+            continue
+        # The bound is in standard deviations of the whole column, and the report takes those of its rows.
+        bound = spec.conflict if p.item.is_class else spec.conflict * np.std(y[given]) / (np.std(frame[p.name]) or 1.0)
+        report = find_duplicates(frame, [_plain(p.item)], bound)
         rows = report[report["conflict"]].sort_values(f"spread_{p.name}", ascending=False)
         if rows.empty:
             continue
@@ -111,18 +115,21 @@ def noise_table(files: Sequence[AuditedFile]) -> pd.DataFrame:
     """Return the noise floor of every property of each file, and of each property that several files have."""
     records = []
     by_quantity: dict[str, list[tuple[AuditedFile, AuditedProperty]]] = {}
+    within: dict[tuple[str, str], float] = {}
     for item in files:
         for p in item.measured:
             by_quantity.setdefault(p.quantity, []).append((item, p))
             floor = noise_floor(item.modelled(p), item.frame["key"].to_numpy())
             if floor:
+                within[item.name, p.name] = floor["polymers"]
                 records.append({"property": p.name, "files": item.name, **floor})
     for quantity, places in by_quantity.items():
         if len(places) > 1 and len({(p.item.unit, p.item.transform) for _, p in places}) == 1:
             y = np.concatenate([item.modelled(p) for item, p in places])
             keys = np.concatenate([item.frame["key"].to_numpy() for item, _ in places])
             floor = noise_floor(y, keys)
-            if floor:
+            inside = sum(within.get((item.name, p.name), 0) for item, p in places)
+            if floor and floor["polymers"] >= inside + _ENOUGH:
                 records.append({"property": quantity, "files": " + ".join(item.name for item, _ in places), **floor})
     return pd.DataFrame(records, columns=NOISE_COLUMNS)
 

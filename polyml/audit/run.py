@@ -48,14 +48,14 @@ def audit(
     spec : AuditSpec, optional
         Splits and bounds.
     targets : sequence of str, optional
-        Columns to audit; else those of ``properties`` and of an embedded set, else all that look like properties.
+        Columns to audit; else those of an embedded set, else all that look like properties.
     properties : sequence of Property
         Unit, transform and plausible range of columns, as far as they are declared; the others are taken from
         :mod:`polyml.data.known_properties`.
     smiles_columns : sequence of str
         Where the repeat units stand, found by name when not given; several are those of a copolymer.
     jobs : int
-        Processes for the features.
+        Processes for features and scaffolds.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def audit(
         notes += told
         near = _near(item, divisions[item.name], jobs, notes)
         findings += _of_one_file(item, near, spec)
-        made, leaking = split_tables(item, divisions[item.name], near)
+        made, leaking = split_tables(item, divisions[item.name], near, jobs)
         findings += split_findings(item, made, leaking, spec)
         for name, table in made.items():
             tables.setdefault(name, []).append(table)

@@ -83,7 +83,7 @@ def _compare(first: _Source, second: _Source) -> tuple[dict[str, object], pd.Dat
     rows = _shared(first, second, "values").rename_axis("key").reset_index()
     pair = _shared(first, second, "y")
     x, z = pair["first"].to_numpy(), pair["second"].to_numpy()
-    ks = stats.ks_2samp(a, b) if same_scale and len(a) and len(b) else None
+    ks = stats.ks_2samp(a, b, method="asymp") if same_scale and len(a) and len(b) else None
     record: dict[str, object] = dict.fromkeys(SHIFT_COLUMNS, np.nan)
     record |= {"property": first.p.quantity, "first": first.name, "second": second.name, "shared": len(rows)}
     record |= {
@@ -159,7 +159,8 @@ def _finding(record: dict, first: _Source, second: _Source, rows: pd.DataFrame, 
     if not words:
         return None
     return Finding(
-        f"label shift {record['property']}", "warning", files, f"{first.name} and {second.name}: {words}",
+        f"label shift {record['property']}",
+        "warning" if record["shared"] >= _ENOUGH else "info", files, f"{first.name} and {second.name}: {words}",
         "The same quantity from two sources is two targets: a model that is given both as one learns the sources.",
         "keep them apart, as two targets of one polymer, or correct one to the other on the shared polymers",
         len(rows), rows,

@@ -154,8 +154,9 @@ def read_files(
     ]
     found = []
     for name, file, header, columns in zip(names, files, headers, structures, strict=True):
-        declared = {item.name: item for item in (*declared_properties(file), *properties)}
-        chosen = _chosen(name, header, columns, targets, declared, notes)
+        embedded = {item.name: item for item in declared_properties(file)}
+        declared = embedded | {item.name: item for item in properties}
+        chosen = _chosen(name, header, columns, targets, embedded, notes)
         found.append(_read(name, file, header, columns, chosen, declared, spec, notes))
     return found, notes
 
@@ -185,14 +186,13 @@ def _short_names(files: Sequence[str | Path]) -> list[str]:
 
 def _chosen(
     name: str, header: Header, structures: Sequence[str], targets: Sequence[str] | None,
-    declared: Mapping[str, Property], notes: list[str],
+    embedded: Mapping[str, Property], notes: list[str],
 ) -> list[str]:  # fmt: skip
-    """Return the columns of a file that are audited: those named, else those declared, else all that look like it."""
+    """Return the columns of a file that are audited: those named, else those of the embedded set, else all that look like it."""
     if targets is not None:
         return [column for column in targets if column in header.columns]
-    named = [column for column in declared if column in header.columns]
-    if named:
-        return named
+    if embedded:
+        return list(embedded)
     parts = beside_columns(header.columns, structures)
     chosen, left_out = target_columns(header, parts)
     told = f"; not taken for properties: {', '.join(left_out)}" if left_out else ""

@@ -49,6 +49,12 @@ def flat_key(text: str) -> str:
     return _without_stereo(unit).key if unit.has_stereo else unit.key
 
 
+@lru_cache(maxsize=100_000)
+def flat_smiles(text: str) -> str:
+    """Return the RDKit canonical SMILES of a unit as written, without its configurations."""
+    return str(Chem.MolToSmiles(_without_stereo(RepeatUnit.parse(text)).mol))
+
+
 def _without_stereo(unit: RepeatUnit) -> RepeatUnit:
     mol = Chem.Mol(unit.mol)
     Chem.RemoveStereochemistry(mol)
@@ -87,13 +93,11 @@ def _directed(unit: RepeatUnit, labels: Sequence[int]) -> str:
 
 
 def _relation_of_copolymers(first: str, second: str) -> str:
-    """Compare unit by unit, in the order of their keys; what hides most counts."""
+    """Compare unit by unit, each with the one that is the same; the kind that comes last counts."""
     parts = [text.split(SEPARATOR) for text in (first, second)]
     if sorted(parts[0]) == sorted(parts[1]):
         return "swapped"
-    units = [sorted((part.rpartition(" ×")[0] for part in text if " ×" in part), key=_key) for text in parts]
+    units = [
+        sorted((part.rpartition(" ×")[0] for part in text if " ×" in part), key=canonical_smiles) for text in parts
+    ]
     return max((relation(a, b) for a, b in zip(*units, strict=True)), key=KINDS.index)
-
-
-def _key(text: str) -> str:
-    return RepeatUnit.parse(text).key

@@ -15,12 +15,13 @@ from polyml.audit.sources import AuditedFile
 from polyml.audit.spec import AuditSpec
 from polyml.data.groups import scaffold
 from polyml.data.splits import SplitSpec, make_folds
-from polyml.errors import PolymlError, UserError
+from polyml.errors import UserError
 from polyml.progress import track
 
 LEVELS = ("text", "canonical", "key", "flat")
 """Ways to tell that two rows are one polymer: the text, RDKit canonical SMILES, the key, the key without stereo."""
 _BINS = np.linspace(0, 1, 21)
+_CHUNK = 500  # polymers whose scaffolds are found at a time
 _KS_LEVEL = 1e-3
 _KS = 0.15
 _ALIKE = 0.2  # share of test polymers with a near-identical training polymer that is worth a word
@@ -136,7 +137,7 @@ def _in_order(own: pd.Series, folds: dict[object, list[int]]) -> np.ndarray:
 
 
 def split_tables(
-    item: AuditedFile, divisions: Sequence[Folds], near: Near | None
+    item: AuditedFile, divisions: Sequence[Folds], near: Near | None, jobs: int = 1
 ) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
     """Describe the splits of a file.
 
@@ -149,7 +150,7 @@ def split_tables(
     leaking : dict of str to DataFrame
         For each split the rows of polymers on both sides.
     """
-    scaffolds = None if item.is_copolymer else _scaffolds(item)
+    scaffolds = None if item.is_copolymer else _scaffolds(item, jobs)
     leaks, folds, similarity, histogram = [], [], [], []
     leaking: dict[str, pd.DataFrame] = {}
     for place, division in enumerate(divisions):
@@ -170,17 +171,28 @@ def split_tables(
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}, leaking
 
 
-def _scaffolds(item: AuditedFile) -> np.ndarray:
+def _scaffolds(item: AuditedFile, jobs: int) -> np.ndarray:
     keys = list(dict.fromkeys(item.frame["key"]))
-    by_key = {key: _scaffold(key) for key in track(keys, "Scaffolds")}
-    return item.frame["key"].map(by_key).to_numpy()
+    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
+    if jobs > 1 and len(chunks) > 2:
+        from joblib import Parallel, delayed
+
+        found = Parallel(n_jobs=jobs, return_as="generator")(delayed(_scaffolds_of)(chunk) for chunk in chunks)
+    else:
+        found = map(_scaffolds_of, chunks)
+    texts = [text for part in track(found, "Scaffolds", total=len(chunks)) for text in part]
+    return item.frame["key"].map(dict(zip(keys, texts, strict=True))).to_numpy()
+
+
+def _scaffolds_of(keys: Sequence[str]) -> list[str]:
+    return [_scaffold(key) for key in keys]
 
 
 def _scaffold(key: str) -> str:
     try:
         return scaffold(key)
-    except PolymlError:
-        return key  # a polymer without a scaffold of its own
+    except Exception:  # RDKit can fail in its own ways on a bare skeleton: such a polymer is a group of its own
+        return key
 
 
 def _on_both_sides(names: pd.Series, number: np.ndarray) -> np.ndarray:
@@ -230,7 +242,7 @@ def _fold_records(item: AuditedFile, division: Folds) -> list[dict[str, object]]
             record: dict[str, object] = {"file": item.name, "split": division.name, "kind": division.kind}
             record |= {"property": p.name, "fold": int(fold), "n_test": len(test), "n_train": len(train)}
             if len(test) and len(train):
-                ks = stats.ks_2samp(test, train)
+                ks = stats.ks_2samp(test, train, method="asymp")
                 record |= {"mean_test": float(test.mean()), "sd_test": float(test.std()), "min_test": float(test.min())}
                 record |= {"median_test": float(np.median(test)), "max_test": float(test.max())}
                 record |= {"mean_train": float(train.mean()), "ks": float(ks.statistic), "ks_p": float(ks.pvalue)}

@@ -68,8 +68,8 @@ def _refused(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
 
 def _outside(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
     outside = p.item.outside_range(values) & np.isfinite(values)
-    if p.item.transform == "log10":
-        outside &= values > 0  # the others are told already
+    if p.item.transform == "log10" or (p.is_temperature and p.item.unit == "K"):
+        outside &= values > 0  # the others are told as what they are: without a logarithm, Celsius
     if not outside.any():
         return None
     low, high = (

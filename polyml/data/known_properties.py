@@ -79,6 +79,10 @@ _PERMEABILITY = rf"(?:{_GASES})|p_?(?:{_GASES})|(?:{_GASES})_(?:perm|permeabilit
 KNOWN_PROPERTIES: tuple[KnownProperty, ...] = (
     _temperature("glass transition temperature", r"t_?g|glass_transition(?:_temp(?:erature)?)?", 100, 900),
     _temperature("melting temperature", r"t_?m|melting(?:_(?:point|temp(?:erature)?))?", 150, 1000),
+    # Before the temperature of this name: in °C that has room for any number.
+    KnownProperty(
+        "thermal conductivity", r"t_?c|thermal_conductivity|kappa|lambda", (Scale("W/(m K)", 0.01, 10),)
+    ),
     _temperature("crystallisation temperature", r"t_?c|crystalli[sz]ation_temp(?:erature)?", 150, 900),
     _temperature(
         "decomposition temperature", r"t_?d\d*|(?:decomposition|degradation)_temp(?:erature)?", 300, 1400
@@ -95,9 +99,6 @@ KNOWN_PROPERTIES: tuple[KnownProperty, ...] = (
     ),
     KnownProperty("refractive index", r"n|nc|ri|n_?d|refractive_index|index_of_refraction", (Scale("", 1, 4),)),
     KnownProperty("gas permeability", _PERMEABILITY, (Scale("Barrer", 1e-5, 1e5),), transform="log10"),
-    KnownProperty(
-        "thermal conductivity", r"t_?c|thermal_conductivity|kappa|lambda", (Scale("W/(m K)", 0.01, 10),)
-    ),
     KnownProperty("thermal diffusivity", r"thermal_diffusivity", (Scale("m²/s", 1e-8, 1e-5),)),
     _stress("bulk modulus", r"bulk_modulus|k_bulk", 100, 100_000, "Pa"),
     _stress("Young's modulus", r"young_?s?_modulus|(?:elastic|tensile|e)_modulus|modulus", 0.01, 1e6, "MPa"),
