@@ -63,7 +63,7 @@ def structure_columns(columns: Sequence[str], named: Sequence[str] = (), *, wher
 
 
 def share_columns(columns: Iterable[str], structures: Sequence[str]) -> tuple[str, ...]:
-    """Return the column with the share of each unit, in the order of the structures; empty where they are not all there."""
+    """Return the columns with the share of each unit, in the order of the structures; none where one is missing."""
     by_part = {match["part"]: name for name in columns if (match := _SHARE.fullmatch(plain_name(name)))}
     parts = [match["part"] if (match := _STRUCTURE.fullmatch(plain_name(name))) else "" for name in structures]
     return tuple(by_part[part] for part in parts) if all(part in by_part for part in parts) else ()
@@ -102,8 +102,8 @@ def identify_copolymers(
     Returns
     -------
     frame : DataFrame
-        Columns line, text, canonical, key (the same), flat, and units: those of the row, sorted. The index is that of the rows
-        of ``frame`` that could be read.
+        Columns line, text, canonical, key (the same), flat, and units: those of the row, sorted. The index is that of
+        the rows of ``frame`` that could be read.
     refused : DataFrame
         Columns line, psmiles, column, reason, detail.
     """

@@ -13,9 +13,9 @@ Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """From worst to mildest.
 
-An error makes a score false or a label wrong beyond doubt: a polymer on both sides of a fold that is meant to keep it on
-one, a test polymer in another task's training fold, labels in two units, labels of one polymer that are farther apart
-than the bound, impossible values. A warning is to be looked at; an info is good to know.
+An error makes a score false or a label wrong beyond doubt: a polymer on both sides of a fold that is meant to keep it
+on one, a test polymer in another task's training fold, labels in two units, labels of one polymer that are farther
+apart than the bound, impossible values. A warning is to be looked at; an info is good to know.
 """
 _SHOWN = 5  # rows of a finding that are shown; the files hold all
 
@@ -102,6 +102,17 @@ class Audit:
             "notes": list(self.notes),
             "tables": {name: records(table) for name, table in self.tables.items()},
         }
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the singular or the plural.
+
+    Examples
+    --------
+    >>> counted(1, "value"), counted(2, "value")
+    ('1 value', '2 values')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from polyml.audit.findings import Finding
+from polyml.audit.findings import Finding, counted
 from polyml.audit.sources import AuditedFile
 from polyml.audit.spelling import HIDDEN, KINDS, relation
 from polyml.progress import track
@@ -22,9 +22,9 @@ def spellings(files: Sequence[AuditedFile]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns scope (the file, or ``ALL`` where the first spelling stands in another file), kind, rows, file, line, text,
-        first_file, first_line, first_text, key. One row for each text of a polymer in a file but for the first one; that
-        too, as identical, where it stands in several rows.
+        Columns scope (the file, or ``ALL`` where the first spelling stands in another file), kind, rows, file, line,
+        text, first_file, first_line, first_text, key. One row for each text of a polymer in a file but for the first
+        one; that too, as identical, where it stands in several rows.
     """
     rows = pd.concat([item.frame[["line", "text", "key"]].assign(file=item.name) for item in files], ignore_index=True)
     parts = [_beside_first(rows[rows["file"] == item.name]).assign(scope=item.name) for item in files]
@@ -89,23 +89,23 @@ def _counts(name: str, files: Sequence[AuditedFile], table: pd.DataFrame) -> dic
 def identity_findings(files: Sequence[AuditedFile], table: pd.DataFrame, counts: pd.DataFrame) -> list[Finding]:
     """Say which polymers stand in several rows, within each file and across files."""
     found = []
-    by_name = counts.set_index("file")
+    hidden = {str(row["file"]): int(row["frame_duplicates"]) for row in counts.to_dict("records")}
     for item in files:
         own = table[table["scope"] == item.name]
         if len(own):
-            found += _within(item.name, own, int(by_name.loc[item.name, "frame_duplicates"]))
+            found += _within(item.name, own, hidden[item.name])
     across = table[table["scope"] == ALL]
-    hidden = across[across["kind"].isin(HIDDEN)]
-    if len(hidden):
-        number = int(by_name.loc[ALL, "frame_duplicates"])
+    unseen = across[across["kind"].isin(HIDDEN)]
+    if len(unseen):
+        number = hidden[ALL]
         found.append(
             Finding(
-                "frames across files", "warning", tuple(sorted({*hidden["file"], *hidden["first_file"]})),
-                f"in all files together, {number} different RDKit canonical SMILES stand for polymers that are there "
+                "frames across files", "warning", tuple(sorted({*unseen["file"], *unseen["first_file"]})),
+                f"in all files together, {number:,} different RDKit canonical SMILES stand for polymers that are there "
                 "already, in another frame or multiple",
                 "Files compared by canonical SMILES seem to share fewer polymers than they do.",
                 "compare files by the key (polyml canonicalize writes it); polyml does so everywhere",
-                number, hidden.reset_index(drop=True),
+                number, unseen.reset_index(drop=True),
             )
         )  # fmt: skip
     return found
@@ -117,13 +117,13 @@ def _within(name: str, own: pd.DataFrame, hidden: int) -> list[Finding]:
     fix = "polyml merges these rows when it reads the file; with other software split by the key (polyml canonicalize)"
     if len(unseen):
         what = (
-            f"{len(unseen)} texts are polymers of earlier rows in another frame "
-            f"({_kinds(unseen)}); RDKit canonical SMILES miss all of them"
+            f"{counted(len(unseen), 'text')} of polymers of earlier rows in another frame "
+            f"({_kinds(unseen)}); RDKit canonical SMILES see none of them"
         )
         found.append(Finding("frames", "warning", (name,), what, _WHY, fix, hidden, unseen.reset_index(drop=True)))
     if len(seen):
         number = int(seen["rows"].sum())
-        what = f"{number} rows repeat a polymer of an earlier row ({_kinds(seen)})"
+        what = f"{counted(number, 'row')} with a polymer of an earlier row ({_kinds(seen)})"
         found.append(Finding("repeats", "info", (name,), what, _WHY, fix, number, seen.reset_index(drop=True)))
     return found
 
@@ -134,7 +134,7 @@ def _kinds(table: pd.DataFrame) -> str:
 
 
 def stereo_findings(item: AuditedFile) -> list[Finding]:
-    """Find polymers of a file that are equal once configurations are taken away, with the difference of their labels."""
+    """Find polymers of a file that are equal once configurations are taken away, and how their labels differ."""
     frame = item.frame.join(pd.DataFrame({p.name: item.modelled(p) for p in item.measured}))
     names = [p.name for p in item.measured]
     polymers = frame.groupby("key", sort=False).agg(
@@ -156,10 +156,10 @@ def stereo_findings(item: AuditedFile) -> list[Finding]:
     return [
         Finding(
             "stereo", "warning", (item.name,),
-            f"{number} polymers differ from another one in configurations alone (R/S, E/Z)"
+            f"{counted(number, 'polymer')} that differ from another one in configurations alone (R/S, E/Z)"
             + (f"; median difference of their labels: {told}" if told else ""),
-            "No feature of polyml reads configurations: to a model these are repeats, and folds may put them on two sides.",
-            "where tacticity was not controlled, write the units without @, / and \\; else keep them together in a split",
+            "No feature of polyml reads configurations: to a model these are repeats, and folds may part them.",
+            "where tacticity was not controlled, write the units without @, / and \\; else keep them on one side",
             number, rows,
         )
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import Finding
+from polyml.audit.findings import Finding, counted
 from polyml.audit.sources import AuditedFile, AuditedProperty
 from polyml.audit.spec import AuditSpec
 from polyml.data.duplicates import find_duplicates
@@ -15,7 +15,8 @@ from polyml.data.properties import Property
 
 _ENOUGH = 5  # repeated polymers for a word on the noise
 NOISE_COLUMNS = [
-    "property", "files", "polymers", "values", "copies", "noise_sd", "noise_low", "noise_high", "sd", "best_rmse", "best_r2",
+    "property", "files", "polymers", "values", "copies", "noise_sd", "noise_low", "noise_high", "sd",
+    "best_rmse", "best_r2",
 ]  # fmt: skip
 
 
@@ -56,13 +57,14 @@ def _conflict(name: str, p: AuditedProperty, rows: pd.DataFrame, sd: float, spec
     why = "Labels of one polymer that disagree bound what any model can reach, and one of them may be wrong."
     fix = "look at the sources of these rows; polyml takes the mean on the modelled scale when it merges them"
     if p.item.is_class:
-        what = f"{len(rows)} polymers have several classes of {p.name}"
+        what = f"{counted(len(rows), 'polymer')} with several classes of {p.name}"
         return Finding(f"conflicts {p.name}", "error", (name,), what, why, fix, len(rows), rows)
     spread = rows[f"spread_{p.name}"] / sd
     severity = "error" if (spread > spec.severe).any() else "warning"
     what = (
-        f"{len(rows)} polymers have values of {p.item.model_label} that spread by more than {spec.conflict:g} SD, "
-        f"{int((spread > spec.severe).sum())} by more than {spec.severe:g} SD; the largest spread is {spread.max():.1f} SD"
+        f"{counted(len(rows), 'polymer')} with values of {p.item.model_label} that spread by more than "
+        f"{spec.conflict:g} SD, {int((spread > spec.severe).sum())} of them by more than {spec.severe:g} SD; "
+        f"the largest spread is {spread.max():.1f} SD"
     )
     return Finding(f"conflicts {p.name}", severity, (name,), what, why, fix, len(rows), rows)  # type: ignore[arg-type]
 
@@ -140,7 +142,7 @@ def noise_findings(table: pd.DataFrame) -> list[Finding]:
     for row in _measured(table):
         copies = f"; {row['copies']:.0f} of them hold equal values, perhaps copies" if row["copies"] else ""
         what = (
-            f"{row['property']}: {row['polymers']:.0f} polymers were measured several times; pooled standard deviation "
+            f"{row['property']}: {row['polymers']:.0f} polymers have several values; pooled standard deviation "
             f"{row['noise_sd']:.3g} (95 % {row['noise_low']:.3g} to {row['noise_high']:.3g}), so a perfect model has "
             f"RMSE {row['best_rmse']:.3g} and R² {row['best_r2']:.3f} on single values{copies}"
         )

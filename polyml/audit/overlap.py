@@ -103,14 +103,14 @@ def overlap_findings(overlap: pd.DataFrame, tasks: pd.DataFrame) -> list[Finding
     for split, rows in other.groupby("split", sort=False):
         worst = rows.sort_values("share", ascending=False).iloc[0]
         what = (
-            f"split {split}, each file divided by itself: test polymers of {len(rows)} files are in the training part of "
-            f"another file; most in {worst['test_file']}: {worst['share']:.0%}"
+            f"split {split}, each file divided by itself: test polymers of {len(rows)} files are in the training part "
+            f"of another file; most in {worst['test_file']}: {worst['share']:.0%}"
         )
         found.append(
             Finding(
                 f"tasks {split}", "error", tuple(rows["test_file"]), what,
-                "A multi-task or pretrained model has seen these test polymers with another label: its scores are too good.",
-                "divide the polymers of all files once: join the files (a suite does) and use --split kfold on the whole",
+                "A model of several tasks has seen these test polymers with another label: its scores are too good.",
+                "divide the polymers of all files once: join the files, as a suite does, and split the whole by kfold",
                 int(rows["in_training"].sum()), rows.sort_values("share", ascending=False, ignore_index=True),
             )
         )  # fmt: skip

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 _SHOWN = 5
 _MOST_PICTURES = 24  # distributions that are drawn; the tables hold all
 _STYLE = """<style>
-.error { color: #a33b00; font-weight: 600; } .warning { color: #8a6100; font-weight: 600; } .info { color: var(--muted); }
+.error { color: #a33b00; font-weight: 600; } .warning { color: #8a6100; font-weight: 600; }
+.info { color: var(--muted); }
 article { border-left: 4px solid var(--line); padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }
 article.is-error { border-color: #d55e00; } article.is-warning { border-color: #e69f00; }
 article h3 { font-size: 1rem; margin: 0 0 .2rem; font-weight: 600; } article p { margin: 0 0 .3rem; }
-td { max-width: 28rem; overflow-wrap: anywhere; white-space: normal; } td, th { font-size: .9rem; padding: .3rem .6rem; }
+td { max-width: 28rem; overflow-wrap: anywhere; white-space: normal; }
+td, th { font-size: .9rem; padding: .3rem .6rem; }
 </style>"""
 
 
@@ -95,13 +97,13 @@ def audit_figures(audit: Audit) -> dict[str, Figure]:
         figures["Shared polymers"] = overlap_figure(audit.files, audit.tables["overlap"])
     histogram = audit.tables["histogram"]
     if not histogram.empty:
-        for split, part in histogram.groupby("split", sort=False):
-            figures[f"Similarity to the nearest training polymer, split {split}"] = similarity_figure(part)
+        for kind, part in histogram.groupby("split", sort=False):
+            figures[f"Similarity to the nearest training polymer, split {kind}"] = similarity_figure(part)
     folds = audit.tables["folds"]
     if "mean_test" in folds:
         places = list(folds.groupby(["file", "property", "split"], sort=False))
         for (file, name, split), part in places[:_MOST_PICTURES]:
-            figures[f"{file}: {name} in each test part, split {split}"] = folds_figure(part, name)
+            figures[f"{file}: {name} in each test part, split {split}"] = folds_figure(part, str(name))
     return figures
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polyml.audit.findings import Audit, Finding, ordered
+from polyml.audit.findings import Audit, Finding, Severity, counted, ordered
 from polyml.audit.identity import identity_counts, identity_findings, spellings, stereo_findings
 from polyml.audit.labels import conflict_findings, noise_findings, noise_table
 from polyml.audit.neighbours import MOST_ROWS, SAMPLED, Near, find_near
@@ -35,11 +35,10 @@ def audit(
 ) -> Audit:
     """Audit data files before anything is trained on them.
 
-    Within each file and across files: polymers that stand there under several spellings, labels that conflict, the noise
-    floor that repeats tell of, polymers that differ in configurations alone, values that are implausible, in another
-    unit or placeholders, polymers on both sides of a split, how near test polymers are to training polymers, polymers
-    that several files share, and sources whose labels differ. Nothing is changed, and nothing but the files is written
-    by :func:`polyml.audit.files.write_audit`.
+    Within each file and across files: polymers that stand there under several spellings, labels that conflict, the
+    noise floor that repeats tell of, polymers that differ in configurations alone, values that are implausible, in
+    another unit or placeholders, polymers on both sides of a split, how near test polymers are to training polymers,
+    polymers that several files share, and sources whose labels differ. The files are only read.
 
     Parameters
     ----------
@@ -131,10 +130,10 @@ def _refused(item: AuditedFile) -> list[Finding]:
         return []
     counts = ", ".join(f"{reason} ({n})" for reason, n in item.rejects["reason"].value_counts().items())
     rows = item.n_rows - len(item.frame)
-    severity = "warning" if rows > _REFUSED * item.n_rows else "info"
+    severity: Severity = "warning" if rows > _REFUSED * item.n_rows else "info"
     return [
         Finding(
-            "refused", severity, (item.name,), f"{rows} rows and single values are not used: {counts}",
+            "refused", severity, (item.name,), f"{counted(len(item.rejects), 'row or value')} not used: {counts}",
             "They are missing from every table and score.", "mend them in the file, or accept that they are left out",
             len(item.rejects), item.rejects,
         )

@@ -15,7 +15,8 @@ from polyml.audit.spec import AuditSpec
 from polyml.audit.units import ZERO_CELSIUS
 
 SHIFT_COLUMNS = [
-    "property", "first", "second", "shared", "offset", "offset_p", "slope", "slope_sd", "r", "sd", "n_first", "n_second", "ks", "ks_p",
+    "property", "first", "second", "shared", "offset", "offset_p", "slope", "slope_sd", "r", "sd",
+    "n_first", "n_second", "ks", "ks_p",
     "relation",
 ]  # fmt: skip
 _P = 0.01
@@ -95,8 +96,10 @@ def _compare(first: _Source, second: _Source) -> tuple[dict[str, object], pd.Dat
     record["relation"] = unit_relation(rows["first"], rows["second"], temperature=first.p.is_temperature)
     if len(x) >= 2 and same_scale:
         record["offset"] = float(np.mean(z - x))
-        if np.ptp(z - x) > 0:
-            record["offset_p"] = float(stats.ttest_rel(z, x).pvalue)
+        with np.errstate(all="ignore"):  # a constant offset has no spread: then it is certain
+            record["offset_p"] = (
+                float(stats.ttest_rel(z, x).pvalue) if np.ptp(z - x) > 1e-9 else float(np.allclose(x, z))
+            )
         if len(x) >= 3 and np.ptp(x) > 0 and np.ptp(z) > 0:
             line = stats.linregress(x, z)
             record |= {"slope": float(line.slope), "slope_sd": float(line.stderr), "r": float(line.rvalue)}
@@ -149,7 +152,7 @@ def _images(a: np.ndarray, temperature: bool) -> Iterator[tuple[str, np.ndarray]
 def _finding(record: dict, first: _Source, second: _Source, rows: pd.DataFrame, spec: AuditSpec) -> Finding | None:
     files = tuple(dict.fromkeys((first.file, second.file)))
     if record["relation"]:
-        said = first.p.item.unit != second.p.item.unit
+        said = first.p.item.unit != second.p.item.unit and all(p.known and p.known.certain for p in (first.p, second.p))
         what = f"{first.name} and {second.name}: on {record['shared']} shared polymers {record['relation']}"
         return Finding(
             f"unit mix-up {record['property']}", "info" if said else "error", files, what,
@@ -179,7 +182,7 @@ def _differences(record: dict, spec: AuditSpec) -> str:
             return f"on {record['shared']} shared polymers " + ", ".join(words)
     if record["ks"] > _KS and record["ks_p"] < _P / 10 and record["shared"] < _ENOUGH:
         return (
-            f"Kolmogorov-Smirnov distance {record['ks']:.2f} between {record['n_first']} and {record['n_second']} values, "
-            "with too few shared polymers to tell chemistry from measurement"
+            f"Kolmogorov-Smirnov distance {record['ks']:.2f} between {record['n_first']} and {record['n_second']} "
+            "values, with too few shared polymers to tell chemistry from measurement"
         )
     return ""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,9 +144,12 @@ def read_files(
     paths = [_regular(file) for file in files]
     headers = [Header.read(path) for path in paths]
     known = {column for header in headers for column in header.columns}
-    wanted = {"--target": [*(targets or ()), *(item.name for item in properties)], "--source": [spec.source_column]}
-    for option, columns in wanted.items():
-        for column in columns:
+    wanted: dict[str, list[str | None]] = {
+        "--target": [*(targets or ()), *(item.name for item in properties)],
+        "--source": [spec.source_column],
+    }
+    for option, named in wanted.items():
+        for column in named:
             if column is not None and column not in known:
                 fix = f"{did_you_mean(column, known)}the columns are: {', '.join(sorted(known))}"
                 raise UserError(f"no file has a column '{column}'", where=option, fix=fix)
@@ -188,7 +192,7 @@ def _chosen(
     name: str, header: Header, structures: Sequence[str], targets: Sequence[str] | None,
     embedded: Mapping[str, Property], notes: list[str],
 ) -> list[str]:  # fmt: skip
-    """Return the columns of a file that are audited: those named, else those of the embedded set, else all that look like it."""
+    """Return the columns of a file that are audited: those named, else those declared, else all that look like it."""
     if targets is not None:
         return [column for column in targets if column in header.columns]
     if embedded:
@@ -259,7 +263,7 @@ def _audited(
     known = recognise(item.name, numbers, given.unit if given else "")
     if known is None:
         return AuditedProperty(given or item, None, given is not None)
-    update = {"unit": known.scale.unit}
+    update: dict[str, Any] = {"unit": known.scale.unit}
     if given is None or (given.lower is None and given.upper is None):
         update |= {"lower": known.scale.lower, "upper": known.scale.upper}
     if given is None and known.known.transform == "log10" and np.mean(numbers[np.isfinite(numbers)] <= 0) < _NEGATIVE:

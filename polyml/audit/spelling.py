@@ -66,7 +66,7 @@ def relation(first: str, second: str) -> str:
 
     Examples
     --------
-    >>> [relation("*OCC*", text) for text in ("*OCC*", "O(CC*)*", "*CCO*", "*COC*", "*CCOCCO*")]
+    >>> [relation("*OCC*", text) for text in ("*OCC*", "C(CO*)*", "*CCO*", "*COC*", "*CCOCCO*")]
     ['identical', 'respelled', 'reversed', 'shifted', 'multiplied']
     """
     if first == second:

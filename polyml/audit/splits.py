@@ -1,4 +1,4 @@
-"""What a split would do: polymers on both sides, folds that differ, how near the test polymers are to the training ones."""
+"""What a split would do: polymers on both sides, folds that differ, how near test polymers are to training ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import Finding
+from polyml.audit.findings import Finding, counted
 from polyml.audit.neighbours import Near
 from polyml.audit.sources import AuditedFile
 from polyml.audit.spec import AuditSpec
@@ -288,8 +288,8 @@ def _leak_finding(item: AuditedFile, row: dict, rows: pd.DataFrame, spec: AuditS
     grouped = row["kind"] != "rows"
     seen = f"{row['leaked_text']} by their text, {row['leaked_canonical']} by RDKit canonical SMILES"
     what = (
-        f"split {row['split']}: {row['leaked_key']} of {row['test_rows']} test rows ({row['leaked_share']:.1%}) are polymers "
-        f"of the training part; one would see {seen}"
+        f"split {row['split']}: polymers of {row['leaked_key']} of {row['test_rows']} test rows "
+        f"({row['leaked_share']:.1%}) are in the training part too; one would see {seen}"
     )
     return Finding(
         f"leak {row['split']}", "error" if grouped or spec.asked else "warning", (item.name,), what,
@@ -302,19 +302,20 @@ def _uneven(item: AuditedFile, folds: pd.DataFrame) -> list[Finding]:
     found = []
     empty = folds[(folds["n_test"] == 0) | (folds["n_train"] == 0)]
     for split, rows in empty.groupby("split", sort=False):
-        what = f"split {split}: {len(rows)} folds have no value of a property in the test or the training part"
+        what = f"split {split}: {counted(len(rows), 'fold')} without a value of a property in the test or training part"
         why, fix = "These folds cannot be scored.", "use fewer folds or another seed, or leave the property out"
         found.append(Finding(f"empty folds {split}", "warning", (item.name,), what, why, fix, len(rows), rows))
     if "ks" not in folds:
         return found
     tested = folds.groupby("split")["fold"].transform("size")
     uneven = folds[(folds["ks_p"] * tested < _KS_LEVEL) & (folds["ks"] > _KS)]
-    for (split, kind), rows in uneven.groupby(["split", "kind"], sort=False):
+    for (name, kind), rows in uneven.groupby(["split", "kind"], sort=False):
         intended = kind in (*_NEW_CHEMISTRY, "saved")
-        what = f"split {split}: the values of {len(rows)} test parts differ from their training parts (KS up to {rows['ks'].max():.2f})"
+        parts = counted(len(rows), "test part")
+        what = f"split {name}: {parts} unlike the training part (KS up to {rows['ks'].max():.2f})"
         found.append(
             Finding(
-                f"uneven folds {split}", "info" if intended else "warning", (item.name,), what,
+                f"uneven folds {name}", "info" if intended else "warning", (item.name,), what,
                 "Scores of such folds are not comparable with each other, and R² is with none.",
                 "as such a split is meant to be: report RMSE or MAE" if intended else "look at the order of the file",
                 len(rows), rows.reset_index(drop=True),

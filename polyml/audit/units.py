@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import Finding, Severity
+from polyml.audit.findings import Finding, Severity, counted
 from polyml.audit.neighbours import Near
 from polyml.audit.sources import AuditedFile, AuditedProperty
 from polyml.audit.values import residuals, robust_deviation, rows_at
@@ -67,7 +67,7 @@ def repeat_findings(item: AuditedFile) -> list[Finding]:
         for words, rows in table.groupby("mixup", sort=False):
             # Exactly ten times another value can be chance once; Celsius for kelvin to half a degree is not often.
             severity: Severity = "error" if words == CELSIUS.words or len(rows) >= 3 else "warning"
-            what = f"{len(rows)} repeats of a polymer differ in {p.name} as {words} would"
+            what = f"{p.name}: {counted(len(rows), 'repeat')} of a polymer apart as by {words}"
             check = next(kind.check for kind in (CELSIUS, POWER, LOGARITHM) if kind.words == words)
             found.append(
                 Finding(
@@ -107,9 +107,9 @@ def _below_zero_kelvin(item: AuditedFile, p: AuditedProperty, values: np.ndarray
     below = item.values[p.name].to_numpy(dtype=float) <= 0
     if not p.is_temperature or p.item.unit != "K" or not below.any():
         return None
-    what = f"{int(below.sum())} of {len(values)} values of {p.name} are not above 0 K"
+    what = f"{p.name}: {int(below.sum())} of {len(values)} values not above 0 K"
     whole = (
-        "; the whole column looks like Celsius" if np.median(values) < 200 else "; a part of the column is in Celsius"
+        "; the whole column looks like Celsius" if np.median(values) < 200 else ": a part of the column is in Celsius"
     )
     return Finding(
         f"kelvin {p.name}", "error", (item.name,), what + whole, _WHY,
@@ -140,7 +140,8 @@ def _logarithms(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Fi
     inside = (values >= np.log10(scale.lower)) & (values <= np.log10(scale.upper))
     if not (values <= 0).any() or inside.mean() < 0.95:
         return None
-    what = f"{p.name} has {int((values <= 0).sum())} values that are not positive and looks like log10 of a {p.known.known.name}"
+    below = counted(int((values <= 0).sum()), "value")
+    what = f"{p.name}: looks like log10 of a {p.known.known.name}, with {below} not positive"
     return Finding(
         f"logarithm {p.name}", "warning", (item.name,), what,
         "Ranges, ratios and screens read the column as the value itself.",
@@ -159,7 +160,7 @@ def neighbour_unit_findings(item: AuditedFile, near: Near) -> list[Finding]:
         for words, residual, shift in _shifts(item, near, p):
             hit = _hits(residual, shift)
             if hit is not None:
-                what = f"{int(hit.sum())} values of {p.name} are off from near-identical polymers as {words} would"
+                what = f"{p.name}: {counted(int(hit.sum()), 'value')} off from near-identical polymers as by {words}"
                 expected = np.full(len(residual), np.nan)
                 expected[near.rows] = p.item.from_model(near.estimates[p.name])
                 found.append(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import Finding, Severity
+from polyml.audit.findings import Finding, Severity, counted
 from polyml.audit.neighbours import Near
 from polyml.audit.sources import AuditedFile, AuditedProperty
 from polyml.audit.spec import AuditSpec
@@ -57,7 +57,7 @@ def _refused(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
     bad = p.item.outside_domain(values)
     if not bad.any():
         return None
-    what = f"{int(bad.sum())} values of {p.name} are not positive and have no logarithm"
+    what = f"{p.name}: {counted(int(bad.sum()), 'value')} without a logarithm, as not positive"
     return Finding(
         f"no logarithm {p.name}", "error", (item.name,), what,
         f"{p.name} is modelled as log10; these values are lost, or the column holds logarithms in places.",
@@ -73,11 +73,10 @@ def _outside(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
     if not outside.any():
         return None
     low, high = (
-        ("-∞" if p.item.lower is None else f"{p.item.lower:g}"),
-        f"{np.inf if p.item.upper is None else p.item.upper:g}",
+        unbounded if end is None else f"{end:g}" for end, unbounded in ((p.item.lower, "-∞"), (p.item.upper, "∞"))
     )
     kind = p.known.known.name if p.known else p.name
-    what = f"{int(outside.sum())} values of {p.name} lie outside {low} to {high} {p.item.unit}".rstrip()
+    what = f"{p.name}: {counted(int(outside.sum()), 'value')} outside {low} to {high} {p.item.unit}".rstrip()
     return Finding(
         f"outside range {p.name}", "error", (item.name,), what,
         f"No polymer is expected to have such a {kind}: a unit, a decimal point or a placeholder is more likely.",
@@ -95,7 +94,9 @@ def _far(item: AuditedFile, p: AuditedProperty, spec: AuditSpec) -> Finding | No
     far = score > spec.outlier
     if not far.any():
         return None
-    what = f"{int(far.sum())} values of {p.item.model_label} lie more than {spec.outlier:g} robust SD from the median"
+    what = (
+        f"{p.item.model_label}: {counted(int(far.sum()), 'value')} more than {spec.outlier:g} robust SD from the median"
+    )
     rows = rows_at(item, far, p, robust_z=score).sort_values("robust_z", ascending=False, ignore_index=True)
     return Finding(
         f"outliers {p.name}", "info", (item.name,), what + f" ({center:.3g})",
@@ -176,8 +177,8 @@ def neighbour_findings(item: AuditedFile, near: Near, spec: AuditSpec) -> list[F
         expected[near.rows] = p.item.from_model(near.estimates[p.name])
         rows = rows_at(item, far, p, expected=expected, robust_z=score)
         what = (
-            f"{int(far.sum())} values of {p.item.model_label} differ from those of near-identical polymers by more than "
-            f"{spec.outlier:g} robust SD ({spread:.3g})"
+            f"{p.item.model_label}: {counted(int(far.sum()), 'value')} apart from those of near-identical polymers "
+            f"by more than {spec.outlier:g} robust SD ({spread:.3g})"
         )
         found.append(
             Finding(
@@ -191,7 +192,7 @@ def neighbour_findings(item: AuditedFile, near: Near, spec: AuditSpec) -> list[F
 
 
 def residuals(item: AuditedFile, near: Near, p: AuditedProperty) -> np.ndarray:
-    """Return the value less that of the nearest polymers for every row, on the modelled scale; NaN where none is near."""
+    """Return the value less that of the nearest polymers of every row, modelled scale; NaN where none is near."""
     residual = np.full(len(item.frame), np.nan)
     residual[near.rows] = item.modelled(p)[near.rows] - near.estimates[p.name]
     return residual

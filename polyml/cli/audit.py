@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -133,7 +133,7 @@ def _show(found: Audit) -> None:
     from rich.table import Table
 
     columns = ["file", "rows", "refused", "texts", "canonical", "polymers", "frame_duplicates"]
-    common.print_rows(found.files[columns].to_dict("records"))
+    common.print_rows(cast("list[dict[str, Any]]", found.files[columns].to_dict("records")))
     table = Table(title=_title(found), title_justify="left")
     for name in ("severity", "file", "check", "finding"):
         table.add_column(name, overflow="fold")

@@ -74,7 +74,10 @@ def _stress(name: str, names: str, lower: float, upper: float, usual: str) -> Kn
 
 
 _GASES = "h2|he|n2|o2|co2|ch4|ar|c2h4|c2h6|c3h6|c3h8"
-_PERMEABILITY = rf"(?:{_GASES})|p_?(?:{_GASES})|(?:{_GASES})_(?:perm|permeability)|perm(?:eability)?(?:_(?:{_GASES}))?|gas_permeability"
+_PERMEABILITY = (
+    rf"(?:{_GASES})|p_?(?:{_GASES})|(?:{_GASES})_(?:perm|permeability)|perm(?:eability)?(?:_(?:{_GASES}))?"
+    "|gas_permeability"
+)
 
 KNOWN_PROPERTIES: tuple[KnownProperty, ...] = (
     _temperature("glass transition temperature", r"t_?g|glass_transition(?:_temp(?:erature)?)?", 100, 900),
@@ -89,7 +92,8 @@ KNOWN_PROPERTIES: tuple[KnownProperty, ...] = (
     ),
     KnownProperty("density", r"density|rho|dens", (Scale("g/cm³", 0.5, 3.0), Scale("kg/m³", 500, 3000))),
     KnownProperty(
-        "band gap", r"e_?g[cb]?|e_gap|band_?gap(?:_(?:chain|bulk|c|b))?|(?:homo_lumo|optical)_gap", (Scale("eV", 0, 15),)
+        "band gap", r"e_?g[cb]?|e_gap|band_?gap(?:_(?:chain|bulk|c|b))?|(?:homo_lumo|optical)_gap",
+        (Scale("eV", 0, 15),),
     ),
     KnownProperty("electron affinity", r"e_?ea|ea|electron_affinity", (Scale("eV", -3, 8),)),
     KnownProperty("ionisation energy", r"e_?i|ip|ie|ioni[sz]ation_(?:energy|potential)", (Scale("eV", 2, 16),)),

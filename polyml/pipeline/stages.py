@@ -237,7 +237,7 @@ STAGES: tuple[Stage, ...] = (
         needs=lambda recipe: ("prepare",),
         sources=_audited,
         continues="always",
-    ),  # fmt: skip
+    ),
     Stage("featurize", _featurize, _section("featurize"), needs=lambda recipe: ("prepare",)),
     Stage("explore", _explore, _section("explore", "seed", "tracking"), needs=lambda recipe: ("prepare", "featurize")),
     Stage(
