@@ -19,6 +19,7 @@ _NEAR_ZERO_CELSIUS = 0.5  # people take 273, 273.15 and 273.2
 _POWER = 0.001  # decades by which a ratio may differ from a power of ten: written values, not measurements
 _DECADES = 3.0  # beyond which a property that is given linearly should be modelled as log10
 _WIDTH = 1.5  # robust SD around a shift
+_CHANCE = 0.3  # rows around a shift by chance, beside those around its mirror image
 _CLEAR = 4.0  # robust SD that a shift must be away from zero
 _WHY = "A label in another unit is wrong by far, and a model learns it as if it were right."
 
@@ -202,4 +203,4 @@ def _hits(residual: np.ndarray, shift: float) -> np.ndarray | None:
     hit = np.abs(np.nan_to_num(residual) - shift) < width
     mirrored = np.count_nonzero(np.abs(np.nan_to_num(residual) + shift) < width)
     count = np.count_nonzero(hit)
-    return hit if count >= 3 and poisson.sf(count - 1, mirrored + 1) < 1e-3 else None
+    return hit if count >= 3 and poisson.sf(count - 1, mirrored + _CHANCE) < 1e-3 else None
