@@ -117,8 +117,8 @@ def _within(name: str, own: pd.DataFrame, hidden: int) -> list[Finding]:
     fix = "polyml merges these rows when it reads the file; with other software split by the key (polyml canonicalize)"
     if len(unseen):
         what = (
-            f"{counted(len(unseen), 'text')} of polymers of earlier rows in another frame "
-            f"({_kinds(unseen)}); RDKit canonical SMILES see none of them"
+            f"{counted(len(unseen), 'text')} for a polymer of an earlier row, in another frame "
+            f"({_kinds(unseen)}); hidden from RDKit canonical SMILES"
         )
         found.append(Finding("frames", "warning", (name,), what, _WHY, fix, hidden, unseen.reset_index(drop=True)))
     if len(seen):
@@ -156,7 +156,7 @@ def stereo_findings(item: AuditedFile) -> list[Finding]:
     return [
         Finding(
             "stereo", "warning", (item.name,),
-            f"{counted(number, 'polymer')} that differ from another one in configurations alone (R/S, E/Z)"
+            f"{counted(number, 'polymer')} unlike another one in configurations alone (R/S, E/Z)"
             + (f"; median difference of their labels: {told}" if told else ""),
             "No feature of polyml reads configurations: to a model these are repeats, and folds may part them.",
             "where tacticity was not controlled, write the units without @, / and \\; else keep them on one side",

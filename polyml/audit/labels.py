@@ -141,10 +141,11 @@ def noise_findings(table: pd.DataFrame) -> list[Finding]:
     found = []
     for row in _measured(table):
         copies = f"; {row['copies']:.0f} of them hold equal values, perhaps copies" if row["copies"] else ""
+        between = "; the offsets between the files are a part of it" if " + " in row["files"] else ""
         what = (
             f"{row['property']}: {row['polymers']:.0f} polymers have several values; pooled standard deviation "
             f"{row['noise_sd']:.3g} (95 % {row['noise_low']:.3g} to {row['noise_high']:.3g}), so a perfect model has "
-            f"RMSE {row['best_rmse']:.3g} and R² {row['best_r2']:.3f} on single values{copies}"
+            f"RMSE {row['best_rmse']:.3g} and R² {row['best_r2']:.3f} on single values{copies}{between}"
         )
         found.append(
             Finding(

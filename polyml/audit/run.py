@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polyml.audit.findings import Audit, Finding, Severity, counted, ordered
+from polyml.audit.findings import Audit, Finding, Severity, ordered
 from polyml.audit.identity import identity_counts, identity_findings, spellings, stereo_findings
 from polyml.audit.labels import conflict_findings, noise_findings, noise_table
 from polyml.audit.neighbours import MOST_ROWS, SAMPLED, Near, find_near
@@ -133,7 +133,7 @@ def _refused(item: AuditedFile) -> list[Finding]:
     severity: Severity = "warning" if rows > _REFUSED * item.n_rows else "info"
     return [
         Finding(
-            "refused", severity, (item.name,), f"{counted(len(item.rejects), 'row or value')} not used: {counts}",
+            "refused", severity, (item.name,), f"not used, rows or single values: {counts}",
             "They are missing from every table and score.", "mend them in the file, or accept that they are left out",
             len(item.rejects), item.rejects,
         )
