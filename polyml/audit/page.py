@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _SHOWN = 5
+_LONG = 30  # characters of a cell from which on it is broken
 _MOST_PICTURES = 24  # distributions that are drawn; the tables hold all
 _STYLE = """<style>
 .error { color: #a33b00; font-weight: 600; } .warning { color: #8a6100; font-weight: 600; }
@@ -24,7 +25,7 @@ _STYLE = """<style>
 article { border-left: 4px solid var(--line); padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }
 article.is-error { border-color: #d55e00; } article.is-warning { border-color: #e69f00; }
 article h3 { font-size: 1rem; margin: 0 0 .2rem; font-weight: 600; } article p { margin: 0 0 .3rem; }
-td { max-width: 28rem; overflow-wrap: anywhere; white-space: normal; }
+td.long { max-width: 28rem; overflow-wrap: anywhere; white-space: normal; }
 td, th { font-size: .9rem; padding: .3rem .6rem; }
 </style>"""
 
@@ -83,7 +84,8 @@ def _cell(value: object) -> str:
         return f"<td>{_text(value)}</td>"
     if isinstance(value, int | float | np.integer | np.floating):
         return f'<td class="number">{"–" if value != value else format_number(float(value))}</td>'
-    return f"<td>{_text('' if value is None else value)}</td>"
+    text = "" if value is None or value != value else str(value)
+    return f"<td{' class=long' if len(text) > _LONG else ''}>{_text(text)}</td>"
 
 
 def _text(value: object) -> str:

@@ -138,6 +138,8 @@ def _heaped(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findin
     """Find values that people have rounded: more multiples of ten of the last digit than a tenth."""
     from scipy.stats import binomtest
 
+    if p.item.transform == "log10":
+        return None  # values over decades have as many digits as their size allows
     best: tuple[float, float, int, int] | None = None
     known = values[np.isfinite(values)]
     offsets: Sequence[float] = (0.0, 0.15) if p.is_temperature else (0.0,)
