@@ -117,6 +117,17 @@ class DataSpec(Section):
         return value
 
 
+class AuditSection(Section):
+    """Whether the data can be trusted; ``strict`` ends the run when a finding is an error.
+
+    ``source`` is a column that says where a row comes from, ``against`` names files whose polymers are compared.
+    """
+
+    strict: bool = False
+    source: str | None = None
+    against: list[str] = Field(default_factory=list)
+
+
 class FeaturizeSpec(Section):
     """Which featurizers of the catalog are computed once and kept as files."""
 
@@ -258,6 +269,7 @@ class Recipe(Section):
     seed: int = Field(1, ge=0)
     data: DataSpec
     split: SplitSpec = Field(default_factory=SplitSpec)
+    audit: AuditSection = Field(default_factory=AuditSection)
     featurize: FeaturizeSpec = Field(default_factory=FeaturizeSpec)
     explore: ExploreSpec = Field(default_factory=ExploreSpec)
     compare: CompareSpec

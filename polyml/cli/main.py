@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from polyml import __version__
 from polyml.cli import (
+    audit,
     benchmark,
     canonicalize,
     compare,
@@ -86,7 +87,7 @@ def root(
 
 
 VERBS = (
-    *(run, compare, benchmark, learning_curve, tune, pretrain, train, predict, screen),
+    *(run, audit, compare, benchmark, learning_curve, tune, pretrain, train, predict, screen),
     *(explore, featurize, canonicalize, data, models, ui),
 )
 for verb in VERBS:

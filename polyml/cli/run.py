@@ -25,7 +25,7 @@ def run(
     stage: Annotated[
         list[str] | None,
         typer.Option(
-            "--stage", "-s", metavar="NAME", help="prepare, featurize, explore, compare, train, screen; repeat."
+            "--stage", "-s", metavar="NAME", help="prepare, audit, featurize, explore, compare, train, screen; repeat."
         ),
     ] = None,
     override: Annotated[

@@ -161,7 +161,7 @@ def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> 
     >>> properties_for("my_polymers.csv", ["Tg"])[0].transform
     'identity'
     """
-    declared = {item.name: item for item in _declared(source)}
+    declared = {item.name: item for item in declared_properties(source)}
     if targets is None:
         if not declared:
             raise UserError("no target is named", where=str(source), fix="name the columns to predict, as --target COL")
@@ -173,7 +173,8 @@ def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> 
     return [declared.get(name, Property(name=name)) for name in targets]
 
 
-def _declared(source: str | Path) -> tuple[Property, ...]:
+def declared_properties(source: str | Path) -> tuple[Property, ...]:
+    """Return the properties that an embedded set declares; none for a user's file."""
     path = Path(source)
     for item in EMBEDDED.values():
         if path.is_file() and path.resolve() == (embedded_folder() / item.file).resolve():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,17 @@ def read_table(
 
 
 def read_structures(
-    path: str | Path, *, smiles_column: str | None = None, sample: SampleSpec | None = None
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    merge_duplicates: bool = True,
+    sample: SampleSpec | None = None,
 ) -> PolymerTable:
-    """Read polymers without values: each polymer once, and no property.
+    """Read polymers without values: each polymer once unless told otherwise, and no property.
 
     Parameters
     ----------
-    path, smiles_column, sample
+    path, smiles_column, merge_duplicates, sample
         See :func:`read_table`.
 
     Raises
@@ -99,7 +104,7 @@ def read_structures(
     UserError
         The file cannot be read, or holds no repeat unit.
     """
-    return _read(path, (), smiles_column, True, 0.0, sample)
+    return _read(path, (), smiles_column, merge_duplicates, 0.0, sample)
 
 
 def _read(
@@ -145,6 +150,19 @@ def _check_properties(properties: Sequence[Property], where: str) -> None:
         raise UserError(what, where=where, fix="predict a class alone, the other targets in a run of their own")
 
 
+@lru_cache(maxsize=100_000)
+def key_and_notes(psmiles: str) -> tuple[str, tuple[str, ...]]:
+    """Return the canonical key of a text, and what is doubtful about its structure; remembered across files.
+
+    Raises
+    ------
+    RepeatUnitError
+        The text is no repeat unit.
+    """
+    unit = RepeatUnit.parse(psmiles)
+    return unit.key, unit.notes
+
+
 class _TableReader:
     """Turn rows into polymers with values, noting what is refused."""
 
@@ -165,12 +183,11 @@ class _TableReader:
             self.rejects.add(row.line, psmiles, "", row.reason, row.detail)
             return
         try:
-            unit = RepeatUnit.parse(psmiles)
-            key = unit.key
+            key, notes = key_and_notes(psmiles)
         except RepeatUnitError as error:
             self.rejects.add(row.line, psmiles, self.smiles_column, error.reason, error.what)
             return
-        for note in unit.notes:
+        for note in notes:
             self.warnings.add(row.line, psmiles, self.smiles_column, "structure", note)
         told = len(self.rejects.rows)
         values = {

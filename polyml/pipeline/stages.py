@@ -1,4 +1,4 @@
-"""The stages of a recipe, in order: prepare, featurize, explore, compare, train, screen."""
+"""The stages of a recipe, in order: prepare, audit, featurize, explore, compare, train, screen."""
 
 from __future__ import annotations
 
@@ -140,6 +140,19 @@ def _prepare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     save_folds(folds, table.frame, folder / "splits.csv")
 
 
+def _audit(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
+    """Say whether the data can be trusted, before anything learns from them."""
+    steps.audit_recipe(
+        recipe.data, recipe.split, folder, section=recipe.audit, files=[str(path) for path in _audited(recipe)]
+    )
+
+
+def _audited(recipe: Recipe) -> list[Path]:
+    from polyml.data.catalog import data_path
+
+    return [*_source(recipe), *map(data_path, recipe.audit.against)]
+
+
 def _featurize(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     """Compute the features once; models and maps take them from the cache by content."""
     for key in recipe.featurize.features:
@@ -220,6 +233,14 @@ def _tracking(recipe: Recipe) -> TrackingSpec:
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", _prepare, _section("data", "split"), sources=_source),
+    Stage(
+        "audit",
+        _audit,
+        _section("audit", "split"),
+        needs=lambda recipe: ("prepare",),
+        sources=_audited,
+        continues="always",
+    ),
     Stage("featurize", _featurize, _section("featurize"), needs=lambda recipe: ("prepare",)),
     Stage("explore", _explore, _section("explore", "seed", "tracking"), needs=lambda recipe: ("prepare", "featurize")),
     Stage(

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyml.config import ExploreSpec, ModelSpec, TrackingSpec
+from polyml.config import AuditSection, DataSpec, ExploreSpec, ModelSpec, TrackingSpec
+from polyml.errors import UserError
 
 if TYPE_CHECKING:
+    from polyml.audit import Audit, AuditSpec
     from polyml.bundle import Bundle
     from polyml.data.properties import Property
     from polyml.data.sample import SampleSpec
@@ -45,6 +47,61 @@ def read(
     table = read_table(file, properties, smiles_column=smiles_column, sample=sample, merge_duplicates=merge)
     table.check_targets()
     return table
+
+
+def audit_files(
+    files: Sequence[str],
+    spec: AuditSpec,
+    folder: Path | None,
+    *,
+    targets: Sequence[str] | None = None,
+    properties: Sequence[Property] = (),
+    smiles_columns: Sequence[str] = (),
+    jobs: int | None = None,
+) -> Audit:
+    """Audit data files, and write what was found into a folder; see :func:`polyml.audit.run.audit`."""
+    from polyml.audit import audit
+    from polyml.audit.files import write_audit
+    from polyml.settings import default_jobs
+
+    found = audit(
+        files, spec, targets=targets, properties=properties, smiles_columns=smiles_columns, jobs=jobs or default_jobs()
+    )
+    if folder is not None:
+        write_audit(found, folder)
+    return found
+
+
+def audit_recipe(
+    data: DataSpec, split: SplitSpec, folder: Path, *, section: AuditSection, files: Sequence[str]
+) -> Audit:
+    """Audit the data of a recipe by its split and by rows.
+
+    Raises
+    ------
+    UserError
+        The recipe is strict, and a finding is an error; the report stays in the folder.
+    """
+    from polyml.audit import AuditSpec
+    from polyml.data.splits import SplitSpec
+
+    by_rows = () if split.kind == "rows" else (SplitSpec(kind="rows", folds=split.folds, seed=split.seed),)
+    found = audit_files(
+        files,
+        AuditSpec(splits=(split, *by_rows), source_column=section.source, sample=data.sample),
+        folder,
+        targets=[item.name for item in data.targets],
+        properties=data.targets,
+        smiles_columns=[data.smiles_column] if data.smiles_column else (),
+    )
+    if section.strict and found.has_errors:
+        first = next(item for item in found.findings if item.severity == "error")
+        raise UserError(
+            f"the audit of the data found {found.count('error')} errors; the first: {first.what}",
+            where=str(folder / "audit.html"),
+            fix="mend the data, or go on all the same with --set audit.strict=false",
+        )
+    return found
 
 
 def open_tracker(tracking: TrackingSpec, fallback: str) -> Tracker:

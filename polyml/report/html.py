@@ -24,6 +24,18 @@ def figures_page(title: str, figures: Mapping[str, Figure]) -> str:
     figures : mapping
         Heading to figure; an empty heading is not shown.
     """
+    body, head = embedded_figures(figures)
+    return page(title, body, head=head)
+
+
+def embedded_figures(figures: Mapping[str, Figure]) -> tuple[str, str]:
+    """Return figures under their headings as a part of a page, and what the head of the page needs for them.
+
+    Parameters
+    ----------
+    figures : mapping
+        Heading to figure; an empty heading is not shown.
+    """
     from plotly.offline import get_plotlyjs
 
     parts = []
@@ -32,7 +44,7 @@ def figures_page(title: str, figures: Mapping[str, Figure]) -> str:
         chart = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{place}", config=config)
         parts.append(f"<section>{f'<h2>{_text(heading)}</h2>' if heading else ''}{chart}</section>")
     # The MLflow UI shows a page inside a frame without access to other files, so the library must be in the page.
-    return page(title, "\n".join(parts), head=f"<script>{get_plotlyjs()}</script>")
+    return "\n".join(parts), f"<script>{get_plotlyjs()}</script>"
 
 
 def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> str:

@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_all_verbs_are_there() -> None:
     assert {
         "run", "compare", "tune", "train", "predict", "screen", "canonicalize", "data", "featurize", "explore",
-        "models", "ui", "learning-curve", "pretrain", "benchmark",
+        "models", "ui", "learning-curve", "pretrain", "benchmark", "audit",
     } == set(VERBS)  # fmt: skip
 
 

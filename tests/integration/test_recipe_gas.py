@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,8 +46,13 @@ def test_from_data_to_a_ranked_list(workdir: Path, shrunk: list[str]) -> None:
     result = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk])
     assert result.exit_code == 0, result.output
     folder = workdir / "outputs/gas_membranes"
-    for stage in ("prepare", "featurize", "explore", "compare", "train", "screen"):
+    for stage in ("prepare", "audit", "featurize", "explore", "compare", "train", "screen"):
         assert (folder / stage / "stage.json").is_file(), stage
+
+    found = json.loads((folder / "audit/audit.json").read_text())
+    assert [row["file"] for row in found["files"]] == ["gas"]
+    assert {row["file"] for row in pd.read_csv(folder / "audit/tables/leaks.csv").to_dict("records")} == {"gas"}
+    assert (folder / "audit/audit.html").is_file()
 
     board = pd.read_csv(folder / "compare/leaderboard.csv")
     assert set(board["model"]) == {"mean", "pca_ridge", "extra_trees"}
@@ -61,7 +67,7 @@ def test_from_data_to_a_ranked_list(workdir: Path, shrunk: list[str]) -> None:
 
     again = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk])
     assert again.exit_code == 0, again.output
-    assert again.output.count("nothing changed") == 6
+    assert again.output.count("nothing changed") == 7
 
     predicted = CliRunner().invoke(
         app, ["predict", "models:/gas_membranes@champion", "candidates.parquet", "-o", "out.csv", "--quiet"]
@@ -84,3 +90,20 @@ def test_a_changed_screen_keeps_the_model(workdir: Path, shrunk: list[str]) -> N
     assert second.exit_code == 0, second.output
     assert (folder / "train/stage.json").stat().st_mtime_ns == trained
     assert len(pd.read_csv(folder / "screen/ranked.csv")) == 5
+
+
+def test_a_strict_recipe_stops_at_an_error_and_keeps_the_report(workdir: Path, shrunk: list[str]) -> None:
+    source = Path(next(item for item in shrunk if item.startswith("data.source=")).removeprefix("data.source="))
+    frame = pd.read_csv(source)
+    frame.loc[0, "O2"] = 1e12
+    frame.to_csv(source, index=False)
+    stages = ["--stage", "audit", "--set", "audit.strict=true"]
+    stopped = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk, *stages])
+    assert stopped.exit_code == 2
+    assert "audit.strict=false" in stopped.output
+    folder = workdir / "outputs/gas_membranes/audit"
+    assert "outside range O2" in {item["check"] for item in json.loads((folder / "audit.json").read_text())["findings"]}
+    assert not (folder / "stage.json").exists()
+    going_on = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk, "--stage", "audit"])
+    assert going_on.exit_code == 0, going_on.output
+    assert (folder / "stage.json").is_file()

@@ -1,0 +1,349 @@
+"""What a split would do: polymers on both sides, folds that differ, how near test polymers are to training ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from polyml.audit.findings import Finding, counted
+from polyml.audit.neighbours import Near
+from polyml.audit.sources import AuditedFile
+from polyml.audit.spec import AuditSpec
+from polyml.data.groups import scaffold
+from polyml.data.splits import SplitSpec, make_folds
+from polyml.errors import UserError
+from polyml.progress import track
+
+LEVELS = ("text", "canonical", "key", "flat")
+"""Ways to tell that two rows are one polymer: the text, RDKit canonical SMILES, the key, the key without stereo."""
+_BINS = np.linspace(0, 1, 21)
+_CHUNK = 500  # polymers whose scaffolds are found at a time
+_KS_LEVEL = 1e-3
+_KS = 0.15
+_ALIKE = 0.2  # share of test polymers with a near-identical training polymer that is worth a word
+_NEW_CHEMISTRY = ("scaffold", "cluster")
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """One division of the rows of a file.
+
+    Attributes
+    ----------
+    name, kind : str
+        What it is called, and its kind; "saved" for one that was read from a file.
+    number : ndarray of shape (n,)
+        The fold that tests the row, -1 for none.
+    """
+
+    name: str
+    kind: str
+    number: np.ndarray
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the rows of a polymer are meant to be on one side."""
+        return self.kind != "rows"
+
+
+def make_divisions(item: AuditedFile, spec: AuditSpec) -> tuple[list[Folds], list[str]]:
+    """Divide the rows of a file by every split that is asked for.
+
+    Returns
+    -------
+    folds : list of Folds
+    notes : list of str
+        Which splits cannot be made of this file, and why.
+    """
+    found: list[Folds] = []
+    notes: list[str] = []
+    for split in spec.splits:
+        if item.is_copolymer and split.kind in _NEW_CHEMISTRY:
+            notes.append(f"{item.name}: a split of kind {split.kind} is not made for copolymers")
+            continue
+        try:
+            found += _divide(item, split)
+        except UserError as error:
+            notes.append(f"{item.name}: no split of kind {split.kind}: {error.what}")
+    if spec.saved_splits is not None:
+        found += read_saved(spec.saved_splits, item)
+    return found, notes
+
+
+def _divide(item: AuditedFile, split: SplitSpec) -> list[Folds]:
+    if split.kind == "rows":
+        # All rows of the file take part in the shuffle, as in published work, those that cannot be read too.
+        folds = make_folds([""] * item.n_rows, split)
+        number = np.empty(item.n_rows, dtype=int)
+        for fold in folds:
+            number[fold.test] = fold.fold
+        return [Folds("rows", "rows", number[item.frame["position"].to_numpy()])]
+    found = []
+    folds = make_folds(item.table(), split)
+    for repeat in range(split.repeats):
+        number = np.full(len(item.frame), -1)
+        for fold in folds:
+            if fold.repeat == repeat:
+                number[fold.test] = fold.fold
+        name = split.kind if split.repeats == 1 else f"{split.kind} {repeat + 1}"
+        found.append(Folds(name, split.kind, number))
+    return found
+
+
+def read_saved(path: Path, item: AuditedFile) -> list[Folds]:
+    """Read folds as they were saved, whether they are right or not: that is what is audited.
+
+    The file has a column fold, maybe repeat, and says by line, psmiles or key which row it means, the first of these
+    that it has.
+
+    Raises
+    ------
+    UserError
+        It is no such file, or none of its rows is in the data.
+    """
+    fix = "give a file with the columns fold and psmiles, as splits.csv of polyml compare"
+    try:
+        frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
+        frame["fold"] = frame["fold"].astype(int)
+        repeats = frame["repeat"] if "repeat" in frame else pd.Series(0, index=frame.index)
+        by = next(name for name in ("line", "psmiles", "key") if name in frame)
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise UserError(
+            f"not a file of folds ({error or 'no line, psmiles or key'})", where=str(path), fix=fix
+        ) from error
+    own = item.frame["text" if by == "psmiles" else by]
+    found = []
+    for repeat, part in frame.groupby(repeats):
+        folds = part.groupby(by)["fold"].agg(["first", "nunique"])
+        number = own.map(folds["first"]).fillna(-1).to_numpy(dtype=int)
+        if (folds["nunique"] > 1).any():
+            # One text in two folds: its rows take the folds in their order.
+            number = _in_order(own, part.groupby(by)["fold"].agg(list).to_dict())
+        if (number < 0).all():
+            raise UserError(f"none of its rows is in the data, by {by}", where=str(path), fix=fix)
+        name = "saved" if repeats.nunique() == 1 else f"saved {repeat}"
+        found.append(Folds(name, "saved", number))
+    return found
+
+
+def _in_order(own: pd.Series, folds: dict[object, list[int]]) -> np.ndarray:
+    taken = own.groupby(own).cumcount()
+    pairs = zip(own, taken, strict=True)
+    return np.array([folds[name][min(place, len(folds[name]) - 1)] if name in folds else -1 for name, place in pairs])
+
+
+def split_tables(
+    item: AuditedFile, divisions: Sequence[Folds], near: Near | None, jobs: int = 1
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Describe the splits of a file.
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        leaks (test rows whose polymer is in training, by each level), folds (distribution of each property in the test
+        and the training part), similarity (of test polymers to the nearest training polymer, and the share of them
+        whose scaffold is in training) and histogram of these similarities.
+    leaking : dict of str to DataFrame
+        For each split the rows of polymers on both sides.
+    """
+    scaffolds = None if item.is_copolymer else _scaffolds(item, jobs)
+    leaks, folds, similarity, histogram = [], [], [], []
+    leaking: dict[str, pd.DataFrame] = {}
+    for place, division in enumerate(divisions):
+        leak, rows = _leaks(item, division)
+        leaks.append({"file": item.name, "split": division.name, **leak})
+        leaking[division.name] = rows
+        folds += _fold_records(item, division)
+        if near is not None and scaffolds is not None:
+            values = near.train_similarity[place]
+            record, counts = _similarity(values[~np.isnan(values)])
+            seen = _seen(scaffolds, division.number)
+            similarity.append({"file": item.name, "split": division.name, "scaffold_seen": seen, **record})
+            for low, count in zip(_BINS[:-1], counts, strict=True):
+                histogram.append(
+                    {"file": item.name, "split": division.name, "from": round(low, 2), "count": int(count)}
+                )
+    tables = {"leaks": leaks, "folds": folds, "similarity": similarity, "histogram": histogram}
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}, leaking
+
+
+def _scaffolds(item: AuditedFile, jobs: int) -> np.ndarray:
+    keys = list(dict.fromkeys(item.frame["key"]))
+    chunks = [keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK)]
+    if jobs > 1 and len(chunks) > 2:
+        from joblib import Parallel, delayed
+
+        found = Parallel(n_jobs=jobs, return_as="generator")(delayed(_scaffolds_of)(chunk) for chunk in chunks)
+    else:
+        found = map(_scaffolds_of, chunks)
+    texts = [text for part in track(found, "Scaffolds", total=len(chunks)) for text in part]
+    return item.frame["key"].map(dict(zip(keys, texts, strict=True))).to_numpy()
+
+
+def _scaffolds_of(keys: Sequence[str]) -> list[str]:
+    return [_scaffold(key) for key in keys]
+
+
+def _scaffold(key: str) -> str:
+    try:
+        return scaffold(key)
+    except Exception:  # RDKit can fail in its own ways on a bare skeleton: such a polymer is a group of its own
+        return key
+
+
+def _on_both_sides(names: pd.Series, number: np.ndarray) -> np.ndarray:
+    """Mark the tested rows that have a row of the same name in another fold, which is in their training part."""
+    tested = number >= 0
+    folds = pd.Series(np.where(tested, number, np.nan), index=names.index)
+    result: np.ndarray = (folds.groupby(names).transform("nunique") > 1).to_numpy() & tested
+    return result
+
+
+def _leaks(item: AuditedFile, division: Folds) -> tuple[dict[str, object], pd.DataFrame]:
+    marks = {level: _on_both_sides(item.frame[level], division.number) for level in LEVELS}
+    tested = int((division.number >= 0).sum())
+    record: dict[str, object] = {"kind": division.kind, "test_rows": tested}
+    record |= {f"leaked_{level}": int(mark.sum()) for level, mark in marks.items()}
+    record["leaked_share"] = float(marks["key"].sum() / max(tested, 1))
+    if item.is_copolymer:
+        record |= _units_seen(item, division.number)
+    rows = item.frame.loc[marks["key"], ["line", "text", "key"]].assign(fold=division.number[marks["key"]])
+    return record, rows.sort_values(["key", "line"], ignore_index=True)
+
+
+def _units_seen(item: AuditedFile, number: np.ndarray) -> dict[str, float]:
+    """Return the share of the test rows with all units, and with this set of units, in the training part."""
+    units = item.frame["units"].to_numpy()
+    single, pairs, tested = 0, 0, 0
+    for fold in np.unique(number[number >= 0]):
+        training = [units[i] for i in np.flatnonzero((number != fold) & (number >= 0))]
+        known, known_sets = {unit for parts in training for unit in parts}, set(training)
+        tests = [units[i] for i in np.flatnonzero(number == fold)]
+        single += sum(known.issuperset(parts) for parts in tests)
+        pairs += sum(parts in known_sets for parts in tests)
+        tested += len(tests)
+    return {"units_seen": single / max(tested, 1), "unit_set_seen": pairs / max(tested, 1)}
+
+
+def _fold_records(item: AuditedFile, division: Folds) -> list[dict[str, object]]:
+    from scipy import stats
+
+    records = []
+    for p in item.properties:
+        y = item.modelled(p)
+        for fold in np.unique(division.number[division.number >= 0]):
+            test = y[division.number == fold]
+            train = y[(division.number != fold) & (division.number >= 0)]
+            test, train = test[~np.isnan(test)], train[~np.isnan(train)]
+            record: dict[str, object] = {"file": item.name, "split": division.name, "kind": division.kind}
+            record |= {"property": p.name, "fold": int(fold), "n_test": len(test), "n_train": len(train)}
+            if len(test) and len(train):
+                ks = stats.ks_2samp(test, train, method="asymp")
+                record |= {"mean_test": float(test.mean()), "sd_test": float(test.std()), "min_test": float(test.min())}
+                record |= {"median_test": float(np.median(test)), "max_test": float(test.max())}
+                record |= {"mean_train": float(train.mean()), "ks": float(ks.statistic), "ks_p": float(ks.pvalue)}
+            records.append(record)
+    return records
+
+
+def _similarity(values: np.ndarray) -> tuple[dict[str, object], np.ndarray]:
+    counts = np.histogram(np.minimum(values, 1.0), _BINS)[0]
+    if not len(values):
+        return {"compared": 0}, counts
+    return {
+        "compared": len(values), "median": float(np.median(values)), "above_0.9": float(np.mean(values > 0.9)),
+        "above_0.7": float(np.mean(values > 0.7)), "below_0.4": float(np.mean(values < 0.4)),
+    }, counts  # fmt: skip
+
+
+def _seen(scaffolds: np.ndarray, number: np.ndarray) -> float:
+    """Return the share of the tested rows whose scaffold is in their training part."""
+    seen = _on_both_sides(pd.Series(scaffolds), number)
+    return float(seen.sum() / max((number >= 0).sum(), 1))
+
+
+def split_findings(
+    item: AuditedFile, tables: dict[str, pd.DataFrame], leaking: dict[str, pd.DataFrame], spec: AuditSpec
+) -> list[Finding]:
+    """Say what is wrong with the splits of a file."""
+    found = [
+        _leak_finding(item, row, leaking[str(row["split"])], spec)
+        for row in tables["leaks"].to_dict("records")
+        if row["leaked_key"]
+    ]
+    if not tables["folds"].empty:
+        found += _uneven(item, tables["folds"])
+    near = tables["similarity"].to_dict("records")
+    found += [_near_finding(item, row) for row in near if row["compared"] and row["above_0.9"] > _ALIKE]
+    if item.is_copolymer:
+        found += [_units_finding(item, row) for row in tables["leaks"].to_dict("records")]
+    return found
+
+
+def _leak_finding(item: AuditedFile, row: dict, rows: pd.DataFrame, spec: AuditSpec) -> Finding:
+    grouped = row["kind"] != "rows"
+    seen = f"{row['leaked_text']} by their text, {row['leaked_canonical']} by RDKit canonical SMILES"
+    what = (
+        f"split {row['split']}: polymers of {row['leaked_key']} of {row['test_rows']} test rows "
+        f"({row['leaked_share']:.1%}) are in the training part too; one would see {seen}"
+    )
+    return Finding(
+        f"leak {row['split']}", "error" if grouped or spec.asked else "warning", (item.name,), what,
+        "The model is scored on polymers it was trained on.", "group the folds by the key: --split kfold",
+        int(row["leaked_key"]), rows,
+    )  # fmt: skip
+
+
+def _uneven(item: AuditedFile, folds: pd.DataFrame) -> list[Finding]:
+    found = []
+    empty = folds[(folds["n_test"] == 0) | (folds["n_train"] == 0)]
+    for split, rows in empty.groupby("split", sort=False):
+        what = f"split {split}: {counted(len(rows), 'fold')} without a value of a property in the test or training part"
+        why, fix = "These folds cannot be scored.", "use fewer folds or another seed, or leave the property out"
+        found.append(Finding(f"empty folds {split}", "warning", (item.name,), what, why, fix, len(rows), rows))
+    if "ks" not in folds:
+        return found
+    tested = folds.groupby("split")["fold"].transform("size")
+    uneven = folds[(folds["ks_p"] * tested < _KS_LEVEL) & (folds["ks"] > _KS)]
+    for (name, kind), rows in uneven.groupby(["split", "kind"], sort=False):
+        intended = kind in (*_NEW_CHEMISTRY, "saved")
+        parts = counted(len(rows), "test part")
+        what = f"split {name}: {parts} unlike the training part (KS up to {rows['ks'].max():.2f})"
+        found.append(
+            Finding(
+                f"uneven folds {name}", "info" if intended else "warning", (item.name,), what,
+                "Scores of such folds are not comparable with each other, and R² is with none.",
+                "as such a split is meant to be: report RMSE or MAE" if intended else "look at the order of the file",
+                len(rows), rows.reset_index(drop=True),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _near_finding(item: AuditedFile, row: dict) -> Finding:
+    what = (
+        f"split {row['split']}: the nearest training polymer of a test polymer has a median similarity of "
+        f"{row['median']:.2f}; {row['above_0.9']:.0%} are above 0.9, {row['above_0.7']:.0%} above 0.7; "
+        f"{row['scaffold_seen']:.0%} have a scaffold that is in training"
+    )
+    return Finding(
+        f"similarity {row['split']}", "info", (item.name,), what,
+        "The score holds for polymers as near to the training data as these.",
+        "for new chemistry look at --split scaffold and --split cluster", int(row["compared"]),
+    )  # fmt: skip
+
+
+def _units_finding(item: AuditedFile, row: dict) -> Finding:
+    what = (
+        f"split {row['split']}: {row['units_seen']:.0%} of the test copolymers have all their units in training, "
+        f"{row['unit_set_seen']:.0%} this very combination of units"
+    )
+    return Finding(
+        f"shared monomers {row['split']}", "warning" if row["units_seen"] > 0.5 else "info", (item.name,), what,
+        "The score says how well ratios and arrangements are filled in, not how well new monomers are predicted.",
+        "leave whole monomers out for a score on new ones", int(row["test_rows"]),
+    )  # fmt: skip
