@@ -14,7 +14,7 @@ from polyml.audit.neighbours import Near
 from polyml.audit.sources import AuditedFile
 from polyml.audit.spec import AuditSpec
 from polyml.data.groups import scaffold
-from polyml.data.splits import SplitSpec, make_folds
+from polyml.data.splits import BY_COLUMN, SplitSpec, make_folds
 from polyml.errors import UserError
 from polyml.progress import track
 
@@ -75,6 +75,9 @@ def make_divisions(item: AuditedFile, spec: AuditSpec) -> tuple[list[Folds], lis
 
 
 def _divide(item: AuditedFile, split: SplitSpec) -> list[Folds]:
+    if split.kind in (*BY_COLUMN, "extrapolation", "fixed"):
+        fix = "audit the splits.csv of a comparison, or a split of kind kfold, scaffold, cluster or rows"
+        raise UserError("the audit looks at divisions of all rows", where=split.kind, fix=fix)
     if split.kind == "rows":
         # All rows of the file take part in the shuffle, as in published work, those that cannot be read too.
         folds = make_folds([""] * item.n_rows, split)
@@ -109,6 +112,8 @@ def read_saved(path: Path, item: AuditedFile) -> list[Folds]:
     try:
         frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
         frame["fold"] = frame["fold"].astype(int)
+        if "part" in frame and (frame["part"] != "test").any():
+            raise ValueError("its training parts leave rows out, and the audit looks at divisions of all rows")
         repeats = frame["repeat"] if "repeat" in frame else pd.Series(0, index=frame.index)
         by = next(name for name in ("line", "psmiles", "key") if name in frame)
     except (OSError, ValueError, KeyError, StopIteration) as error:

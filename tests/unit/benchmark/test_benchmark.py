@@ -81,8 +81,8 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     text = render_report(chosen, finished, "polyml benchmark gases --data FOLDER")
     assert "Made by `polyml benchmark gases --data FOLDER`" in text
     assert f"{row['score']:.3f} ± {row['score_sd']:.3f}" in text
-    assert "Protocol **rows**" in text
-    assert "Protocol **completion**" in text
+    assert "Protocol **honest**: rows shuffled as in published work" in text
+    assert "its other measured properties are given" in text
     assert "| Paper | 0.500 | theirs | A 1, 1 |" in text
     measured = {name: len(pd.read_csv(data / f"{name}.csv")) for name in ("oxygen", "nitrogen")}
     assert f"O2 {measured['oxygen']} (log10(O2)), N2 {measured['nitrogen']};" in text
