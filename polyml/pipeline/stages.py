@@ -77,6 +77,16 @@ def _source(recipe: Recipe) -> list[Path]:
     return [data_path(recipe.data.source)]
 
 
+def _source_and_folds(recipe: Recipe) -> list[Path]:
+    """Return the data, and the file of the folds where these are fixed."""
+    file = recipe.split.file
+    if file is None:
+        return _source(recipe)
+    if not Path(file).is_file():
+        raise UserError("there is no such file of folds", where=file, fix="name the splits.csv of a comparison")
+    return [*_source(recipe), Path(file)]
+
+
 def _candidates(recipe: Recipe) -> list[Path]:
     from polyml.data.catalog import data_path
 
@@ -232,7 +242,7 @@ def _tracking(recipe: Recipe) -> TrackingSpec:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("prepare", _prepare, _section("data", "split"), sources=_source),
+    Stage("prepare", _prepare, _section("data", "split"), sources=_source_and_folds),
     Stage(
         "audit",
         _audit,
