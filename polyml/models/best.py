@@ -26,7 +26,7 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
     {"key": "svm", "features": _ARRAYS},
     {"key": "extra_trees", "features": _ARRAYS},
     {"key": "foundation", "features": _BESIDE},
-    {"key": "dmpnn", "features": _BESIDE},
+    {"key": "foundation"},
 )
 """The members, those that are worth their time most first."""
 _PILOT = 48  # polymers of the trial fit that tells how long a member takes
