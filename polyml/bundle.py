@@ -108,6 +108,7 @@ class Bundle:
             self._training_frame().to_parquet(new / "training.parquet", index=False)
             content = BundleFile(
                 model=self.model.key,
+                called=self.model.called(),
                 properties=list(self.properties),
                 n_training=len(self.keys),
                 data_digest=self.data_digest,

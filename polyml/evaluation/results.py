@@ -14,6 +14,7 @@ from polyml.data.files import whole_file, write_json
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.stats import paired_tests
+from polyml.evaluation.uncertainty import uncertainty_table
 
 COLUMNS = [
     "run", "model", "features", "split", "fold", "repeat", "property", "metric", "score", "seed",
@@ -168,12 +169,17 @@ class Results:
         models = list(board.loc[board["status"] == "ok", "model"])[:top]
         return paired_tests(self.frame, models, {metric: self.averaged(metric) for metric in self.metrics})
 
+    def uncertainty(self) -> pd.DataFrame:
+        """Measure the predicted spreads; see :func:`polyml.evaluation.uncertainty.uncertainty_table`. No classes."""
+        return uncertainty_table(self.predictions.iloc[:0] if self.classes else self.predictions)
+
     def write(self, folder: Path) -> None:
         """Write the tables and ``compare.json``, each file whole or not at all."""
         tables = {
             "results.csv": self.frame,
             "leaderboard.csv": self.leaderboard(),
             "paired_tests.csv": self.paired_tests(),
+            "uncertainty.csv": self.uncertainty(),
             "splits.csv": self.splits,
             "rejects.csv": self.rejects,
             "warnings.csv": self.warnings,

@@ -22,12 +22,11 @@ from polyml.models.storage import read_model, write_model
 METHODS = ("cv", "cv_plus", "split")
 NEEDED = math.ceil(1.0 / (1.0 - LEVEL) - 1e-9) - 1
 """Values of a property that calibration needs: with fewer the interval would have no end."""
-_FLOOR = 0.3  # smallest scale, as a share of a model's usual standard deviation
 
 _ROWS_AT_ONCE = 256
 _OF_THE_MODEL = ("history_", "trials_", "best_params_", "best_score_")
 
-Fold = tuple[np.ndarray, np.ndarray, np.ndarray]
+Fold = tuple[np.ndarray, np.ndarray]  # rows to learn from, rows to predict
 
 
 class ConformalModel(PolymerModel):
@@ -52,9 +51,9 @@ class ConformalModel(PolymerModel):
         A model of the catalog by its key, or with parameters: ``{"key": "svm", "C": 10}``.
     method : {"cv", "cv_plus", "split"}
     normalised : bool
-        Wide where the model is unsure, narrow where it is sure, by the standard deviation of the model; of one that
-        gives none, by its errors on similar polymers (:class:`polyml.models.local_error.LocalError`). Without, all
-        polymers have the same interval.
+        Wide where the model is unsure and narrow where it is sure, as told by its errors on similar polymers
+        (:class:`polyml.models.local_error.LocalError`) and, of a model that gives one, by its standard deviation, both
+        brought to the same mean. Without, all polymers have the same interval.
     folds : int
         Folds of the errors, each of which costs a fit; ``split`` sets one of so many parts aside.
     random_state : int or None
@@ -141,7 +140,7 @@ class ConformalModel(PolymerModel):
     def fit_steps(
         self, psmiles: Sequence[str], y: np.ndarray, names: Sequence[str] | None = None
     ) -> Iterator[PolymerModel]:
-        """Do what :meth:`fit` does, yielding each fitted model of the :attr:`n_fits`.
+        """Check what :meth:`fit` checks; the iterator that is returned does the rest, a fit of :attr:`n_fits` a step.
 
         Parameters
         ----------
@@ -155,6 +154,11 @@ class ConformalModel(PolymerModel):
         seed = draw_seed(self.random_state)
         dealt = inner_folds(items, values, self.folds, seed)
         parts = _check_enough(values, dealt[:1] if self.method == "split" else dealt, names)
+        return self._fit_parts(items, values, parts, seed)
+
+    def _fit_parts(
+        self, items: list[Any], values: np.ndarray, parts: Sequence[Fold], seed: int
+    ) -> Iterator[PolymerModel]:
         mean, std, number = (np.full(values.shape, np.nan) for _ in range(3))
         self.models_ = []
         for place, (train, test) in enumerate(parts):
@@ -171,29 +175,22 @@ class ConformalModel(PolymerModel):
 
     def _calibrate(self, items: list[Any], errors: np.ndarray, std: np.ndarray, number: np.ndarray) -> None:
         """Learn scale, quantile and factor of the standard deviation from errors (n, t) on unseen polymers."""
-        known = ~np.isnan(errors)
-        self.local_, self.floor_ = None, np.ones(errors.shape[1])
-        if self.normalised and self.models_[0].gives_std:
-            usual = np.sqrt(np.nanmean(np.where(known, std, np.nan) ** 2, axis=0))
-            self.floor_ = np.where(usual > 0, _FLOOR * usual, 1.0)
-        elif self.normalised:
+        self.local_, self.weight_, scale = None, np.zeros(errors.shape[1]), np.ones(errors.shape)
+        if self.normalised:
+            if self.models_[0].gives_std:
+                usual = np.nanmean(np.where(np.isnan(errors), np.nan, std), axis=0)
+                self.weight_ = np.divide(np.nanmean(np.abs(errors), axis=0), usual, where=usual > 0, out=self.weight_)
             self.local_ = LocalError(fingerprint_bits(items), errors)
-        keys = [unit.key for unit in ensure_units(items)]
-        scale = self.local_.at_known(keys) if self.local_ else self._scale([], std)
+            scale = self._scale(std, self.local_.at_known([unit.key for unit in ensure_units(items)]))
         scores = np.abs(errors) / scale
         self.quantile_ = np.array([upper_quantile(column[~np.isnan(column)]) for column in scores.T])
         self.factor_ = np.sqrt(np.nanmean(scores**2, axis=0))
         if self.method == "cv_plus":
             self.scores_, self.number_ = scores, number
 
-    def _scale(self, items: list[Any], std: np.ndarray) -> np.ndarray:
-        """Return what the errors at polymers are measured by, in the shape of ``std``, (..., n, t)."""
-        if not self.normalised:
-            return np.ones(std.shape)
-        if self.local_ is not None:
-            return np.broadcast_to(self.local_.at(fingerprint_bits(items)), std.shape)
-        scale: np.ndarray = np.hypot(std, self.floor_)  # no polymer is known for certain
-        return scale
+    def _scale(self, std: np.ndarray, local: np.ndarray) -> np.ndarray:
+        """Return what errors are measured by, (..., n, t): that of similar polymers, and the model's own spread."""
+        return local + self.weight_ * (std if self.models_[0].gives_std else 0.0)
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return what the model predicts, of ``cv_plus`` the mean: (n, t), or (n,) when ``y`` had shape (n,)."""
@@ -207,7 +204,10 @@ class ConformalModel(PolymerModel):
         check_is_trained(self)
         items = as_psmiles(psmiles)
         parts = [model.predict_dist(items) for model in self.models_]  # type: ignore[arg-type]
-        means, scales = np.array([p.mean for p in parts]), self._scale(items, np.array([p.std for p in parts]))
+        means, scales = np.array([part.mean for part in parts]), np.ones((len(parts), *parts[0].mean.shape))
+        if self.local_ is not None:
+            local = self.local_.at(fingerprint_bits(items))
+            scales = self._scale(np.array([part.std for part in parts]), local) * scales
         mean, scale = (x[0] if len(parts) == 1 else x.mean(axis=0) for x in (means, scales))
         if self.method == "cv_plus":
             lower, upper = self._cv_plus(means, scales)
@@ -244,7 +244,7 @@ class ConformalModel(PolymerModel):
         """Write what was calibrated into ``folder``, each fitted model into a folder below it."""
         check_is_trained(self)
         state = {"n_targets": self.n_targets_, "models": len(self.models_), **self._target_state()}
-        arrays = {name: getattr(self, f"{name}_") for name in ("quantile", "factor", "floor")}
+        arrays = {name: getattr(self, f"{name}_") for name in ("quantile", "factor", "weight")}
         if self.method == "cv_plus":
             arrays |= {"scores": self.scores_, "number": self.number_}
         arrays |= self.local_.arrays() if self.local_ else {}
@@ -261,7 +261,7 @@ class ConformalModel(PolymerModel):
         model = cls(**stored.params)
         model._load_target_state(stored.state)
         model.local_ = LocalError.from_arrays(stored.arrays) if "local_bits" in stored.arrays else None
-        for name in {"quantile", "factor", "floor", "scores", "number"} & set(stored.arrays):
+        for name in {"quantile", "factor", "weight", "scores", "number"} & set(stored.arrays):
             setattr(model, f"{name}_", stored.arrays[name])
         model.models_ = [load_model(Path(folder) / f"model_{number}") for number in range(stored.state["models"])]
         model.n_targets_ = stored.state["n_targets"]
@@ -285,9 +285,7 @@ def upper_quantile(scores: np.ndarray) -> Any:
     return np.partition(scores, rank - 1, axis=0)[rank - 1]
 
 
-def _check_enough(
-    y: np.ndarray, parts: Sequence[Fold], names: Sequence[str] | None
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _check_enough(y: np.ndarray, parts: Sequence[tuple[np.ndarray, ...]], names: Sequence[str] | None) -> list[Fold]:
     """Return the folds without their targets, all of which have values enough to calibrate on.
 
     Raises

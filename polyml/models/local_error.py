@@ -10,13 +10,13 @@ from polyml.chem import RepeatUnit, ensure_units
 from polyml.models.kernels import tanimoto
 
 _FEATURES = "ecfp"
-_NEIGHBOURS = 10
+_NEIGHBOURS = 20
 _PRIOR = 2.0  # weight of the mean error of all polymers, in neighbours of similarity one
 _ROWS_AT_ONCE = 1024
 
 
 class LocalError:
-    """The mean absolute error among the ten most similar polymers, drawn towards that of all.
+    """The mean absolute error among the twenty most similar polymers, drawn towards that of all.
 
     Neighbours weigh by the square of their Tanimoto similarity (ECFP bits): a polymer unlike all others is given the
     mean error. Nearest neighbours as a measure of difficulty: Papadopoulos, Vovk and Gammerman, J. Artif. Intell. Res.
