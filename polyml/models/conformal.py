@@ -180,8 +180,9 @@ class ConformalModel(PolymerModel):
             if self.models_[0].gives_std:
                 usual = np.nanmean(np.where(np.isnan(errors), np.nan, std), axis=0)
                 self.weight_ = np.divide(np.nanmean(np.abs(errors), axis=0), usual, where=usual > 0, out=self.weight_)
-            self.local_ = LocalError(fingerprint_bits(items), errors)
-            scale = self._scale(std, self.local_.at_known([unit.key for unit in ensure_units(items)]))
+            keys = [unit.key for unit in ensure_units(items)]
+            self.local_ = LocalError.learn(fingerprint_bits(items), errors, keys)
+            scale = self._scale(std, self.local_.at_known(keys))
         scores = np.abs(errors) / scale
         self.quantile_ = np.array([upper_quantile(column[~np.isnan(column)]) for column in scores.T])
         self.factor_ = np.sqrt(np.nanmean(scores**2, axis=0))
