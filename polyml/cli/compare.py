@@ -57,10 +57,10 @@ def compare(
 ) -> None:
     """Compare models on the same folds of a file.
 
-    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, splits.csv, and what became of the other
-    rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it is
-    written (but for --split rows, which counts those that do). Run again after an interruption: finished folds are
-    kept.
+    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, uncertainty.csv (how far the intervals
+    can be trusted), splits.csv, and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. A
+    polymer never stands on both sides of a fold, however it is written (but for --split rows, which counts those that
+    do). Run again after an interruption: finished folds are kept.
     """
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json

@@ -110,14 +110,13 @@ def _line(distance: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     [1.0, 2.0]
     """
     slope, constant = np.polyfit(distance, errors, 1) if np.ptp(distance) > 0 else (0.0, 0.0)
-    return (float(constant), float(slope)) if slope > 0 else (float(errors.mean()), 0.0)
+    return (float(constant), float(slope)) if slope > 1e-9 * errors.mean() else (float(errors.mean()), 0.0)
 
 
 def _weighted(similarity: np.ndarray, errors: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Return the mean of the errors of the nearest columns and of the usual error, shape (rows,)."""
     count = min(_NEIGHBOURS, similarity.shape[1])
-    # A stable order: of equally similar polymers the same ones count whatever else is asked.
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+    nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
     weights = np.take_along_axis(similarity, nearest, axis=1) ** 2
     total: np.ndarray = (weights * errors[nearest]).sum(axis=1) + _PRIOR * usual
     return total / (weights.sum(axis=1) + _PRIOR)

@@ -55,7 +55,7 @@ class Line(PolymerModel):
 
     def predict_dist(self, psmiles: Sequence[str]) -> Prediction:
         mean = self.predict(psmiles)
-        spread = np.where(["S" in text for text in psmiles], 2.0, 0.2)  # twice what it is
+        spread = np.where(["S" in text for text in psmiles], 2.0, 0.5)  # twice what it is
         return Prediction.gaussian(mean, np.tile(spread[:, None], mean.shape[1]) if self.knows else None)
 
     def save(self, folder: Path) -> None:
@@ -120,29 +120,28 @@ def test_ninety_per_cent_of_new_values_are_held(method):
     assert found.std.mean() == pytest.approx(0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("knows", [True, False])
-def test_normalised_intervals_adapt_to_the_noise(knows):
-    quiet, y_quiet = drawn(QUIET, 500, 0.1, seed=0)
+@pytest.mark.parametrize(("knows", "closed"), [(True, 0.6), (False, 0.9)])
+def test_normalised_intervals_adapt_to_the_noise(knows, closed):
+    """Two families with four times the noise in one: by the model's own spread, or by the neighbours' errors alone."""
+    quiet, y_quiet = drawn(QUIET, 500, 0.25, seed=0)
     loud, y_loud = drawn(LOUD, 500, 1.0, seed=1)
-    base = {"key": "line", "knows": knows}
-    widths = {}
+    gap, widths = {}, {}
     for normalised in (False, True):
-        model = make_model("conformal", base=base, normalised=normalised)
+        model = make_model("conformal", base={"key": "line", "knows": knows}, normalised=normalised)
         model.fit([*quiet, *loud], np.concatenate([y_quiet, y_loud]))
         shares = {}
-        for name, pool, noise in (("quiet", QUIET, 0.1), ("loud", LOUD, 1.0)):
+        for name, pool, noise in (("quiet", QUIET, 0.25), ("loud", LOUD, 1.0)):
             new, y = drawn(pool, 1000, noise, seed=2)
             found = model.predict_dist(new)
             shares[name] = held(found, y).mean()
             widths[name, normalised] = (found.upper - found.lower).mean()
-        if normalised:  # each family by itself
-            assert shares["loud"] > 0.84
-            assert widths["loud", True] > 4 * widths["quiet", True]
-            assert widths["quiet", True] < 0.6 * widths["quiet", False]
-        else:
-            assert shares["quiet"] > 0.99
-            assert shares["loud"] < 0.85
         assert abs((shares["quiet"] + shares["loud"]) / 2 - 0.9) < bound(2000, 1000)
+        gap[normalised] = shares["quiet"] - shares["loud"]
+    assert widths["quiet", False] == pytest.approx(widths["loud", False])
+    assert gap[False] > 0.17  # the same width for all holds too many of the ones, too few of the others
+    assert gap[True] < closed * gap[False]
+    assert widths["loud", True] > 2 * widths["quiet", True]
+    assert widths["quiet", True] < 0.75 * widths["quiet", False]
 
 
 @pytest.mark.parametrize("n", [9, 10, 19, 20, 99, 100])
@@ -250,7 +249,7 @@ def test_the_usual_error_grows_with_the_distance():
     bits[::2] = bits[1::2]  # every other pair is alike
     bits[::4, :16] = rng.random((75, 16)) < 0.3
     known = LocalError.learn(bits, np.ones((300, 1)), np.arange(300).astype(str))
-    assert known.usual[:, 0].tolist() == [1.0, 0.0]
+    assert known.usual[:, 0] == pytest.approx([1.0, 0.0])
     similarity = tanimoto(bits, bits) - np.eye(300)
     distance = 1.0 - similarity.max(axis=1)
     line = LocalError.learn(bits, (0.2 + 3.0 * distance)[:, None], np.arange(300).astype(str)).usual[:, 0]
