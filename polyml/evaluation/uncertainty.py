@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
 from scipy.stats import norm, spearmanr
 
 from polyml.models.base import LEVEL
@@ -130,7 +131,7 @@ def miscalibration_area(errors: np.ndarray, std: np.ndarray) -> float:
     (0.0, 0.5)
     """
     curve = calibration_curve(errors, std)
-    return float(np.trapezoid((curve["observed"] - curve["expected"]).abs(), curve["expected"]))
+    return float(trapezoid((curve["observed"] - curve["expected"]).abs(), curve["expected"]))
 
 
 def gaussian_nll(errors: np.ndarray, std: np.ndarray) -> float:

@@ -59,7 +59,8 @@ def train_model(
     estimator = make_model(model.key, **params)
     fit = _checked_fit(estimator, table)
     tracker = open_tracker(tracking, folder.name)
-    described = {"model": plain.key, "seed": seed, "params": plain.params, "polymers": len(table)}
+    told = with_task(plain.params, table.task)
+    described = {"model": plain.key, "seed": seed, "params": told, "polymers": len(table)}
     tags = {"polyml.stage": "train", "polyml.model": plain.key, "polyml.data_digest": table.digest}
     tags["polyml.fitted"] = estimator.called()
     with tracker.parent_run(f"train {model.label}", described, tags):
