@@ -114,6 +114,7 @@ class Bundle:
             self.domain.limits.save(new / DOMAIN_FILE)
             content = BundleFile(
                 model=self.model.key,
+                called=self.model.called(),
                 properties=list(self.properties),
                 n_training=len(self.keys),
                 data_digest=self.data_digest,

@@ -17,13 +17,14 @@ FORMAT_VERSION = 1
 
 
 class BundleFile(BaseModel):
-    """The content of ``bundle.json``."""
+    """The content of ``bundle.json``; ``model`` is the key to load it by, ``called`` what people call it."""
 
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["polyml-bundle"] = "polyml-bundle"
     format_version: int = FORMAT_VERSION
     model: str
+    called: str = ""
     properties: list[Property] = Field(min_length=1)
     n_training: int
     data_digest: str
@@ -35,7 +36,7 @@ class BundleFile(BaseModel):
 
 def content_digest(content: BundleFile) -> str:
     """Digest of what a bundle predicts: its files and properties, not when or with which versions it was made."""
-    return hashlib.sha256(content.model_dump_json(exclude={"versions", "scores"}).encode()).hexdigest()
+    return hashlib.sha256(content.model_dump_json(exclude={"versions", "scores", "called"}).encode()).hexdigest()
 
 
 def file_digests(folder: Path) -> dict[str, str]:

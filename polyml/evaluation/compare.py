@@ -69,8 +69,8 @@ def compare(
     specs : sequence of Compared
     split : SplitSpec
     folder : Path
-        Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, domain.csv, splits.csv, rejects.csv,
-        warnings.csv, duplicates.csv, compare.json, and the finished folds under ``folds/``.
+        Gets results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, uncertainty.csv, domain.csv,
+        splits.csv, rejects.csv, warnings.csv, duplicates.csv, compare.json, and the finished folds under ``folds/``.
     tracker : Tracker, optional
         One parent run for the comparison, a child run a model; None tracks nothing.
     jobs : int, optional

@@ -28,6 +28,7 @@ from polyml.evaluation.pairs import (
     polymer_errors,
 )
 from polyml.evaluation.stats import BETTER, EQUAL, LEVEL, UNDECIDED
+from polyml.evaluation.uncertainty import uncertainty_table
 from polyml.report.html import companion_column
 
 BEST, WORSE, PROBABLY_WORSE = "best", "worse", "probably worse"
@@ -288,6 +289,10 @@ class Results:
         """Score near and far polymers apart; see :func:`polyml.evaluation.domain.error_by_domain`."""
         return error_by_domain(self.predictions, classes=bool(self.classes))
 
+    def uncertainty(self) -> pd.DataFrame:
+        """Measure the predicted spreads; see :func:`polyml.evaluation.uncertainty.uncertainty_table`. No classes."""
+        return uncertainty_table(self.predictions.iloc[:0] if self.classes else self.predictions)
+
     def write(self, folder: Path) -> None:
         """Write the tables and ``compare.json``, each file whole or not at all."""
         tables = {
@@ -295,6 +300,7 @@ class Results:
             "leaderboard.csv": self.leaderboard(),
             "paired_tests.csv": self.paired_tests(),
             "domain.csv": self.error_by_domain(),
+            "uncertainty.csv": self.uncertainty(),
             "splits.csv": self.splits,
             "rejects.csv": self.rejects,
             "warnings.csv": self.warnings,

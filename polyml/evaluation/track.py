@@ -7,6 +7,7 @@ a continued comparison goes on in the same run and reports no model twice.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,15 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
 from polyml.evaluation.stats import EQUAL, UNDECIDED
+from polyml.evaluation.uncertainty import (
+    TITLES,
+    calibration_curve,
+    error_by_std,
+    measures,
+    uncertainty_table,
+    with_spread,
+)
+from polyml.models.base import LEVEL
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -33,6 +43,7 @@ FILES = (
     "results.csv",
     "paired_tests.csv",
     "domain.csv",
+    "uncertainty.csv",
     "splits.csv",
     "rejects.csv",
     "warnings.csv",
@@ -105,6 +116,8 @@ class ComparisonTracking:
         for step, (_, part) in enumerate(scores.groupby(["repeat", "fold"], sort=True)):
             rows = zip(part["metric"], part["property"], part["score"], strict=True)
             tracker.log_metrics({f"folds/{metric_name(m, prop)}": float(s) for m, prop, s in rows}, step=step)
+        if not classes:
+            tracker.log_metrics(spread_scores(outcome.predictions))
         tracker.log_table(with_labels(outcome.predictions, classes), "predictions.csv")
         if outcome.chosen:
             tracker.log_text(json.dumps(outcome.chosen, indent=1, default=str), "chosen_params.json")
@@ -135,6 +148,7 @@ class ComparisonTracking:
             figures[f"Residuals, {prop}"] = residuals(part, title, scale)
             own = near[near["property"] == prop]
             figures[f"Error against similarity, {prop}"] = error_against_similarity(part, own, title, scale)
+            figures |= _calibration(part, str(prop), title, scale)
         for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):
             steps = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
             tracker.log_history(steps, prefix=f"training/{where}/")
@@ -202,6 +216,26 @@ def pooled_metrics(pooled: PooledScores, model: str) -> dict[str, float]:
             if value == value:
                 found[metric_name(f"{metric}_{suffix}", prop)] = value
     return found
+
+
+def spread_scores(predictions: pd.DataFrame) -> dict[str, float]:
+    """Measure the spreads of one model, named ``coverage/O2``; what is not defined or has no bound is left out."""
+    rows = uncertainty_table(predictions).to_dict("records")
+    found = {metric_name(name, str(row["property"])): float(row[name]) for row in rows for name in TITLES}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _calibration(predictions: pd.DataFrame, prop: str, title: str, scale: str) -> dict[str, Figure]:
+    """Draw the calibration of one property by its heading; nothing for a model without a spread."""
+    from polyml.report.calibration import calibration
+
+    known = with_spread(predictions)
+    if known.empty:
+        return {}
+    errors, std = (known["y_true"] - known["y_pred"]).to_numpy(float), known["std"].to_numpy(float)
+    interval = (LEVEL, measures(known)["coverage"])
+    curve, bins = calibration_curve(errors, std), error_by_std(errors, std)
+    return {f"Calibration, {prop}": calibration(curve, bins, interval, title, scale)}
 
 
 def metric_name(metric: str, prop: str) -> str:

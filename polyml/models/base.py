@@ -18,6 +18,8 @@ from polyml.models.limits import check_number
 from polyml.models.space import Range
 
 TASKS = ("regression", "classification")
+LEVEL = 0.9
+"""Share of new measurements that an interval is meant to hold."""
 _KINDS = {
     **{"int": "a whole number", "float": "a number", "bool": "true or false"},
     **{"int | None": "a whole number or none", "float | None": "a number or none"},
@@ -199,6 +201,10 @@ class PolymerModel(BaseEstimator):
         UserError
             A parameter is of the wrong kind or out of range, in the library's words.
         """
+
+    def called(self) -> str:
+        """Return what to call the model before people: its key, or that of the model that it wraps and with what."""
+        return self.key
 
     def load_libraries(self) -> None:
         """Import what :meth:`fit` will need, so that the time of the first fit is not that of an import."""

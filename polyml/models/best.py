@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from time import perf_counter
@@ -11,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.ensembles import Voting
 from polyml.models.inputs import draw_seed
+from polyml.models.limits import seconds
 from polyml.models.members import Member, member_params
 from polyml.models.space import Choice
 
@@ -31,30 +30,6 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 """The members, those that are worth their time most first."""
 _PILOT = 48  # polymers of the trial fit that tells how long a member takes
 _GROWTH = MappingProxyType({"gp": 2.0})  # time as a power of the number of polymers, where it is not 1
-_UNITS = MappingProxyType({"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0})
-
-
-def seconds(budget: str | float | None) -> float:
-    """Read a time such as ``90``, ``"90s"``, ``"5m"`` or ``"1.5h"``; None is unlimited.
-
-    Raises
-    ------
-    UserError
-        It is no time, or not a positive one.
-
-    Examples
-    --------
-    >>> seconds("5m"), seconds(90), seconds(None)
-    (300.0, 90.0, inf)
-    """
-    if budget is None:
-        return float("inf")
-    if isinstance(budget, (int, float)) and 0.0 < budget < np.inf:
-        return float(budget)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", str(budget).lower())
-    if match is None or match[2] not in _UNITS or float(match[1]) == 0.0:
-        raise UserError(f"budget={budget!r} is no time", fix="write 90s, 5m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 class BestModel(Voting):

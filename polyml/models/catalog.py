@@ -78,7 +78,8 @@ MODELS: Mapping[str, str] = MappingProxyType(
         "variational_autoencoder": "polyml.models.autoencoder:VariationalAutoencoderModel",
         "sequence_autoencoder": "polyml.models.autoencoder:SequenceAutoencoderModel",
         "foundation": "polyml.models.gnn:FoundationModel",
-        # any of them, given other properties of the polymer
+        # any of them with intervals that hold, or given other properties of the polymer
+        "conformal": "polyml.models.conformal:ConformalModel",
         "completion": "polyml.models.completion:CompletionModel",
     }
 )

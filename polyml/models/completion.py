@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from polyml.chem import ensure_units
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.space import Choice
-from polyml.models.stacking import grouped_folds
+from polyml.models.stacking import inner_folds
 from polyml.models.storage import read_model, write_model
 
 _MODEL = "model"
@@ -94,17 +93,11 @@ class CompletionModel(PolymerModel):
 
     def _out_of_fold(self, items: list[Any], y: np.ndarray, seed: int) -> np.ndarray:
         """Return predictions (n, t) by models that have not seen the polymer; NaN where they had nothing to learn."""
-        measured = ~np.isnan(y)
-        keys = [unit.key for unit in ensure_units(items)]
-        number = grouped_folds(keys, measured @ (2.0 ** np.arange(y.shape[1])), self.folds, seed)
         out = np.full(y.shape, np.nan)
-        for fold in np.unique(number):
-            train, test = np.flatnonzero(number != fold), np.flatnonzero(number == fold)
-            learned = np.flatnonzero(measured[train].any(axis=0)) if len(train) else np.arange(0)
-            if len(learned):
-                model = self._make_base(seed).fit([items[row] for row in train], y[np.ix_(train, learned)])
-                found = np.asarray(model.predict([items[row] for row in test]))
-                out[np.ix_(test, learned)] = found.reshape(len(test), len(learned))
+        for train, test, learned in inner_folds(items, y, self.folds, seed):
+            model = self._make_base(seed).fit([items[row] for row in train], y[np.ix_(train, learned)])
+            found = np.asarray(model.predict([items[row] for row in test]))
+            out[np.ix_(test, learned)] = found.reshape(len(test), len(learned))
         return out
 
     def predict(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> np.ndarray:

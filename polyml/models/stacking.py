@@ -133,6 +133,33 @@ def grouped_folds(keys: Sequence[str], strata: np.ndarray, folds: int, seed: int
     return number[position]
 
 
+def inner_folds(
+    items: Sequence[Any], y: np.ndarray, folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Divide training data into folds for out-of-fold predictions, all rows of one polymer in the same fold.
+
+    Parameters
+    ----------
+    items : sequence of str or RepeatUnit, length n
+    y : ndarray of shape (n, t)
+        NaN where not measured; each fold gets its share of every combination of measured targets.
+    folds, seed : int
+
+    Returns
+    -------
+    list of (train, test, learned)
+        Rows to learn from, rows to predict, and the targets that have a value in the former; folds in which there is
+        nothing to learn are left out.
+    """
+    measured = ~np.isnan(y)
+    number = grouped_folds(
+        [unit.key for unit in ensure_units(items)], measured @ (2.0 ** np.arange(y.shape[1])), folds, seed
+    )
+    parts = [(np.flatnonzero(number != fold), np.flatnonzero(number == fold)) for fold in np.unique(number)]
+    found = [(train, test, np.flatnonzero(measured[train].any(axis=0))) for train, test in parts]
+    return [part for part in found if len(part[2])]
+
+
 def _fit_sum(parts: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Return weights of zero or more, a constant, and the standard deviation of the errors.
 

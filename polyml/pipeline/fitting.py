@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,11 @@ def train_model(
     tracking: TrackingSpec,
     register: str | None = None,
     scores: dict[str, Any] | None = None,
+    calibrate: bool = False,
 ) -> str:
     """Fit a model on the whole table, save it as a bundle with the reports of the table, and log and register it.
+
+    With ``calibrate`` its intervals are made to hold, where :func:`takes_calibration`.
 
     Returns
     -------
@@ -39,24 +43,29 @@ def train_model(
     Raises
     ------
     UserError
-        A name to register under is given, but tracking is off.
+        A name to register under is given, but tracking is off; or there are too few values to calibrate on.
     """
     from polyml.bundle import Bundle
     from polyml.models.catalog import make_model, model_class
 
-    model = model.wrapped()
+    calibrate = calibrate and takes_calibration(model.key, table.task)
+    plain = model.wrapped()
+    model = model.calibrated() if calibrate else plain
     if register:
         check_register(register, tracking)  # before the model is trained, not after
     params = with_task(model.params, table.task)
     if "random_state" in model_class(model.key)._get_param_names():
         params.setdefault("random_state", seed)
     estimator = make_model(model.key, **params)
+    fit = _checked_fit(estimator, table)
     tracker = open_tracker(tracking, folder.name)
-    described = {"model": model.key, "seed": seed, "params": params, "polymers": len(table)}
-    tags = {"polyml.stage": "train", "polyml.model": model.key, "polyml.data_digest": table.digest}
+    told = with_task(plain.params, table.task)
+    described = {"model": plain.key, "seed": seed, "params": told, "polymers": len(table)}
+    tags = {"polyml.stage": "train", "polyml.model": plain.key, "polyml.data_digest": table.digest}
+    tags["polyml.fitted"] = estimator.called()
     with tracker.parent_run(f"train {model.label}", described, tags):
         tracker.log_dataset(table.frame[["psmiles", *table.names]], Path(table.source).stem, table.digest, table.source)
-        estimator.fit(table.psmiles, table.y[:, 0] if table.task == "classification" else table.y)
+        fit()
         history = getattr(estimator, "history_", None)
         if history is not None:
             log_training(tracker, history)
@@ -74,6 +83,25 @@ def train_model(
         bundle.save(folder)
         table.save_reports(folder)
         return tracker.log_bundle(folder, bundle.output_columns, table.psmiles[:3], registered_name=register)
+
+
+def takes_calibration(key: str, task: str) -> bool:
+    """Return whether the intervals of a model can be calibrated: not of classes, of what else is known, or twice."""
+    from polyml.models.catalog import model_class
+
+    return task == "regression" and key != "conformal" and not model_class(key).uses_known
+
+
+def _checked_fit(model: PolymerModel, table: PolymerTable) -> Callable[[], object]:
+    """Return what fits a model on a table, once it is known that the data allow it."""
+    from polyml.models.conformal import ConformalModel
+    from polyml.progress import track
+
+    if isinstance(model, ConformalModel):
+        steps = model.fit_steps(table.psmiles, table.y, table.names)
+        return lambda: deque(track(steps, "fitting and calibrating", model.n_fits), maxlen=0)
+    y = table.y[:, 0] if table.task == "classification" else table.y
+    return lambda: model.fit(table.psmiles, y)
 
 
 def check_register(name: str, tracking: TrackingSpec) -> None:

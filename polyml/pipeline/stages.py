@@ -202,6 +202,7 @@ def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         register=recipe.train.register_as if recipe.tracking.enabled else None,
         tracking=_tracking(recipe),
         scores=scores,
+        calibrate=recipe.train.calibrate,
     )
     if recipe.train.quick is not None:
         table, tracking = _table(recipe, inputs), _tracking(recipe)

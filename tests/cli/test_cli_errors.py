@@ -107,12 +107,12 @@ class TestBadFiles:
     def test_a_repeat_unit_for_a_file(self) -> None:
         check(run("predict", "model", "*CC(*)C(=O)OC", "-o", "out.csv"), "model")
         Path("in.csv").write_text(GOOD)
-        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "-o", "model")
+        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-calibrate", "--no-track", "-o", "model")
         check(run("predict", "model", "*CC(*)C(=O)OC", "-o", "out.csv"), "standard input")
 
     def test_output_over_the_input(self) -> None:
         Path("in.csv").write_text(GOOD)
-        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-track", "-o", "model")
+        run("train", "in.csv", "-t", "Tg", "-m", "mean", "--no-calibrate", "--no-track", "-o", "model")
         check(run("predict", "model", "in.csv", "-o", "in.csv"), "input file")
         check(run("featurize", "in.csv", "-o", "./in.csv"), "input file")
         assert Path("in.csv").read_text() == GOOD
@@ -137,6 +137,13 @@ class TestBadFiles:
     def test_wrong_kind_of_output(self) -> None:
         Path("in.csv").write_text(GOOD)
         check(run("featurize", "in.csv", "-o", "out.xlsx"), ".parquet")
+
+    def test_too_few_polymers_to_calibrate_on(self) -> None:
+        Path("in.csv").write_text(GOOD)
+        result = run("train", "in.csv", "-t", "Tg", "-m", "mean", "-o", "out")
+        check(result, "Tg: ", "values to calibrate a 90 % interval on", "at least 9", "--no-calibrate")
+        assert not Path("out").exists()
+        assert not Path("mlruns").exists()
 
     def test_register_without_tracking(self) -> None:
         Path("in.csv").write_text(GOOD)

@@ -41,7 +41,7 @@ def test_tune_prints_json_goes_on_and_says_what_next() -> None:
     line = yaml.safe_load(Path("out/best_params.yaml").read_text())[0]
     assert line["key"] == "ridge"
     params = ("--param", f"alpha={line['params']['alpha']}") if line["params"]["alpha"] is not None else ()
-    run("train", "in.csv", "-t", "Tg", "-m", "ridge", "--no-track", "-o", "model", *params)
+    run("train", "in.csv", "-t", "Tg", "-m", "ridge", "--no-calibrate", "--no-track", "-o", "model", *params)
 
 
 def test_ranges_and_fixed_parameters_come_from_options() -> None:
@@ -99,7 +99,7 @@ def test_train_takes_what_a_search_found() -> None:
     run(*TUNE, "--trials", "2", "--quiet")
     best = json.loads(Path("out/best_params.json").read_text())["params"]
     given = ("train", "in.csv", "-t", "Tg", "--no-track", "-o", "model", "--tuned")
-    run(*given, "out")
+    run(*given, "out", "--no-calibrate")
     bundle = Bundle.load("model")
     assert bundle.model.key == "ridge"
     assert {name: getattr(bundle.model, name) for name in best} == best

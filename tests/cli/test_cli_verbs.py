@@ -139,6 +139,31 @@ def test_models_are_listed_and_described(workdir: Path) -> None:
     assert CliRunner().invoke(app, ["models", "extra_tree"]).exit_code == 2
 
 
+def test_trained_models_have_calibrated_intervals(csv: str) -> None:
+    calibrated = json.loads(run("train", csv, *TARGETS, "-m", "ridge", "--no-track", "--json", "-o", "both").stdout)
+    plain = run("train", csv, *TARGETS, "-m", "ridge", "--no-track", "--no-calibrate", "--json", "-o", "plain")
+    assert (calibrated["model"], calibrated["calibrated"]) == ("ridge", True)
+    assert json.loads(plain.stdout)["calibrated"] is False
+    assert json.loads(Path("both/bundle.json").read_text())["called"] == "ridge, calibrated"
+    assert "trained ridge, calibrated, on" in run("train", csv, *TARGETS, "-m", "ridge", "--no-track", "-o", "x").output
+    found = {}
+    for folder in ("both", "plain"):
+        run("predict", folder, csv, "-o", f"{folder}.csv")
+        found[folder] = pd.read_csv(f"{folder}.csv")
+    np.testing.assert_array_equal(found["both"]["O2"], found["plain"]["O2"])
+    assert found["plain"]["O2_lower"].isna().all()
+    assert (found["both"]["O2_lower"] < found["both"]["O2"]).all()
+    assert (found["both"]["O2"] < found["both"]["O2_upper"]).all()
+    options = ("--objective", "O2", "--constraint", "O2_std < 5", "--top", "3", "--keep-known", "-o", "screened")
+    run("screen", csv, "-m", "both", *options, "--no-track")
+    assert pd.read_csv("screened/ranked.csv")["O2_upper"].notna().all()
+
+
+def test_what_has_no_interval_of_its_own_is_trained_as_it_is(csv: str) -> None:
+    options = ("-m", "completion", "--param", "base=knn", "--no-track", "--json", "-o", "model")
+    assert json.loads(run("train", csv, *TARGETS, *options).stdout)["calibrated"] is False
+
+
 def test_what_is_replaced_and_what_is_doubtful_is_said(workdir: Path) -> None:
     Path("in.csv").write_text("psmiles,Tg\n*OCCO*,200\n*CC*,195\n*CC(*)C,260\n*CCO*,206\n*CC(*)Cl,354\n")
     arguments = ("in.csv", "-t", "Tg", "--no-track", "-o")
@@ -148,15 +173,15 @@ def test_what_is_replaced_and_what_is_doubtful_is_said(workdir: Path) -> None:
     assert "is replaced" not in first.output
     again = run("compare", *arguments, "out", "--models", "mean", "--folds", "2", "--seed", "2")
     assert "none of its folds could be kept" in again.output
-    assert "(replaced)" not in run("train", *arguments, "model", "-m", "mean").output
-    assert "(replaced)" in run("train", *arguments, "model", "-m", "mean").output
+    assert "(replaced)" not in run("train", *arguments, "model", "-m", "mean", "--no-calibrate").output
+    assert "(replaced)" in run("train", *arguments, "model", "-m", "mean", "--no-calibrate").output
 
 
 def test_train_and_explore_keep_what_became_of_the_other_rows(workdir: Path) -> None:
     Path("in.csv").write_text(
         "psmiles,Tg\n*CC*,195\n*CC(*)C,260\nCC,206\n*CC(*)Cl,354\n*C*,195\n*CCO*,206\n*CCC*O,\n*CCCO*,190\n"
     )
-    run("train", "in.csv", "-t", "Tg", "--no-track", "-m", "mean", "-o", "model")
+    run("train", "in.csv", "-t", "Tg", "--no-track", "-m", "mean", "--no-calibrate", "-o", "model")
     run("explore", "in.csv", "-t", "Tg", "--no-track", "--methods", "pca", "--clusters", "2", "-o", "maps")
     for folder in ("model", "maps"):
         assert pd.read_csv(f"{folder}/rejects.csv")["line"].tolist() == [4, 8]

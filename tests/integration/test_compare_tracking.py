@@ -80,7 +80,14 @@ def test_one_parent_a_child_a_model_and_the_same_run_when_continued(
     assert [metric.step for metric in steps] == [0, 1, 2]
     scores = first.frame.query("property == 'O2' and metric == 'rmse'")["score"]
     assert [metric.value for metric in steps] == pytest.approx(list(scores))
+    spread = first.uncertainty().set_index("property").loc["O2"]
+    assert mean.data.metrics["coverage/O2"] == pytest.approx(spread["coverage"])
+    assert mean.data.metrics["miscalibration_area/O2"] == pytest.approx(spread["miscalibration_area"])
+    assert "coverage/O2_over_N2" not in mean.data.metrics  # a ratio has no spread
     assert {"plots.html", "predictions.csv"} <= artifacts(tracker, mean)
+    page = Path(tracker._client.download_artifacts(mean.info.run_id, "plots.html", str(tmp_path))).read_text()
+    assert "Calibration, O2" in page
+    assert "Calibration, O2/N2" not in page
     assert {"leaderboard.csv", "leaderboard.html", "tables"} <= artifacts(tracker, parent)
     assert json.loads((folder / "tracking.json").read_text())["run_id"] == parent.info.run_id
 

@@ -64,6 +64,11 @@ def test_from_data_to_a_ranked_list(workdir: Path, shrunk: list[str]) -> None:
     assert (ranked["O2"] >= 0.1).all()
     assert {"monomer_1", "polymer_class", "O2/N2"} <= set(ranked.columns)
     assert (workdir / "mlruns/mlflow.db").is_file()
+    assert ranked[["O2_lower", "O2_upper"]].notna().all().all()
+    trained = {part: json.loads((folder / "train" / part / "bundle.json").read_text()) for part in ("model", "quick")}
+    assert trained["model"]["called"] == f"{board['model'].iloc[0]}, calibrated"
+    assert trained["quick"]["called"] == "pca_ridge"  # its intervals are not read
+    assert (folder / "compare/uncertainty.csv").is_file()
 
     again = CliRunner().invoke(app, ["run", "gas_membranes", *shrunk])
     assert again.exit_code == 0, again.output

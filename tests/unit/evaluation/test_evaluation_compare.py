@@ -190,12 +190,19 @@ def test_every_file_is_written_and_nothing_half_written(table: PolymerTable, tmp
         "leaderboard.csv",
         "paired_tests.csv",
         "domain.csv",
+        "uncertainty.csv",
         "splits.csv",
         "rejects.csv",
         "warnings.csv",
         "duplicates.csv",
     }
     assert names == tables | {"predictions.parquet", "compare.json", "folds", "errors"}
+    spreads = pd.read_csv(tmp_path / "out" / "uncertainty.csv")
+    assert set(spreads["model"]) == {"stub"}
+    assert spreads["n"].iloc[0] == np.isfinite(table.y[:, 0]).sum()  # all folds together
+    widths = spreads.set_index("property")["interval_width"]
+    assert widths[["O2", "N2"]].to_numpy() == pytest.approx(2 * 1.6448536 * 0.5)
+    assert np.isnan(widths["O2/N2"])
     options = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert options["status"] == "finished"
     assert options["data"]["digest"] == table.digest

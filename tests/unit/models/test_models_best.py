@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from polyml.errors import UserError
-from polyml.models.best import MEMBERS, BestModel, seconds
+from polyml.models.best import MEMBERS, BestModel
 from polyml.models.catalog import load_model, make_model
+from polyml.models.limits import seconds
 
 POLYMERS = [f"*{'C' * i}{tail}*" for i in range(1, 31) for tail in ("O", "N", "S")]
 Y = np.array([len(text) + 2.0 * text.count("O") for text in POLYMERS])
@@ -43,6 +44,12 @@ def test_members_without_time_are_left_out_and_named(monkeypatch: pytest.MonkeyP
     loaded = load_model(tmp_path / "model")
     assert loaded.chosen_ == (0, 2)
     assert np.array_equal(loaded.predict(POLYMERS), model.predict(POLYMERS))
+
+
+def test_calibration_shares_the_budget_among_its_fits() -> None:
+    base = {"key": "best", "members": list(QUICK), "budget": "5m"}
+    (inner,) = make_model("conformal", base=base, folds=5).inner_models()
+    assert inner.get_params()["budget"] == 50.0
 
 
 def test_a_spent_budget_leaves_the_first_member() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from polyml.data.properties import Property
 from polyml.errors import PolymlError
+from polyml.report.calibration import calibration
 from polyml.report.maps import projection_map
 from polyml.report.plots import leaderboard_bars, learning_curves, parity, residuals
 from polyml.report.robeson import robeson
@@ -42,6 +43,20 @@ def test_hover_shows_the_structure_escaped(predictions):
     [structure, spread] = parity(predictions).data[2].customdata[0]
     assert structure == '&lt;img src=x onerror="alert(1)"&gt;'
     assert spread == " ± 0.200"
+
+
+def test_calibration_shows_what_was_promised_and_what_was_found():
+    curve = pd.DataFrame({"expected": [0.0, 0.5, 1.0], "observed": [0.0, 0.7, 1.0]})
+    bins = pd.DataFrame({"std": [0.1, 0.4], "rmse": [0.2, 0.3], "n": [5, 5]})
+    figure = calibration(curve, bins, (0.9, 0.875), "<b>O2", "log10(Barrer)")
+    drawn = {trace.name: trace for trace in figure.data if trace.name}
+    assert list(drawn["standard deviation"].y) == [0.0, 0.7, 1.0]
+    assert (drawn["interval"].x[0], drawn["interval"].y[0]) == (0.9, 0.875)
+    tenths = drawn["tenths of the polymers, by standard deviation"]
+    assert (list(tenths.x), list(tenths.y), tenths.xaxis) == ([0.1, 0.4], [0.2, 0.3], "x2")
+    assert figure.layout.title.text == "&lt;b&gt;O2 — the 90% interval holds 87.5%"
+    assert figure.layout.xaxis2.title.text == "standard deviation [log10(Barrer)]"
+    assert figure.layout.xaxis2.range == figure.layout.yaxis2.range
 
 
 def test_residuals_are_predicted_minus_measured(predictions):
