@@ -79,7 +79,8 @@ def run_suite(
     for comparison, read in zip(suite.comparisons, tables, strict=True):
         results = {}
         for name, table in read.items():
-            report(f"{comparison.name}, {name}: {len(table)} polymers, {len(comparison.models)} models")
+            refused = f", {len(table.rejects)} rows or values not used" if len(table.rejects) else ""
+            report(f"{comparison.name}, {name}: {len(table)} polymers{refused}, {len(comparison.models)} models")
             results[name] = steps.compare_models(
                 table,
                 comparison.models,

@@ -268,6 +268,10 @@ def note_table(table: PolymerTable) -> None:
     """Say how many polymers were read, merged and refused."""
     merged = f", {len(table.duplicates)} of them written more than once" if len(table.duplicates) else ""
     note(f"{len(table)} polymers{merged}")
+    conflicts = table.duplicates[table.duplicates["conflict"].astype(bool)]
+    if len(conflicts):
+        lines = str(conflicts["lines"].iloc[0]).replace(";", ", ")
+        note(f"[yellow]{len(conflicts)} with values that conflict[/] (lines {lines}): duplicates.csv has their spread")
     if len(table.rejects):
         first = table.rejects.groupby("reason")["line"].first()
         counts = ", ".join(f"{reason} ({n}, first line {first[reason]})" for reason, n in table.reject_counts.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from polyml.cli import common
 
@@ -69,12 +70,24 @@ def _screen_summary(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
 
+def _note_rejects(folder: Path) -> None:
+    """Say how many rows or values of the data were refused."""
+    import pandas as pd
+
+    rejects = pd.read_csv(folder / "rejects.csv")
+    if len(rejects):
+        counts = ", ".join(f"{reason} ({n})" for reason, n in rejects["reason"].value_counts().items())
+        common.note(f"[yellow]{len(rejects)} rows or values not used:[/] {escape(counts)}: {folder / 'rejects.csv'}")
+
+
 def _show(recipe: Recipe, done: dict[str, Path]) -> None:
     """Print what people look at first: the leaderboard, the first candidates, and where the rest is."""
     from polyml.cli.tables import read_ranked
     from polyml.evaluation.summary import Summary
     from polyml.evaluation.text import render_leaderboard
 
+    if "prepare" in done:
+        _note_rejects(done["prepare"])
     if "compare" in done:
         common.show(render_leaderboard(Summary.read(done["compare"])), piped_width=160)
     if "screen" in done and recipe.screen is not None:
