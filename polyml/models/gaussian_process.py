@@ -11,7 +11,7 @@ import numpy as np
 
 from polyml.chem import RepeatUnit
 from polyml.models.base import PolymerModel, Prediction
-from polyml.models.inputs import as_psmiles, check_is_trained
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.scaling import signed_root
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import check_features, informative_columns
@@ -69,8 +69,11 @@ class GaussianProcess(PolymerModel):
         Related targets as differences to each other, or each by itself (``models.targets.TargetBasis``).
     max_iterations : int
         Limit of the optimiser of the marginal likelihood.
+    likelihood_rows : int
+        Of more measured polymers than this, so many are drawn whose marginal likelihood is maximised; the process
+        itself has all. A few numbers are learned from it, and its time grows with the cube.
     random_state : int or None
-        Unused: the fit has no chance in it.
+        Decides which are drawn; otherwise the fit has no chance in it.
     """
 
     key = "gp"
@@ -79,11 +82,12 @@ class GaussianProcess(PolymerModel):
     citation = "Rasmussen and Williams 2006"
     gives_std = True
     toy_params = {"features": "ecfp_count"}
-    bounds = {"max_iterations": (0, np.inf)}
+    bounds = {"max_iterations": (0, np.inf), "likelihood_rows": (10, np.inf)}
 
     features: str | Sequence[str] = ("ecfp_count", "descriptors")
     targets: str = "decorrelated"
     max_iterations: int = 30
+    likelihood_rows: int = 1500
     random_state: int | None = 0
 
     def check_params(self) -> None:
@@ -102,8 +106,9 @@ class GaussianProcess(PolymerModel):
         squares = [_squared_distances(points, points).astype(np.float64) for points in self.points_]
         self.widths_ = [float(np.median(square[square > 0])) if (square > 0).any() else 1.0 for square in squares]
         self.basis_ = TargetBasis.fit(values, self.targets)
+        seed = draw_seed(self.random_state)
         self.processes_ = [
-            _Process.fit(squares, self.widths_, target, self.max_iterations)
+            _Process.fit(squares, self.widths_, target, self.max_iterations, self.likelihood_rows, seed)
             for target in self.basis_.to_basis(values).T
         ]
         self.n_targets_ = values.shape[1]
@@ -224,7 +229,15 @@ class _Process:
     spread: float
 
     @classmethod
-    def fit(cls, squares: list[np.ndarray], widths: list[float], target: np.ndarray, max_iterations: int) -> _Process:
+    def fit(
+        cls,
+        squares: list[np.ndarray],
+        widths: list[float],
+        target: np.ndarray,
+        max_iterations: int,
+        likelihood_rows: int,
+        seed: int,
+    ) -> _Process:
         from scipy.linalg import cholesky, solve_triangular
         from scipy.optimize import minimize
 
@@ -232,10 +245,14 @@ class _Process:
         centre, spread = float(target[rows].mean()), float(target[rows].std()) or 1.0
         z = (target[rows] - centre) / spread
         own = [square[np.ix_(rows, rows)] for square in squares]
+        judged = np.arange(len(rows))
+        if len(rows) > likelihood_rows:
+            judged = np.sort(np.random.default_rng(seed).permutation(len(rows))[:likelihood_rows])
+        few = own if len(judged) == len(rows) else [square[np.ix_(judged, judged)] for square in own]
         start = np.array([0.0, -np.log(len(own))] * len(own) + [np.log(0.2)])
         bounds = [(-4.0, 5.0), (-7.0, 4.0)] * len(own) + [(-6.0, 1.0)]
         found = minimize(
-            _negative_log_likelihood, start, (own, widths, z), "L-BFGS-B", True, bounds=bounds,
+            _negative_log_likelihood, start, (few, widths, z[judged]), "L-BFGS-B", True, bounds=bounds,
             options={"maxiter": max_iterations},
         )  # fmt: skip
         kernel = _kernel(found.x, own, widths)

@@ -52,7 +52,7 @@ def predicted(
     truth: np.ndarray, folds: np.ndarray, models: dict[str, np.ndarray], prop: str = "x", repeat: int = 0
 ) -> pd.DataFrame:
     head = {"repeat": repeat, "fold": folds, "key": [f"k{i:03d}" for i in range(len(truth))], "property": prop}
-    head |= {"lower": np.nan, "upper": np.nan, "domain_score": 0.5, "domain": "inside"}
+    head |= {"std": np.nan, "lower": np.nan, "upper": np.nan, "domain_score": 0.5, "domain": "inside"}
     parts = [pd.DataFrame(head | {"y_true": truth, "y_pred": values, "model": name}) for name, values in models.items()]
     return pd.concat(parts, ignore_index=True)
 

@@ -33,7 +33,7 @@ def make_results(
         for j, prop in enumerate(("O2", "N2"))
     ]
     predictions = pd.DataFrame(heads).sort_values("fold", kind="stable")
-    predictions = predictions.assign(lower=np.nan, upper=np.nan, domain_score=0.5, domain="inside")
+    predictions = predictions.assign(std=np.nan, lower=np.nan, upper=np.nan, domain_score=0.5, domain="inside")
     frame = score(predictions, [METRICS["rmse"], METRICS["r2"]])
     frame = frame.assign(features="ecfp", fit_seconds=1.5, predict_seconds=0.25, n_train=80)
     return Results(

@@ -189,3 +189,17 @@ def test_labels_of_the_neighbours_are_weighed():
     balanced = make_model("knn", n_neighbors=8, weights="uniform", task="classification", class_weight="balanced")
     rare = plain.fit(TOY_POLYMERS, labels).predict_proba(TOY_POLYMERS)[:, 0].mean()
     assert balanced.fit(TOY_POLYMERS, labels).predict_proba(TOY_POLYMERS)[:, 0].mean() > rare
+
+
+def test_a_part_of_many_polymers_decides_the_length_scales_and_all_decide_the_predictions() -> None:
+    polymers = [f"*{'C' * n}{x}*" for n in range(1, 21) for x in ("O", "S", "N")]
+    y = np.array([np.sin(len(text) / 3) + text.count("O") for text in polymers])
+    whole = make_model("gp", features="ecfp_count").fit(polymers, y)
+    same = make_model("gp", features="ecfp_count", likelihood_rows=60).fit(polymers, y)
+    part = make_model("gp", features="ecfp_count", likelihood_rows=30).fit(polymers, y)
+    assert np.array_equal(whole.predict(polymers), same.predict(polymers))
+    assert not np.allclose(part.processes_[0].theta, whole.processes_[0].theta)
+    assert part.processes_[0].rows.tolist() == list(range(60))
+    assert np.abs(part.predict(polymers) - y).mean() < 0.2 * y.std()
+    other = make_model("gp", features="ecfp_count", likelihood_rows=30, random_state=7).fit(polymers, y)
+    assert not np.allclose(part.processes_[0].theta, other.processes_[0].theta)
