@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import SEVERITIES, Audit, Finding
+from polyml.audit.findings import SEVERITIES, Audit, Finding, counted
 from polyml.report.html import embedded_figures, format_number, page
 from polyml.report.theme import colour, new_figure, plain
 
@@ -40,7 +40,9 @@ def audit_page(audit: Audit, row_files: Sequence[str] = ()) -> str:
         For each finding the file with its rows, beside the page; empty for none.
     """
     names = list(row_files) or [""] * len(audit.findings)
-    counts = ", ".join(f'<span class="{name}">{audit.count(name)} {name}</span>' for name in SEVERITIES)
+    counted_by = {name: audit.count(name) for name in SEVERITIES}
+    words = {name: f"{n} {name}" if name == "info" else counted(n, name) for name, n in counted_by.items()}
+    counts = ", ".join(f'<span class="{name}">{text}</span>' for name, text in words.items())
     findings = "\n".join(_article(item, name) for item, name in zip(audit.findings, names, strict=True))
     notes = "".join(f"<li>{_text(note)}</li>" for note in audit.notes)
     charts, head = embedded_figures(audit_figures(audit))
@@ -64,7 +66,7 @@ def splits_table(audit: Audit) -> pd.DataFrame:
 
 
 def _article(item: Finding, name: str) -> str:
-    link = f' · <a href="{html.escape(name)}">{len(item.rows)} rows</a>' if name else ""
+    link = f' · <a href="{html.escape(name)}">{counted(len(item.rows), "row")}</a>' if name else ""
     rows = f'<div class="scroll">{_table(item.rows.head(_SHOWN))}</div>' if len(item.rows) else ""
     return (
         f'<article class="is-{item.severity}"><h3><span class="{item.severity}">{item.severity}</span> '
