@@ -170,6 +170,7 @@ class CompareSpec(Section):
     property completion, a task of its own.
 
     ``protocol: paper`` lets networks keep the epoch that is best on the test fold, to reproduce published figures.
+    ``rope`` is the difference of R² that does not matter.
     ``allow_leaks`` compares models whose pretrained encoder has learned labels of tested polymers, stamped ``leaky``.
     """
 
@@ -178,6 +179,7 @@ class CompareSpec(Section):
     known_properties: bool = False
     protocol: Literal["honest", "paper"] = "honest"
     allow_leaks: bool = False
+    rope: float | None = Field(None, ge=0, lt=1)
     jobs: int | None = Field(None, ge=1)
 
     @field_validator("models", mode="before")

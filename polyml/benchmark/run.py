@@ -94,6 +94,7 @@ def run_suite(
                 known_properties=comparison.known_properties,
                 protocol=comparison.protocol,
                 allow_leaks=comparison.allow_leaks,
+                rope=comparison.rope,
             )
         finished.append(Finished(comparison, results))
     return finished

@@ -52,6 +52,9 @@ def compare(
     protocol: Annotated[
         str, typer.Option("--protocol", help="honest; paper lets networks pick their epoch on the test fold.")
     ] = "honest",
+    rope: Annotated[
+        float | None, typer.Option("--rope", metavar="R2", help="Difference of R² that does not matter (else 0.01).")
+    ] = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Compare models that know tested polymers, stamped leaky.")
     ] = False,
@@ -91,7 +94,7 @@ def compare(
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
         tracking=common.make_tracking(track, experiment, file), known_properties=known_properties, protocol=protocol,
-        allow_leaks=allow_leaks,
+        allow_leaks=allow_leaks, rope=rope,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})

@@ -24,6 +24,7 @@ from polyml.evaluation.domain import scores_of_folds, with_scores
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.one_fold import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
+from polyml.evaluation.pairs import ROPE
 from polyml.evaluation.plan import Compared, Plan, make_plan
 from polyml.evaluation.protocol import PROTOCOLS
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
@@ -57,6 +58,7 @@ def compare(
     threads: int = 1,
     factory: ModelFactory | None = None,
     train_size: int | None = None,
+    rope: float | None = None,
 ) -> Results:
     """Train and score every model on the same folds.
 
@@ -99,6 +101,8 @@ def compare(
         Stands in for ``polyml.models.catalog.make_model``.
     train_size : int, optional
         Polymers that are left in each training part; see :func:`polyml.data.splits.thin_folds`.
+    rope : float, optional
+        Differences between models that do not matter; :data:`polyml.evaluation.pairs.ROPE` by default.
 
     Returns
     -------
@@ -122,7 +126,10 @@ def compare(
         known_properties=known_properties, allow_leaks=allow_leaks, name=name, threads=threads, factory=factory,
         train_size=train_size,
     )  # fmt: skip
-    plan.options.update(jobs=jobs, status="running")
+    rope = ROPE if rope is None else rope
+    if not 0.0 <= rope < 1.0:
+        raise UserError(f"rope={rope:g}", fix="give a difference of R² that does not matter, such as 0.01")
+    plan.options.update(jobs=jobs, status="running", rope=rope)
     write_json(plan.folder / "compare.json", plan.options)  # a folder that cannot be written to is found out here
     waiting = [task for task in plan.tasks if not is_finished(task)]
     with ComparisonTracking(tracker, plan.folder).comparison(table, plan.options) as tracking:
@@ -277,6 +284,7 @@ def _assemble(plan: Plan, outcomes: dict[str, ModelOutcome], table: PolymerTable
         classes=plan.classes,
         reused=reused,
         computed=computed,
+        rope=plan.options["rope"],
     )
 
 

@@ -187,6 +187,7 @@ def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         known_properties=recipe.compare.known_properties,
         protocol=recipe.compare.protocol,
         allow_leaks=recipe.compare.allow_leaks,
+        rope=recipe.compare.rope,
         name=recipe.name,
         tracking=_tracking(recipe),
     )

@@ -162,6 +162,7 @@ def compare_models(
     known_properties: bool = False,
     protocol: str = "honest",
     allow_leaks: bool = False,
+    rope: float | None = None,
 ) -> Results:
     """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
@@ -169,7 +170,7 @@ def compare_models(
     tracker = open_tracker(tracking, name)
     return evaluation.compare(
         table, _compared(models), split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
-        known_properties=known_properties, protocol=protocol, allow_leaks=allow_leaks,
+        known_properties=known_properties, protocol=protocol, allow_leaks=allow_leaks, rope=rope,
     )  # fmt: skip
 
 

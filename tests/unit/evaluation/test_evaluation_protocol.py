@@ -99,3 +99,16 @@ def test_an_encoder_that_knows_tested_polymers_is_refused_or_stamped(table, tmp_
     found = compare(table, [Compared("ridge")], SplitSpec(folds=3), tmp_path / "out", jobs=1, allow_leaks=True)
     assert list(found.options["protocol"]) == ["leaky"]
     assert found.options["leaks"] == [f"model 'ridge': {what}"]
+
+
+def test_what_does_not_matter_is_for_the_user_to_say(table, tmp_path):
+    specs = [Compared("ridge"), Compared("ridge", "stiffer", {"alpha": 1.2})]
+    options = {"split": SplitSpec(kind="repeated_kfold", folds=3, repeats=3), "folder": tmp_path / "out", "jobs": 1}
+
+    def verdict(rope: float) -> str:
+        return str(compare(table, specs, rope=rope, **options).leaderboard()["against_best"].iloc[1])
+
+    assert verdict(0.5) == "practically equal"
+    assert verdict(1e-9) != "practically equal"
+    with pytest.raises(UserError, match=r"rope=1\.5"):
+        compare(table, specs, rope=1.5, **options)
