@@ -187,12 +187,13 @@ class Bundle:
             raise UserError(f"'{self.names[0]}' is a class, not a number", fix="use predict_proba or predict_frame")
         return self.to_user_units(self.predict_modelled(ensure_units(psmiles)))
 
-    def predict_modelled(self, units: Sequence[RepeatUnit]) -> Prediction:
-        """Predict in the modelled scale, from the structures alone."""
+    def predict_modelled(self, units: Sequence[RepeatUnit], known: np.ndarray | None = None) -> Prediction:
+        """Predict in the modelled scale, from the structures and, for a model that reads it, from what is known."""
         shape = (len(units), len(self.properties))
         if not units:
             return Prediction(*(np.empty(shape) for _ in range(4)))
-        found = self.model.predict_dist(units)  # type: ignore[arg-type]  # models pass parsed units through
+        given: dict[str, Any] = {} if known is None else {"known": known}
+        found = self.model.predict_dist(units, **given)  # type: ignore[arg-type]  # models pass parsed units through
         parts = (found.mean, found.std, found.lower, found.upper)
         return Prediction(*(np.asarray(part, dtype=float).reshape(shape) for part in parts))
 

@@ -15,7 +15,7 @@ from polyml.data.table_reader import MISSING, parse_number
 from polyml.data.writers import check_not_input, check_suffix, frame_writer
 from polyml.models.base import Prediction
 from polyml.progress import progress_bar
-from polyml.row_faults import in_batches, parse_all
+from polyml.row_faults import Parsed, in_batches, parse_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,13 +49,11 @@ def predict_frame(bundle: Bundle, psmiles: Sequence[str], known: np.ndarray | No
 
     parsed, refused = parse_all(psmiles)
     call: Callable[[list[RepeatUnit]], Any] = bundle.predict_proba if bundle.classes else bundle.predict_modelled
+    if known is not None and bundle.model.uses_known:
+        call = _with_known(bundle, parsed, np.asarray(known, dtype=float))
     good, results, faults = in_batches(call, parsed)
     rows = [row for row, _ in good]
-    if bundle.classes:
-        columns = _class_columns(bundle, results)
-    else:
-        given = None if known is None else np.asarray(known, dtype=float)[rows]
-        columns = _number_columns(bundle, results, given)
+    columns = _class_columns(bundle, results) if bundle.classes else _number_columns(bundle, results)
     columns |= _neighbour_columns(bundle, [unit for _, unit in good])
     frame = pd.DataFrame(columns, index=rows).reindex(range(len(psmiles)))
     errors = {row: error.what for row, error in refused.items()} | {row: str(fault) for row, fault in faults.items()}
@@ -66,13 +64,17 @@ def predict_frame(bundle: Bundle, psmiles: Sequence[str], known: np.ndarray | No
     return frame
 
 
-def _number_columns(bundle: Bundle, results: Sequence[Prediction], known: np.ndarray | None) -> dict[str, Any]:
+def _with_known(bundle: Bundle, parsed: Parsed, known: np.ndarray) -> Callable[[list[RepeatUnit]], Prediction]:
+    """Return what predicts some of the units, given what is known of them in user units, (rows of the input, t)."""
+    modelled = np.column_stack([item.to_model(known[:, t]) for t, item in enumerate(bundle.properties)])
+    row_of = {id(unit): row for row, unit in parsed}
+    return lambda units: bundle.predict_modelled(units, modelled[[row_of[id(unit)] for unit in units]])
+
+
+def _number_columns(bundle: Bundle, results: Sequence[Prediction]) -> dict[str, Any]:
     empty = np.empty((0, len(bundle.names)))
     parts = ("mean", "std", "lower", "upper")
     found = Prediction(*(np.concatenate([*(getattr(item, part) for item in results), empty]) for part in parts))
-    if known is not None and bundle.model.uses_known:
-        modelled = [item.to_model(known[:, t]) for t, item in enumerate(bundle.properties)]
-        found = bundle.model.condition(found.mean, np.column_stack(modelled))
     found = bundle.to_user_units(found)
     return {
         name + suffix: getattr(found, part)[:, t]

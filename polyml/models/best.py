@@ -22,6 +22,7 @@ _BESIDE = ("electronic", "descriptors")
 MEMBERS: tuple[Mapping[str, Any], ...] = (
     {"key": "gradient_boosting", "features": _ARRAYS},
     {"key": "gp", "features": _ARRAYS},
+    {"key": "gp_coregional", "features": _ARRAYS},
     {"key": "svm", "features": _ARRAYS},
     {"key": "extra_trees", "features": _ARRAYS},
     {"key": "foundation", "features": _BESIDE},
@@ -29,11 +30,13 @@ MEMBERS: tuple[Mapping[str, Any], ...] = (
 )
 """The members, those that are worth their time most first."""
 _PILOT = 48  # polymers of the trial fit that tells how long a member takes
-_GROWTH = MappingProxyType({"gp": 2.0})  # time as a power of the number of polymers, where it is not 1
+_FOR_SEVERAL = ("gp_coregional",)  # with one target it is the model gp again
+_GROWTH = MappingProxyType({"gp": 2.0, "gp_coregional": 2.0})
+"""Time as a power of the number of polymers, where it is not 1."""
 
 
 class BestModel(Voting):
-    """The mean of strong models of different kinds: trees, kernels and graph networks, two of each.
+    """The mean of strong models of different kinds: trees, kernels and graph networks.
 
     Models that err differently cancel each other's errors; on six properties by density functional theory the mean is
     closer than any of its members (docs/results.md). All read the chain's electronic levels besides fingerprints,
@@ -48,7 +51,7 @@ class BestModel(Voting):
     ----------
     members : list of str or mapping
         Models of the catalog by key, or with parameters: ``{"key": "svm", "C": 10}``. Those that do no classification
-        are left out where a class is the target.
+        are left out where a class is the target, and ``gp_coregional`` where there is one target alone.
     budget : str or float, optional
         Time for the fit: seconds, or such as ``"5m"``.
     random_state : int or None
@@ -79,11 +82,14 @@ class BestModel(Voting):
 
         where = f"members of model '{self.key}'"
         keys = [member_params(member, where)[0] for member in self.members]
-        return [place for place, key in enumerate(keys) if self.task in model_class(key).tasks]
+        single = getattr(self, "n_targets_", 2) == 1
+        fitting = [self.task in model_class(key).tasks and not (single and key in _FOR_SEVERAL) for key in keys]
+        return [int(place) for place in np.flatnonzero(fitting)]
 
     def _make_members(self, seed: int) -> list[PolymerModel]:
-        seeds = np.random.SeedSequence(seed).generate_state(len(self.members)) % (2**31)
-        return [self._make_member(self.members[i], int(seeds[i])) for i in self._members_for_task()]
+        places = self._members_for_task()
+        seeds = np.random.SeedSequence(seed).generate_state(len(places)) % (2**31)
+        return [self._make_member(self.members[i], int(own)) for i, own in zip(places, seeds, strict=True)]
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> BestModel:
         """Fit the members, in order, as the budget allows."""

@@ -44,6 +44,7 @@ MODELS: Mapping[str, str] = MappingProxyType(
         "svm_tanimoto": "polyml.models.svm:TanimotoSVM",
         # Gaussian processes
         "gp": "polyml.models.gaussian_process:GaussianProcess",
+        "gp_coregional": "polyml.models.coregional:CoregionalProcess",
         "gp_tanimoto": "polyml.models.tanimoto_process:TanimotoProcess",
         # trees, bagged and boosted
         "decision_tree": "polyml.models.trees:DecisionTree",

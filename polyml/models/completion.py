@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +10,44 @@ import numpy as np
 
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
+from polyml.models.conditioning import Joint, JointPredictor, error_covariance
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.space import Choice
 from polyml.models.stacking import inner_folds
 from polyml.models.storage import read_model, write_model
+from polyml.models.tabular import TabularModel
 
-_MODEL = "model"
-_PRIOR_ROWS = 2.0  # weight of the diagonal in the covariance, in polymers
-_ITERATIONS = 100
+_MODEL, _SECOND = "model", "second"
+_LEAST_ROWS = 20  # polymers with the property and another one, for a second level to learn from
 
 
 class CompletionModel(PolymerModel):
     """Any model, and what the other measured properties of a polymer say beyond its structure.
 
     A model errs on the properties of one polymer together: where it takes the permeability to oxygen too low, it takes
-    that to nitrogen too low as well. The covariance of these errors is learned from out-of-fold predictions (folds
-    grouped by polymer, inside the training data) by expectation maximisation over what was measured (Dempster, Laird
-    and Rubin, J. R. Stat. Soc. B 39, 1, 1977). A prediction is then the normal distribution conditioned on the errors
-    at the properties that are known: the value of a property itself is never used for its own prediction. Nothing needs
-    to be known: without other properties the prediction is the model's own.
+    that to nitrogen too low as well. A prediction is therefore the normal distribution of all properties of the
+    polymer, conditioned on those that are known: the value of a property itself is never used for its own prediction.
+    A Gaussian process over all properties (``gp_coregional``) knows the covariance of each polymer's properties. That
+    of any other model's errors is learned from out-of-fold predictions (folds grouped by polymer, inside the training
+    data) by expectation maximisation over what was measured (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1,
+    1977), and is the same for all polymers.
+
+    What that cannot express a second level may add: it reads features, the known properties, what they make expected
+    and by how much the structure alone was wrong about them, and learns the property from training polymers predicted
+    without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions, Mach. Learn. 24, 49,
+    1996). Nothing needs to be known: without other properties the prediction is the model's own.
 
     Parameters
     ----------
     base : str or mapping
         A model of the catalog by its key, or with parameters: ``{"key": "svm", "C": 10}``.
+    second : str or mapping, optional
+        The second level, a model that reads an array of features.
     folds : int
-        Folds of the out-of-fold predictions; each costs a fit of the model.
+        Folds of the out-of-fold predictions; each costs a fit of the model. ``gp_coregional`` needs none.
     random_state : int or None
-        Decides the folds; the model's is derived from it.
+        Decides the folds; the models' are derived from it.
 
     Examples
     --------
@@ -53,18 +62,19 @@ class CompletionModel(PolymerModel):
     key = "completion"
     family = "property completion"
     title = "Any model, given the polymer's other measured properties"
-    citation = "Dempster et al. 1977; Breiman 1996 (out-of-fold predictions)"
+    citation = "Dempster et al. 1977; Breiman 1996"
     gives_std = True
     uses_known = True
-    search_space = {"base": Choice(("extra_trees", "svm", "lightgbm"))}
+    search_space = {"base": Choice(("gp_coregional", "extra_trees", "svm", "lightgbm"))}
     toy_params = {"base": {"key": "extra_trees", "n_estimators": 10}, "folds": 3}
 
-    base: Member = "extra_trees"
+    base: Member = "gp_coregional"
+    second: Member | None = None
     folds: int = 5
     random_state: int | None = 0
 
     def check_params(self) -> None:
-        """Check the parameters, those of the model too."""
+        """Check the parameters, those of the models too."""
         super().check_params()
         where = f"model '{self.key}'"
         if self.folds < 2:
@@ -72,23 +82,40 @@ class CompletionModel(PolymerModel):
         if member_params(self.base, where)[0] == self.key:
             raise UserError("a completion cannot be completed again", where=where, fix="name another base")
         self._make_base(0)
+        if self.second is not None:
+            self._make_second(0)
 
     def inner_models(self) -> list[PolymerModel]:
-        """Return the model, unfitted."""
-        return [self._make_base(0)]
+        """Return the models, unfitted."""
+        return [self._make_base(0), *([] if self.second is None else [self._make_second(0)])]
 
     def _make_base(self, seed: int) -> PolymerModel:
         return make_member(self.base, f"base of model '{self.key}'", seed)
 
+    def _make_second(self, seed: int) -> TabularModel:
+        where = f"second level of model '{self.key}'"
+        model = make_member(self.second or "", where, seed)
+        if not isinstance(model, TabularModel) or model.needs_counts:
+            fix = "take one that reads any numbers: extra_trees, lightgbm or svm, say"
+            raise UserError(f"'{model.key}' cannot be the second level", where=where, fix=fix)
+        return model
+
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> CompletionModel:
-        """Fit the model on all polymers, and the covariance of its errors on those it had not seen."""
+        """Fit the model on all polymers, and learn its errors from predictions of polymers it has not seen."""
         self.check_params()
         items, values = self._training_data(psmiles, y)
         seed = draw_seed(self.random_state)
-        errors = values - self._out_of_fold(items, values, seed)
-        self.covariance_ = error_covariance(errors)
-        self.model_ = self._make_base(seed).fit(items, values)
         self.n_targets_ = values.shape[1]
+        self.model_ = self._make_base(seed).fit(items, values)
+        self.covariance_, self.factor_ = np.zeros((self.n_targets_, self.n_targets_)), np.ones(self.n_targets_)
+        if isinstance(self.model_, JointPredictor):
+            unseen = self.model_.leave_one_out()
+            self.factor_ = _calibration(unseen, values)
+        else:
+            mean = self._out_of_fold(items, values, seed)
+            self.covariance_ = error_covariance(values - mean)
+            unseen = self._same_covariance(mean)
+        self.second_ = {} if self.second is None else self._fit_second(items, values, unseen, seed)
         return self
 
     def _out_of_fold(self, items: list[Any], y: np.ndarray, seed: int) -> np.ndarray:
@@ -100,6 +127,24 @@ class CompletionModel(PolymerModel):
             out[np.ix_(test, learned)] = found.reshape(len(test), len(learned))
         return out
 
+    def _same_covariance(self, mean: np.ndarray) -> Joint:
+        return Joint(mean, np.broadcast_to(self.covariance_, (len(mean), *self.covariance_.shape)))
+
+    def _fit_second(self, items: list[Any], y: np.ndarray, unseen: Joint, seed: int) -> dict[int, TabularModel]:
+        """Fit the second level of every target that enough polymers have together with another one."""
+        second = {}
+        predicted = ~np.isnan(unseen.mean).any(axis=1)
+        for target in range(y.shape[1]):
+            others = np.delete(~np.isnan(y), target, axis=1).any(axis=1)
+            rows = np.flatnonzero(~np.isnan(y[:, target]) & others & predicted)
+            if len(rows) < _LEAST_ROWS:
+                continue
+            chosen = [items[row] for row in rows]
+            part = Joint(unseen.mean[rows], unseen.covariance[rows])
+            expected = part.given(y[rows], target)[0]
+            second[target] = _reading(self._make_second(seed), part.mean, expected).fit(chosen, y[rows, target])
+        return second
+
     def predict(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> np.ndarray:
         """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,).
 
@@ -108,55 +153,45 @@ class CompletionModel(PolymerModel):
         psmiles : sequence of str
         known : ndarray of shape (n, t), optional
             Measured values in the modelled scale, NaN where not known.
-        """
-        mean = self.predict_dist(psmiles, known).mean
-        return self._as_given(mean)
-
-    def predict_dist(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> Prediction:
-        """Return mean, standard deviation and 90 % interval, each (n, t); ``known`` as in :meth:`predict`."""
-        check_is_trained(self)
-        items = as_psmiles(psmiles)
-        mean = np.asarray(self.model_.predict(items), dtype=np.float64)  # type: ignore[arg-type]
-        return self.condition(mean.reshape(len(items), self.n_targets_), known)
-
-    def condition(self, mean: np.ndarray, known: np.ndarray | None = None) -> Prediction:
-        """Return what the known properties make of predictions from the structure alone.
-
-        Parameters
-        ----------
-        mean : ndarray of shape (n, t)
-        known : ndarray of shape (n, t), optional
-            NaN where not known.
 
         Raises
         ------
         UserError
             ``known`` has another shape.
         """
-        known = np.full(mean.shape, np.nan) if known is None else np.asarray(known, dtype=float)
-        if known.shape != mean.shape:
-            raise UserError(
-                f"known properties of shape {known.shape} for predictions of shape {mean.shape}",
-                fix="give one row a polymer and one column a property, NaN where not known",
-            )
-        out, variance = mean.copy(), np.tile(np.diag(self.covariance_), (len(mean), 1))
-        error = known - mean
-        for rows, given in _patterns(~np.isnan(known)):
-            for target in range(mean.shape[1]):
-                others = np.flatnonzero(given & (np.arange(len(given)) != target))
-                if len(others):
-                    cross = self.covariance_[target, others]
-                    weights = np.linalg.solve(self.covariance_[np.ix_(others, others)], cross)
-                    out[rows, target] += error[np.ix_(rows, others)] @ weights
-                    variance[rows, target] -= cross @ weights
-        return Prediction.gaussian(out, np.sqrt(np.maximum(variance, 0.0)))
+        return self._as_given(self.predict_dist(psmiles, known).mean)
+
+    def predict_dist(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> Prediction:
+        """Return mean, standard deviation and 90 % interval, each (n, t); ``known`` as in :meth:`predict`."""
+        check_is_trained(self)
+        items = as_psmiles(psmiles)
+        joint = self._joint(items)
+        known = np.full(joint.mean.shape, np.nan) if known is None else np.asarray(known, dtype=float)
+        mean, variance = joint.mean.copy(), np.empty(joint.mean.shape)
+        for target in range(self.n_targets_):
+            expected, variance[:, target] = joint.given(known, target)
+            mean[:, target] = expected[:, target]
+            told = np.flatnonzero(np.delete(~np.isnan(known), target, axis=1).any(axis=1))
+            if target in self.second_ and len(told):
+                second = _reading(self.second_[target], joint.mean[told], expected[told])
+                chosen: Any = [items[row] for row in told]
+                mean[told, target] = (mean[told, target] + second.predict(chosen)) / 2
+        return Prediction.gaussian(mean, np.sqrt(variance) * self.factor_)
+
+    def _joint(self, items: list[Any]) -> Joint:
+        if isinstance(self.model_, JointPredictor):
+            return self.model_.joint(items)
+        mean = np.asarray(self.model_.predict(items), dtype=np.float64)
+        return self._same_covariance(mean.reshape(len(items), self.n_targets_))
 
     def save(self, folder: Path) -> None:
-        """Write the covariance into ``folder``, the model into a folder below it."""
+        """Write what was learned of the errors into ``folder``, the models into folders below it."""
         check_is_trained(self)
-        state = {"n_targets": self.n_targets_, **self._target_state()}
-        write_model(Path(folder), self, state, {"covariance": self.covariance_})
+        state = {"n_targets": self.n_targets_, "second": list(self.second_), **self._target_state()}
+        write_model(Path(folder), self, state, {"covariance": self.covariance_, "factor": self.factor_})
         self.model_.save(Path(folder) / _MODEL)
+        for target, model in self.second_.items():
+            model.save(Path(folder) / f"{_SECOND}_{target}")
 
     @classmethod
     def load(cls, folder: Path) -> CompletionModel:
@@ -167,60 +202,37 @@ class CompletionModel(PolymerModel):
         model = cls(**stored.params)
         model._load_target_state(stored.state)
         model.n_targets_ = stored.state["n_targets"]
-        model.covariance_ = stored.arrays["covariance"]
+        model.covariance_, model.factor_ = stored.arrays["covariance"], stored.arrays["factor"]
         model.model_ = load_model(Path(folder) / _MODEL)
+        loaded = {target: load_model(Path(folder) / f"{_SECOND}_{target}") for target in stored.state["second"]}
+        model.second_ = {target: found for target, found in loaded.items() if isinstance(found, TabularModel)}
         return model
 
 
-def error_covariance(errors: np.ndarray) -> np.ndarray:
-    """Return the covariance (t, t) of errors (n, t) with NaN, of mean zero, by expectation maximisation.
+def _calibration(unseen: Joint, y: np.ndarray) -> np.ndarray:
+    """Return by what factor errors, given the other properties, are larger than their standard deviation, (t,)."""
+    factor = np.ones(y.shape[1])
+    for target in range(y.shape[1]):
+        mean, variance = unseen.given(y, target)
+        measured = ~np.isnan(y[:, target]) & (variance > 0)
+        if measured.sum() >= _LEAST_ROWS:
+            errors = y[measured, target] - mean[measured, target]
+            factor[target] = np.sqrt(np.mean(errors**2 / variance[measured]))
+    return factor
 
-    The diagonal is given the weight of two polymers besides, so that few rows do not tie properties together by chance.
 
-    Examples
-    --------
-    >>> x = np.random.default_rng(0).normal(size=(2000, 1))
-    >>> errors = np.hstack([x, -x])
-    >>> errors[::3, 0] = np.nan
-    >>> bool(np.abs(error_covariance(errors) - [[1, -1], [-1, 1]]).max() < 0.1)
-    True
+def _reading(model: TabularModel, mean: np.ndarray, expected: np.ndarray) -> TabularModel:
+    """Let the second level read of polymers, besides features, what the first expects without and with known values.
+
+    Parameters
+    ----------
+    model : TabularModel
+    mean, expected : ndarray of shape (n, t)
+        Of exactly the polymers that it will be asked about next.
     """
-    measured = ~np.isnan(errors)
-    count = measured.sum(axis=0)
-    squares = np.nansum(errors**2, axis=0)
-    diagonal = np.diag(np.maximum(np.divide(squares, count, out=np.ones(len(count)), where=count > 0), 1e-12))
-    covariance, groups = diagonal.copy(), list(_patterns(measured))
-    for _ in range(_ITERATIONS):
-        total = _PRIOR_ROWS * diagonal
-        for rows, given in groups:
-            total += _expected_squares(errors[rows], given, covariance)
-        new = total / (len(errors) + _PRIOR_ROWS)
-        change = np.abs(new - covariance).max()
-        covariance = new
-        if change < 1e-6 * np.diag(covariance).max():
-            break
-    return covariance
+    from polyml.features.batch import featurize
 
+    def source(items: Sequence[Any]) -> np.ndarray:
+        return np.hstack([featurize(model.features, items), mean, expected, expected - mean])
 
-def _expected_squares(errors: np.ndarray, given: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Return the expected sum of the outer products of some rows, all measured in the same columns."""
-    if not given.any():
-        return len(errors) * covariance
-    filled = np.zeros(errors.shape)
-    filled[:, given] = errors[:, given]
-    left = ~given
-    weights = np.linalg.solve(covariance[np.ix_(given, given)], covariance[np.ix_(given, left)])
-    filled[:, left] = errors[:, given] @ weights
-    total = filled.T @ filled
-    rest = covariance[np.ix_(left, left)] - covariance[np.ix_(left, given)] @ weights
-    total[np.ix_(left, left)] += len(errors) * rest
-    return total
-
-
-def _patterns(measured: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the rows that are measured in the same columns, with these columns."""
-    if not len(measured):
-        return
-    unique, number = np.unique(measured, axis=0, return_inverse=True)
-    for place, given in enumerate(unique):
-        yield np.flatnonzero(number.ravel() == place), given
+    return model.read_from(source)

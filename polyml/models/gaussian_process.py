@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyml.chem import RepeatUnit
 from polyml.models.base import PolymerModel, Prediction
+from polyml.models.feature_distances import FeatureDistances
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
-from polyml.models.scaling import signed_root
 from polyml.models.storage import read_model, write_model
-from polyml.models.tabular import check_features, informative_columns
+from polyml.models.tabular import check_features
 from polyml.models.targets import TargetBasis, check_targets
 
-_MIN_POLYMERS = 2  # a column that a single polymer shows tells nothing of others
-_CLIP = 5.0  # standard deviations; beyond, a descriptor of a strange candidate would rule all distances
 _JITTER = 1e-6
-_ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class _Block:
-    """The columns of one featurizer: which are kept, and how they are scaled to comparable distances."""
-
-    columns: np.ndarray
-    shift: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def fit(cls, x: np.ndarray) -> _Block:
-        columns = informative_columns(x, _MIN_POLYMERS)
-        root = signed_root(x[:, columns])
-        if (root >= 0).all():  # counts: a common environment is common for all, only rare ones need no boost
-            return cls(columns, np.zeros(len(columns), np.float32), np.ones(len(columns), np.float32))
-        spread = root.std(axis=0)
-        kept = spread > 0
-        columns, root, spread = columns[kept], root[:, kept], spread[kept]
-        return cls(columns, root.mean(axis=0), (1.0 / (spread * np.sqrt(max(len(columns), 1)))).astype(np.float32))
-
-    def transform(self, x: np.ndarray) -> np.ndarray:
-        root = signed_root(x[:, self.columns])
-        if self.shift.any():
-            limit = _CLIP / np.sqrt(len(self.columns))
-            root = np.clip((root - self.shift) * self.scale, -limit, limit)
-        return root
 
 
 class GaussianProcess(PolymerModel):
@@ -100,15 +69,12 @@ class GaussianProcess(PolymerModel):
         """Fit one process a target on the polymers where it was measured."""
         self.check_params()
         items, values = self._training_data(psmiles, y)
-        raw = self._featurize(items)
-        self.blocks_ = [_Block.fit(x) for x in raw]
-        self.points_ = [np.ascontiguousarray(block.transform(x)) for block, x in zip(self.blocks_, raw, strict=True)]
-        squares = [_squared_distances(points, points).astype(np.float64) for points in self.points_]
-        self.widths_ = [float(np.median(square[square > 0])) if (square > 0).any() else 1.0 for square in squares]
+        self.distances_, squares = FeatureDistances.fit(self.features, items)
+        widths = self.distances_.widths
         self.basis_ = TargetBasis.fit(values, self.targets)
         seed = draw_seed(self.random_state)
         self.processes_ = [
-            _Process.fit(squares, self.widths_, target, self.max_iterations, self.likelihood_rows, seed)
+            _Process.fit(squares, widths, target, self.max_iterations, self.likelihood_rows, seed)
             for target in self.basis_.to_basis(values).T
         ]
         self.n_targets_ = values.shape[1]
@@ -117,7 +83,7 @@ class GaussianProcess(PolymerModel):
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the predicted mean, shape (n, t), or (n,) when ``y`` had shape (n,)."""
         parts = [
-            np.column_stack([process.mean(squares, self.widths_) for process in self.processes_])
+            np.column_stack([process.mean(squares, self.distances_.widths) for process in self.processes_])
             for squares in self._distances(psmiles)
         ]
         mean = self.basis_.from_basis(np.concatenate(parts)) if parts else np.empty((0, self.n_targets_))
@@ -127,7 +93,7 @@ class GaussianProcess(PolymerModel):
         """Return mean, standard deviation of a new measurement, and 90 % interval, each (n, t)."""
         means, variances = [], []
         for squares in self._distances(psmiles):
-            pairs = [process.mean_and_variance(squares, self.widths_) for process in self.processes_]
+            pairs = [process.mean_and_variance(squares, self.distances_.widths) for process in self.processes_]
             means.append(self.basis_.from_basis(np.column_stack([mean for mean, _ in pairs])))
             # The modelled quantities are taken as independent: variances add with the squares of the weights.
             variances.append(np.column_stack([variance for _, variance in pairs]) @ (self.basis_.matrix**2).T)
@@ -135,21 +101,9 @@ class GaussianProcess(PolymerModel):
             return Prediction.gaussian(np.empty((0, self.n_targets_)), np.empty((0, self.n_targets_)))
         return Prediction.gaussian(np.concatenate(means), np.sqrt(np.concatenate(variances)))
 
-    def _distances(self, psmiles: Sequence[str]) -> Any:
+    def _distances(self, psmiles: Sequence[str]) -> Iterator[list[np.ndarray]]:
         check_is_trained(self)
-        items = as_psmiles(psmiles)
-        for at in range(0, len(items), _ROWS_AT_ONCE):
-            raw = self._featurize(items[at : at + _ROWS_AT_ONCE])
-            yield [
-                _squared_distances(block.transform(x), points)
-                for block, x, points in zip(self.blocks_, raw, self.points_, strict=True)
-            ]
-
-    def _featurize(self, items: Sequence[str | RepeatUnit]) -> list[np.ndarray]:
-        from polyml.features.batch import featurize
-
-        keys = [self.features] if isinstance(self.features, str) else list(self.features)
-        return [np.asarray(featurize(key, items), dtype=np.float32) for key in keys]
+        return self.distances_.parts(as_psmiles(psmiles))
 
     def save(self, folder: Path) -> None:
         """Write the fitted model into ``folder``."""
@@ -157,13 +111,10 @@ class GaussianProcess(PolymerModel):
         state = {
             "basis": self.basis_.to_dict(),
             **self._target_state(),
-            "widths": self.widths_,
+            "widths": list(self.distances_.widths),
             "processes": [{"theta": p.theta.tolist(), "centre": p.centre, "spread": p.spread} for p in self.processes_],
         }
-        arrays: dict[str, np.ndarray] = {}
-        for i, (block, points) in enumerate(zip(self.blocks_, self.points_, strict=True)):
-            arrays |= {f"columns_{i}": block.columns, f"shift_{i}": block.shift, f"scale_{i}": block.scale}
-            arrays[f"points_{i}"] = points
+        arrays = self.distances_.arrays()
         for i, process in enumerate(self.processes_):
             arrays |= {f"rows_{i}": process.rows, f"weights_{i}": process.weights, f"factor_{i}": process.factor}
         write_model(Path(folder), self, state, arrays)
@@ -175,13 +126,8 @@ class GaussianProcess(PolymerModel):
         model, arrays = cls(**stored.params), stored.arrays
         model.basis_ = TargetBasis.from_dict(stored.state["basis"])
         model._load_target_state(stored.state)
-        model.widths_ = stored.state["widths"]
         model.n_targets_ = len(model.basis_.parent)
-        model.blocks_ = [
-            _Block(arrays[f"columns_{i}"], arrays[f"shift_{i}"], arrays[f"scale_{i}"])
-            for i in range(len(model.widths_))
-        ]
-        model.points_ = [arrays[f"points_{i}"] for i in range(len(model.widths_))]
+        model.distances_ = FeatureDistances.restore(model.features, stored.state["widths"], arrays)
         model.processes_ = [
             _Process(
                 rows=arrays[f"rows_{i}"],
@@ -194,12 +140,6 @@ class GaussianProcess(PolymerModel):
             for i, spec in enumerate(stored.state["processes"])
         ]
         return model
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return squared Euclidean distances between rows, (n, m), by one matrix product."""
-    square = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2.0 * (a @ b.T)
-    return np.maximum(square, 0.0, out=square)
 
 
 @dataclass(frozen=True)
@@ -232,7 +172,7 @@ class _Process:
     def fit(
         cls,
         squares: list[np.ndarray],
-        widths: list[float],
+        widths: Sequence[float],
         target: np.ndarray,
         max_iterations: int,
         likelihood_rows: int,
@@ -262,12 +202,12 @@ class _Process:
         # The layout in memory decides the last digit of a product: keep the one that a saved array comes back with.
         return cls(rows, found.x, weights, np.ascontiguousarray(factor), centre, spread)
 
-    def mean(self, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+    def mean(self, squares: list[np.ndarray], widths: Sequence[float]) -> np.ndarray:
         """Return the predicted mean from squared distances to all training polymers, (n, training polymers) a block."""
         mean: np.ndarray = self._cross(squares, widths) @ self.weights.astype(np.float32)
         return mean.astype(np.float64) * self.spread + self.centre
 
-    def mean_and_variance(self, squares: list[np.ndarray], widths: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    def mean_and_variance(self, squares: list[np.ndarray], widths: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Return the predicted mean and the variance of a new measurement."""
         from scipy.linalg import solve_triangular
 
@@ -277,12 +217,12 @@ class _Process:
         variance = np.maximum(prior - (explained**2).sum(axis=0), np.exp(self.theta[-1]))
         return self.mean(squares, widths), variance * self.spread**2
 
-    def _cross(self, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+    def _cross(self, squares: list[np.ndarray], widths: Sequence[float]) -> np.ndarray:
         complete = len(self.rows) == squares[0].shape[1]
         return _kernel(self.theta.astype(np.float32), [s if complete else s[:, self.rows] for s in squares], widths)
 
 
-def _kernel(theta: np.ndarray, squares: list[np.ndarray], widths: list[float]) -> np.ndarray:
+def _kernel(theta: np.ndarray, squares: list[np.ndarray], widths: Sequence[float]) -> np.ndarray:
     total: Any = 0.0
     for i, (square, width) in enumerate(zip(squares, widths, strict=True)):
         total = total + np.exp(theta[2 * i + 1]) * np.exp(
@@ -293,7 +233,7 @@ def _kernel(theta: np.ndarray, squares: list[np.ndarray], widths: list[float]) -
 
 
 def _negative_log_likelihood(
-    theta: np.ndarray, squares: list[np.ndarray], widths: list[float], z: np.ndarray
+    theta: np.ndarray, squares: list[np.ndarray], widths: Sequence[float], z: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Return the negative log marginal likelihood (without its constant) and its gradient."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve

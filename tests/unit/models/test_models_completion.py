@@ -12,9 +12,9 @@ from polyml.data.splits import SplitSpec
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.evaluation.compare import Compared, compare
-from polyml.models import make_model
+from polyml.models import load_model, make_model
 from polyml.models.checks import TOY_POLYMERS
-from polyml.models.completion import error_covariance
+from polyml.models.conditioning import Joint, error_covariance
 from polyml.prediction import predict_file
 
 POLYMERS = [f"*{'C' * n}{x}*" for n in range(1, 16) for x in ("O", "S", "C(=O)O", "N(C)")]
@@ -43,16 +43,59 @@ def test_covariance_with_gaps_is_that_of_maximum_likelihood():
 
 def test_conditioning_is_that_of_the_normal_distribution():
     model = make_model("completion", base="mean").fit(POLYMERS, related())
-    mean, known = np.zeros((1, 3)), np.array([[np.nan, 1.5, -0.5]])
-    s = model.covariance_
+    known, new = np.array([[np.nan, 1.5, -0.5]]), ["*CCCCCO*"]
+    s, plain = model.covariance_, model.predict(new)[0]
     weights = s[0, 1:] @ np.linalg.inv(s[1:, 1:])
-    found = model.condition(mean, known)
-    assert found.mean[0, 0] == pytest.approx(weights @ [1.5, -0.5])
+    found = model.predict_dist(new, known)
+    assert found.mean[0, 0] == pytest.approx(plain[0] + weights @ ([1.5, -0.5] - plain[1:]))
     assert found.std[0, 0] == pytest.approx(np.sqrt(s[0, 0] - weights @ s[1:, 0]))
-    alone = model.condition(mean, np.array([[np.nan, np.nan, -0.5]]))
-    assert alone.mean[0, 0] == pytest.approx(s[0, 2] / s[2, 2] * -0.5)
+    alone = model.predict(new, np.array([[np.nan, np.nan, -0.5]]))
+    assert alone[0, 0] == pytest.approx(plain[0] + s[0, 2] / s[2, 2] * (-0.5 - plain[2]))
     with pytest.raises(UserError, match="known properties of shape"):
-        model.condition(mean, known[:, :2])
+        model.predict(new, known[:, :2])
+
+
+def test_what_is_known_of_each_polymer_is_conditioned_by_its_own_covariance():
+    rng = np.random.default_rng(2)
+    half = rng.normal(size=(5, 3, 3))
+    joint = Joint(rng.normal(size=(5, 3)), half @ half.transpose(0, 2, 1) + np.eye(3))
+    known = rng.normal(size=(5, 3))
+    known[0], known[1, 1], known[2, 2] = np.nan, np.nan, np.nan
+    mean, variance = joint.given(known, target=0)
+    for row, c in enumerate(joint.covariance):
+        at = [t for t in (1, 2) if not np.isnan(known[row, t])]
+        weights = c[0, at] @ np.linalg.inv(c[np.ix_(at, at)]) if at else np.zeros(0)
+        assert mean[row, 0] == pytest.approx(joint.mean[row, 0] + weights @ (known[row, at] - joint.mean[row, at]))
+        assert variance[row] == pytest.approx(c[0, 0] - weights @ c[at, 0])
+        np.testing.assert_allclose(mean[row, at], known[row, at])
+    assert mean[1, 1] != joint.mean[1, 1]  # what is not known is expected too
+
+
+def test_process_over_all_properties_completes_without_folds():
+    y = related()
+    train, test = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    model = make_model("completion", base={"key": "gp_coregional", "features": "ecfp_count"})
+    model.fit([POLYMERS[i] for i in train], y[train])
+    found = model.predict_dist([POLYMERS[i] for i in test], y[test])
+    assert np.sqrt(np.mean((found.mean[:, 0] - y[test, 0]) ** 2)) < 0.2 * y[test, 0].std()
+    inside = (found.lower[:, 0] <= y[test, 0]) & (y[test, 0] <= found.upper[:, 0])
+    assert inside.mean() > 0.7
+
+
+def test_second_level_learns_what_no_covariance_can_say(tmp_path):
+    rng = np.random.default_rng(3)
+    other = rng.normal(size=len(POLYMERS))
+    y = np.column_stack([np.abs(other), other])  # uncorrelated, yet one tells the other
+    train, test = np.arange(0, 60, 3).tolist() + np.arange(1, 60, 3).tolist(), np.arange(2, 60, 3).tolist()
+
+    def error(**params) -> float:
+        model = make_model("completion", base="mean", **params).fit([POLYMERS[i] for i in train], y[train])
+        model.save(tmp_path / "model")
+        found = load_model(tmp_path / "model").predict([POLYMERS[i] for i in test], y[test])
+        np.testing.assert_array_equal(found, model.predict([POLYMERS[i] for i in test], y[test]))
+        return float(np.sqrt(np.mean((found[:, 0] - y[test, 0]) ** 2)))
+
+    assert error(second={"key": "extra_trees", "max_features": 1.0}) < 0.75 * error()
 
 
 def test_intervals_hold_out_of_fold():
@@ -82,6 +125,9 @@ def test_a_target_seldom_measured_is_no_reason_to_fail():
         ({"base": 3}, "3 is no model"),
         ({"base": "completion"}, "cannot be completed again"),
         ({"folds": 1}, "folds=1"),
+        ({"second": "extra_tree"}, "did you mean 'extra_trees'"),
+        ({"second": "gcn"}, "'gcn' cannot be the second level"),
+        ({"second": "svm_tanimoto"}, "'svm_tanimoto' cannot be the second level"),
         ({"task": "classification"}, "does no classification"),
     ],
 )
