@@ -91,6 +91,11 @@ class BestModel(Voting):
         seeds = np.random.SeedSequence(seed).generate_state(len(places)) % (2**31)
         return [self._make_member(self.members[i], int(own)) for i, own in zip(places, seeds, strict=True)]
 
+    def limit_to(self, chosen: Sequence[int]) -> BestModel:
+        """Fit these of the members, whatever the budget: so that several fits are of the same ensemble."""
+        self._only = tuple(chosen)
+        return self
+
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> BestModel:
         """Fit the members, in order, as the budget allows."""
         end = perf_counter() + seconds(self.budget)
@@ -98,17 +103,22 @@ class BestModel(Voting):
         items, values = self._training_data(psmiles, y)
         seed = draw_seed(self.random_state)
         places, fresh, trials = self._members_for_task(), self._make_members(seed), self._make_members(seed)
+        only = vars(self).get("_only")
         self.members_: list[PolymerModel] = []
         chosen: list[int] = []
-        late: list[str] = []
+        late: list[int] = []
         for place, member, trial in zip(places, fresh, trials, strict=True):
-            if self.budget is not None and len(chosen) and _estimate(trial, items, values, seed) > end - perf_counter():
-                late.append(member.key)
+            timed = only is None and self.budget is not None and bool(chosen)
+            if place not in (only or places):
+                continue
+            if timed and not _has_time(trial, items, values, seed, end):
+                late.append(place)
                 continue
             self.members_.append(member.fit(items, values))
             chosen.append(place)
         if late:
-            what = f"left out for the time budget of {self.budget}: {', '.join(late)}"
+            names = ", ".join(_name(self.members[place]) for place in late)
+            what = f"left out, as a fit has {seconds(self.budget):.3g} s: {names}"
             warnings.warn(what, UserWarning, stacklevel=2)
         self.chosen_ = tuple(chosen)
         return self
@@ -132,6 +142,19 @@ class BestModel(Voting):
 
     def _load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.chosen_ = tuple(arrays["chosen"].tolist())
+
+
+def _name(member: Member) -> str:
+    """Return what to call a member in a message, so that two of one kind can be told apart."""
+    key, params = member_params(member, "members")
+    features = params.get("features", ())
+    shown = [features] if isinstance(features, str) else features
+    return f"{key} ({', '.join(shown)})" if shown else key
+
+
+def _has_time(model: PolymerModel, items: Sequence[Any], y: np.ndarray, seed: int, end: float) -> bool:
+    """Return whether a fit is likely to be done by then; without time for the trial it is not."""
+    return perf_counter() < end and _estimate(model, items, y, seed) <= end - perf_counter()
 
 
 def _estimate(model: PolymerModel, items: Sequence[Any], y: np.ndarray, seed: int) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from polyml.chem import ensure_units
 from polyml.errors import UserError, unknown_name
 from polyml.models.base import LEVEL, PolymerModel, Prediction
+from polyml.models.best import BestModel
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import seconds
 from polyml.models.local_error import LocalError, fingerprint_bits
@@ -125,6 +126,14 @@ class ConformalModel(PolymerModel):
             base.set_params(budget=seconds(budget) / self.n_fits)
         return base
 
+    def _next_base(self, seed: int) -> PolymerModel:
+        """Return the model of the next fit; where a time budget chose what the first is made of, made of the same."""
+        base = self._make_base(seed)
+        if isinstance(base, BestModel) and self.models_:
+            fitted = self.models_[0]
+            return base.limit_to(fitted.chosen_) if isinstance(fitted, BestModel) else base
+        return base
+
     @property
     def n_fits(self) -> int:
         """How many fits of the model :meth:`fit` takes."""
@@ -167,13 +176,13 @@ class ConformalModel(PolymerModel):
         mean, std, number = (np.full(values.shape, np.nan) for _ in range(3))
         self.models_ = []
         for place, (train, test) in enumerate(parts):
-            model = self._make_base(seed).fit([items[row] for row in train], values[train])
+            model = self._next_base(seed).fit([items[row] for row in train], values[train])
             found = model.predict_dist([items[row] for row in test])
             mean[test], std[test], number[test] = found.mean, found.std, place
             self.models_.append(model)
             yield model
         if self.method == "cv":
-            self.models_ = [self._make_base(seed).fit(items, values)]
+            self.models_ = [self._next_base(seed).fit(items, values)]
             yield self.models_[0]
         self._calibrate(items, values - mean, std, number)
         self.n_targets_ = values.shape[1]

@@ -37,7 +37,7 @@ def test_all_members_are_fitted_without_a_budget() -> None:
 
 def test_members_without_time_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("polyml.models.best._estimate", lambda model, *rest: 1e9 if model.key == "gp" else 0.0)
-    with pytest.warns(UserWarning, match="left out for the time budget of 1h: gp"):
+    with pytest.warns(UserWarning, match="left out, as a fit has 3.6e.03 s: gp .ecfp_count."):
         model = BestModel(members=QUICK, budget="1h").fit(POLYMERS, Y)
     assert model.chosen_ == (0, 2)
     model.save(tmp_path / "model")
@@ -50,6 +50,29 @@ def test_calibration_shares_the_budget_among_its_fits() -> None:
     base = {"key": "best", "members": list(QUICK), "budget": "5m"}
     (inner,) = make_model("conformal", base=base, folds=5).inner_models()
     assert inner.get_params()["budget"] == 50.0
+
+
+def test_calibration_takes_the_members_of_its_first_fit_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def estimate(model, *rest) -> float:  # type: ignore[no-untyped-def]
+        asked.append(model.key)
+        return 1e9 if model.key == "gp" and len(asked) < 3 else 0.0
+
+    monkeypatch.setattr("polyml.models.best._estimate", estimate)
+    base = {"key": "best", "members": list(QUICK), "budget": "5m"}
+    with pytest.warns(UserWarning, match="as a fit has 75 s") as caught:
+        model = make_model("conformal", base=base, folds=3).fit(POLYMERS, Y)
+    assert asked == ["gp", "extra_trees"]  # those of the first fit alone
+    assert model.models_[0].chosen_ == (0, 2)
+    assert len([note for note in caught if "as a fit has" in str(note.message)]) == 1
+
+
+def test_two_members_of_a_kind_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyml.models.best._estimate", lambda *rest: 1e9)
+    members = ("ridge", {"key": "ridge", "features": ["ecfp_count", "descriptors"]}, {"key": "svm", "C": 2.0})
+    with pytest.warns(UserWarning, match=r"ridge \(ecfp_count, descriptors\), svm$"):
+        BestModel(members=members, budget="1h").fit(POLYMERS, Y)
 
 
 def test_a_spent_budget_leaves_the_first_member() -> None:
