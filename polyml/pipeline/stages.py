@@ -211,7 +211,7 @@ def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
 
 
 def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] | None]:
-    """Return the model to train: the one named, or the first of the leaderboard with its row."""
+    """Return the model to train: the one named, or the first of the leaderboard with its row and its protocol."""
     import json
 
     import pandas as pd
@@ -220,6 +220,7 @@ def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] |
         return ModelSpec(key=recipe.train.model, params=recipe.train.params), None
     board = pd.read_csv(inputs["compare"] / "leaderboard.csv")
     row = json.loads(board.iloc[0].to_json())
+    row["protocol"] = json.loads((inputs["compare"] / "compare.json").read_text(encoding="utf-8"))["protocol"]
     spec = next(item for item in recipe.compare.models if item.label == row["model"])
     return spec.model_copy(update={"params": {**spec.params, **recipe.train.params}}), row
 
