@@ -127,7 +127,9 @@ class AuditedFile:
             properties = tuple(Property(name=item.name) for item in self.measured)
             values = pd.DataFrame({item.name: self.modelled(item) for item in self.measured})
             if not properties:
-                raise UserError("there is no number to divide the rows by", where=self.where)
+                raise UserError(
+                    "there is no number to divide the rows by", where=self.where, fix="name one with --target"
+                )
         frame = pd.concat([head, values, self.columns], axis=1)
         return PolymerTable(frame, properties, none, none, none, self.where)
 
