@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import WINNER, ModelSpec, Recipe, TrackingSpec
 from polyml.data.properties import task_of
-from polyml.errors import UserError
+from polyml.errors import UserError, unknown_name
+from polyml.models.catalog import MODELS
 from polyml.pipeline import featurizing, fitting, screening, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
 
@@ -33,6 +34,8 @@ def _check(recipe: Recipe) -> None:
     """Find wrong names before hours are spent."""
     task = task_of(recipe.data.targets)
     steps.check_models(recipe.compare.models, task)
+    if recipe.train.model not in (WINNER, *MODELS):
+        raise unknown_name("model", recipe.train.model, [WINNER, *MODELS], where="train.model")
     if recipe.train.model != WINNER:
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
     elif recipe.train.params:
