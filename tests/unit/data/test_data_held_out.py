@@ -71,6 +71,15 @@ def test_equal_times_stay_together(tmp_path):
         assert not set(year[fold.train]) & set(year[fold.test])
 
 
+def test_times_of_several_zones_are_in_order_and_infinite_ones_are_refused(tmp_path):
+    spec = SplitSpec(kind="time", column="year", folds=2)
+    rows = ["*CC*,1,A,2024-01-01T10:00+02:00", "*CO*,2,A,2024-01-01T09:00Z", "*CS*,3,A,2024-01-01T10:00"]
+    folds = make_folds(write(tmp_path, rows), spec)  # 8, 9 and 10 o'clock at Greenwich
+    assert [fold.test.tolist() for fold in folds] == [[1], [2]]
+    with pytest.raises(UserError, match="'inf' in column 'year' is neither a number nor a date"):
+        make_folds(write(tmp_path, ["*CC*,1,A,1", "*CO*,2,A,2", "*CS*,3,A,inf"]), spec)
+
+
 def test_extrapolation_tests_the_ends(table):
     low, high = make_folds(table, SplitSpec(kind="extrapolation", folds=4))
     y = table.y[:, 0]
