@@ -192,7 +192,7 @@ class CompareSpec(Section):
     @classmethod
     def _all(cls, value: list[ModelSpec]) -> list[ModelSpec]:
         """Put the models of the catalog in the place of ``all``; after the items, so that these keep their lines."""
-        return [model for spec in value for model in _meant(spec)]
+        return [model for spec in value for model in meant(spec)]
 
     @field_validator("models")
     @classmethod
@@ -208,7 +208,7 @@ def _is_all(text: str) -> bool:
     return text == "all" or text.startswith(_ALL_BUT)
 
 
-def _meant(spec: ModelSpec) -> list[ModelSpec]:
+def meant(spec: ModelSpec) -> list[ModelSpec]:
     """Return the model itself, every one of the catalog for ``all``, the other ones for ``all but KEY, KEY``."""
     from polyml.models.catalog import MODELS, is_installed, model_class
 

@@ -73,7 +73,11 @@ def parse_document(
         raise _explain(error, document, where, kind, places or {}) from None
 
 
-_OPTIONS = {"kind": "split", "constraints": "constraint", "objectives": "objective"}  # named otherwise as options
+_OPTIONS = {
+    "kind": "split", "column": "split-column", "digest": "split-digest", "constraints": "constraint",
+    "objectives": "objective",
+}  # fmt: skip
+"""Fields that have another name as options."""
 
 
 def check_section(section: type[Model], **values: Any) -> Model:
@@ -90,9 +94,8 @@ def check_section(section: type[Model], **values: Any) -> Model:
         fault = error.errors(include_url=False)[0]
         name = str(fault["loc"][0]) if fault["loc"] else ""
         option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
-        message = fault["msg"].removeprefix("Value error, ")
         got = f" (got {fault.get('input')!r})" if name else ""
-        raise UserError(f"{message}{got}", where=option, fix=_nearest(fault)) from None
+        raise UserError(f"{_message(fault)}{got}", where=option, fix=_remedy(fault)) from None
 
 
 def _explain(
@@ -112,16 +115,39 @@ def _explain(
         return UserError(
             f"the {kind} key '{dotted}' is missing", where=at, fix="add it; pipelines/README.md explains the keys"
         )
-    message = fault["msg"].removeprefix("Value error, ")
     got = fault.get("input")
     shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) or got is None else ""
-    return UserError(f"{dotted}: {message}{shown}", where=at, fix=_nearest(fault))
+    return UserError(f"{dotted}: {_message(fault)}{shown}", where=at, fix=_remedy(fault))
 
 
-def _nearest(fault: Mapping[str, Any]) -> str | None:
-    """Return the name that was meant, where a value is to be one of a few names."""
-    names = re.findall(r"'([^']+)'", str(fault.get("ctx", {}).get("expected", "")))
-    return did_you_mean(fault.get("input"), names).strip() or None
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "list": "a list",
+          "dict": "a section of keys", "tuple": "a list", "model": "a section of keys"}  # fmt: skip
+_LIMITS = {
+    "greater_than_equal": "give a number of at least {ge}", "greater_than": "give a number above {gt}",
+    "less_than_equal": "give a number of at most {le}", "less_than": "give a number below {lt}",
+    "string_too_short": "give at least {min_length} characters", "too_short": "give at least {min_length}",
+}  # fmt: skip
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value, in words of polyml's."""
+    kind = _KINDS.get(str(fault["type"]).split("_")[0])
+    if fault["type"] == "literal_error":
+        return "no such value"
+    if fault["type"] in _LIMITS:
+        return "the value is out of range" if "too_short" not in fault["type"] else "the value is too short"
+    return f"the value is not {kind}" if kind else fault["msg"].removeprefix("Value error, ")
+
+
+def _remedy(fault: Mapping[str, Any]) -> str | None:
+    """Return how to mend a value: the names it may be with the nearest first, its range, or its kind."""
+    context = fault.get("ctx", {})
+    if fault["type"] in _LIMITS:
+        return _LIMITS[fault["type"]].format(**context)
+    if names := re.findall(r"'([^']+)'", str(context.get("expected", ""))):
+        return f"{did_you_mean(fault.get('input'), names)}known: {', '.join(names)}"
+    kind = _KINDS.get(str(fault["type"]).split("_")[0])
+    return f"write {kind}" if kind else None
 
 
 def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polyml.audit.divisions import Folds
 from polyml.features import featurize
 from polyml.progress import progress_bar
 
@@ -41,7 +42,7 @@ class Near:
 def find_near(
     texts: Sequence[str],
     keys: Sequence[str],
-    splits: Sequence[np.ndarray],
+    splits: Sequence[Folds],
     values: dict[str, np.ndarray],
     *,
     seed: int = 1,
@@ -53,8 +54,7 @@ def find_near(
     ----------
     texts, keys : sequence of str
         pSMILES and canonical key of the rows; rows of one key are no neighbours of each other for the estimates.
-    splits : sequence of ndarray of shape (n,)
-        For each split the number of the fold that tests the row, -1 for none.
+    splits : sequence of Folds
     values : dict of str to ndarray of shape (n,)
         Properties on the modelled scale, with NaN.
     seed : int
@@ -71,8 +71,8 @@ def find_near(
     estimates = {name: np.full(len(rows), np.nan) for name in values}
     measured = {name: np.flatnonzero(~np.isnan(y)) for name, y in values.items()}
     for block, similarity in _similarities(bits, rows):
-        for number, folds in enumerate(splits):
-            nearest[number, block] = _nearest_in_training(similarity, folds, folds[rows[block]])
+        for number, division in enumerate(splits):
+            nearest[number, block] = _nearest_in_training(similarity, division, division.number[rows[block]])
         similarity[codes[rows[block]][:, None] == codes[None, :]] = -1.0
         for name, having in measured.items():
             estimates[name][block] = _estimate(similarity[:, having], values[name][having])
@@ -91,10 +91,10 @@ def _similarities(bits: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarr
             bar.advance(bar.task_ids[0], len(block))
 
 
-def _nearest_in_training(similarity: np.ndarray, folds: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _nearest_in_training(similarity: np.ndarray, division: Folds, own: np.ndarray) -> np.ndarray:
     best = np.full(len(own), np.nan, dtype=np.float32)
     for fold in np.unique(own[own >= 0]):
-        training = np.flatnonzero((folds != fold) & (folds >= 0))
+        training = np.flatnonzero(division.training(int(fold)))
         tested = np.flatnonzero(own == fold)
         if len(training):
             best[tested] = similarity[np.ix_(tested, training)].max(axis=1)

@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from polyml.audit.divisions import Folds
 from polyml.audit.findings import Finding
 from polyml.audit.sources import AuditedFile
-from polyml.audit.splits import Folds
 
 OVERLAP_COLUMNS = [
     "first", "second", "shared_text", "shared_canonical", "shared_polymers", "share_of_first", "share_of_second"
@@ -46,14 +46,16 @@ def task_table(files: Sequence[AuditedFile], divisions: Mapping[str, Sequence[Fo
         One row for each split, test file and training file, and one with ``any other`` for all other files together.
     """
     records = []
-    names = list(dict.fromkeys(folds.name for group in divisions.values() for folds in group))
+    # Where training parts are chosen for each fold, by time say, the folds of two files have nothing in common.
+    names = list(dict.fromkeys(folds.name for group in divisions.values() for folds in group if not folds.trained))
     for split in names:
-        numbers = {file: next((f.number for f in group if f.name == split), None) for file, group in divisions.items()}
-        training = {item.name: _training(item, numbers[item.name]) for item in files}
+        parted = {file: next((f for f in group if f.name == split), None) for file, group in divisions.items()}
+        training = {item.name: _training(item, parted[item.name]) for item in files}
         for item in files:
-            number = numbers[item.name]
-            if number is None:
+            division = parted[item.name]
+            if division is None:
                 continue
+            number = division.number
             hits = {
                 other: _hits(item, number, training[other])
                 for other in training
@@ -68,12 +70,12 @@ def task_table(files: Sequence[AuditedFile], divisions: Mapping[str, Sequence[Fo
     return pd.DataFrame(records, columns=TASK_COLUMNS)
 
 
-def _training(item: AuditedFile, number: np.ndarray | None) -> dict[int, set[str]]:
+def _training(item: AuditedFile, division: Folds | None) -> dict[int, set[str]]:
     """Return the polymers of the training part of each fold."""
-    if number is None:
+    if division is None:
         return {}
     keys = item.frame["key"].to_numpy()
-    return {int(fold): set(keys[(number != fold) & (number >= 0)]) for fold in np.unique(number[number >= 0])}
+    return {fold: set(keys[division.training(fold)]) for fold in division.folds}
 
 
 def _hits(item: AuditedFile, number: np.ndarray, training: Mapping[int, set[str]]) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from polyml.audit.divisions import Folds, make_divisions
 from polyml.audit.findings import Audit, Finding, Severity, ordered
 from polyml.audit.identity import identity_counts, identity_findings, spellings, stereo_findings
 from polyml.audit.labels import conflict_findings, noise_findings, noise_table
@@ -15,7 +16,7 @@ from polyml.audit.overlap import overlap_findings, overlap_table, task_table
 from polyml.audit.shift import shift_table
 from polyml.audit.sources import AuditedFile, read_files
 from polyml.audit.spec import AuditSpec
-from polyml.audit.splits import Folds, make_divisions, split_findings, split_tables
+from polyml.audit.splits import split_findings, split_tables
 from polyml.audit.units import column_findings, neighbour_unit_findings, repeat_findings
 from polyml.audit.values import neighbour_findings, value_findings
 from polyml.data.properties import Property
@@ -76,9 +77,7 @@ def audit(
     """
     spec = spec or AuditSpec()
     if spec.saved_splits is not None and len(files) != 1:
-        raise UserError(
-            "saved folds are for one data file", where=str(spec.saved_splits), fix="audit one file with them"
-        )
+        raise UserError("saved folds are for one data file", where=str(spec.saved_splits), fix="audit that file alone")
     sources, notes = read_files(files, spec, targets=targets, properties=properties, smiles_columns=smiles_columns)
     findings: list[Finding] = []
     tables: dict[str, list[pd.DataFrame]] = {}
@@ -113,8 +112,7 @@ def _near(item: AuditedFile, divisions: Sequence[Folds], jobs: int, notes: list[
     if len(item.frame) > MOST_ROWS:
         notes.append(f"{item.name}: similarity is that of {SAMPLED:,} rows drawn at random to all others")
     values = {p.name: item.modelled(p) for p in item.measured}
-    numbers = [division.number for division in divisions]
-    return find_near(item.frame["text"].tolist(), item.frame["key"].tolist(), numbers, values, jobs=jobs)
+    return find_near(item.frame["text"].tolist(), item.frame["key"].tolist(), divisions, values, jobs=jobs)
 
 
 def _of_one_file(item: AuditedFile, near: Near | None, spec: AuditSpec) -> list[Finding]:

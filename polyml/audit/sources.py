@@ -82,6 +82,8 @@ class AuditedFile:
         Rows and values that are not used, with line and reason.
     n_rows : int
         Rows of the file, those included that are not used.
+    columns : DataFrame
+        The other columns that a split divides the rows by.
     """
 
     name: str
@@ -91,6 +93,7 @@ class AuditedFile:
     properties: tuple[AuditedProperty, ...]
     rejects: pd.DataFrame
     n_rows: int
+    columns: pd.DataFrame
 
     @property
     def is_copolymer(self) -> bool:
@@ -109,12 +112,25 @@ class AuditedFile:
         values = self.values[item.name].to_numpy(dtype=float)
         return item.item.to_model(np.where(item.item.outside_domain(values), np.nan, values))
 
-    def table(self) -> PolymerTable:
-        """Return the rows as a table of which folds can be made."""
+    def table(self, *, modelled: bool = False) -> PolymerTable:
+        """Return the rows as a table of which folds can be made; its targets are the classes, or the modelled numbers.
+
+        Raises
+        ------
+        UserError
+            Numbers are asked for, and there are none.
+        """
         head = self.frame[["line", "text", "key"]].rename(columns={"text": "psmiles"})
-        none = pd.DataFrame({"count": []})
-        properties = tuple(item.item for item in self.properties if item.item.is_class) or ()
-        frame = pd.concat([head, self.values], axis=1)
+        none, values = pd.DataFrame({"count": []}), self.values
+        properties = tuple(item.item for item in self.properties if item.item.is_class)
+        if modelled:
+            properties = tuple(Property(name=item.name) for item in self.measured)
+            values = pd.DataFrame({item.name: self.modelled(item) for item in self.measured})
+            if not properties:
+                raise UserError(
+                    "there is no number to divide the rows by", where=self.where, fix="name one with --target"
+                )
+        frame = pd.concat([head, values, self.columns], axis=1)
         return PolymerTable(frame, properties, none, none, none, self.where)
 
 
@@ -147,6 +163,7 @@ def read_files(
     wanted: dict[str, list[str | None]] = {
         "--target": [*(targets or ()), *(item.name for item in properties)],
         "--source": [spec.source_column],
+        "--split-column": [split.column for split in spec.splits],
     }
     for option, named in wanted.items():
         for column in named:
@@ -222,7 +239,9 @@ def _read(
     frame["position"] = np.arange(len(frame)) if sampled else np.searchsorted(header.lines, frame["line"])
     audited = tuple(_audited(item, declared, values[item.name], name, notes) for item in table.properties)
     n_rows = len(frame) if sampled else len(header.lines)
-    return AuditedFile(name, str(file), frame, values, audited, rejects, n_rows)
+    dividing = dict.fromkeys(split.column for split in spec.splits)
+    columns = table.frame.loc[rows, [c for c in dividing if c in table.frame and c not in values]]
+    return AuditedFile(name, str(file), frame, values, audited, rejects, n_rows, columns.reset_index(drop=True))
 
 
 def _identified(

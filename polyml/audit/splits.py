@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from polyml.audit.divisions import NEW_CHEMISTRY, SAVED, Folds
 from polyml.audit.findings import Finding, counted
 from polyml.audit.neighbours import Near
 from polyml.audit.sources import AuditedFile
 from polyml.audit.spec import AuditSpec
 from polyml.data.groups import scaffold
-from polyml.data.splits import BY_COLUMN, SplitSpec, make_folds
-from polyml.errors import UserError
+from polyml.data.splits import BY_COLUMN
 from polyml.progress import track
 
 LEVELS = ("text", "canonical", "key", "flat")
@@ -25,120 +23,7 @@ _CHUNK = 500  # polymers whose scaffolds are found at a time
 _KS_LEVEL = 1e-3
 _KS = 0.15
 _ALIKE = 0.2  # share of test polymers with a near-identical training polymer that is worth a word
-_NEW_CHEMISTRY = ("scaffold", "cluster")
-
-
-@dataclass(frozen=True, eq=False)
-class Folds:
-    """One division of the rows of a file.
-
-    Attributes
-    ----------
-    name, kind : str
-        What it is called, and its kind; "saved" for one that was read from a file.
-    number : ndarray of shape (n,)
-        The fold that tests the row, -1 for none.
-    """
-
-    name: str
-    kind: str
-    number: np.ndarray
-
-    @property
-    def grouped(self) -> bool:
-        """Whether the rows of a polymer are meant to be on one side."""
-        return self.kind != "rows"
-
-
-def make_divisions(item: AuditedFile, spec: AuditSpec) -> tuple[list[Folds], list[str]]:
-    """Divide the rows of a file by every split that is asked for.
-
-    Returns
-    -------
-    folds : list of Folds
-    notes : list of str
-        Which splits cannot be made of this file, and why.
-    """
-    found: list[Folds] = []
-    notes: list[str] = []
-    for split in spec.splits:
-        if item.is_copolymer and split.kind in _NEW_CHEMISTRY:
-            notes.append(f"{item.name}: a split of kind {split.kind} is not made for copolymers")
-            continue
-        try:
-            found += _divide(item, split)
-        except UserError as error:
-            notes.append(f"{item.name}: no split of kind {split.kind}: {error.what}")
-    if spec.saved_splits is not None:
-        found += read_saved(spec.saved_splits, item)
-    return found, notes
-
-
-def _divide(item: AuditedFile, split: SplitSpec) -> list[Folds]:
-    if split.kind in (*BY_COLUMN, "extrapolation", "fixed"):
-        fix = "audit the splits.csv of a comparison, or a split of kind kfold, scaffold, cluster or rows"
-        raise UserError("the audit looks at divisions of all rows", where=split.kind, fix=fix)
-    if split.kind == "rows":
-        # All rows of the file take part in the shuffle, as in published work, those that cannot be read too.
-        folds = make_folds([""] * item.n_rows, split)
-        number = np.empty(item.n_rows, dtype=int)
-        for fold in folds:
-            number[fold.test] = fold.fold
-        return [Folds("rows", "rows", number[item.frame["position"].to_numpy()])]
-    found = []
-    folds = make_folds(item.table(), split)
-    for repeat in range(split.repeats):
-        number = np.full(len(item.frame), -1)
-        for fold in folds:
-            if fold.repeat == repeat:
-                number[fold.test] = fold.fold
-        name = split.kind if split.repeats == 1 else f"{split.kind} {repeat + 1}"
-        found.append(Folds(name, split.kind, number))
-    return found
-
-
-def read_saved(path: Path, item: AuditedFile) -> list[Folds]:
-    """Read folds as they were saved, whether they are right or not: that is what is audited.
-
-    The file has a column fold, maybe repeat, and says by line, psmiles or key which row it means, the first of these
-    that it has.
-
-    Raises
-    ------
-    UserError
-        It is no such file, or none of its rows is in the data.
-    """
-    fix = "give a file with the columns fold and psmiles, as splits.csv of polyml compare"
-    try:
-        frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
-        frame["fold"] = frame["fold"].astype(int)
-        if "part" in frame and (frame["part"] != "test").any():
-            raise ValueError("its training parts leave rows out, and the audit looks at divisions of all rows")
-        repeats = frame["repeat"] if "repeat" in frame else pd.Series(0, index=frame.index)
-        by = next(name for name in ("line", "psmiles", "key") if name in frame)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise UserError(
-            f"not a file of folds ({error or 'no line, psmiles or key'})", where=str(path), fix=fix
-        ) from error
-    own = item.frame["text" if by == "psmiles" else by]
-    found = []
-    for repeat, part in frame.groupby(repeats):
-        folds = part.groupby(by)["fold"].agg(["first", "nunique"])
-        number = own.map(folds["first"]).fillna(-1).to_numpy(dtype=int)
-        if (folds["nunique"] > 1).any():
-            # One text in two folds: its rows take the folds in their order.
-            number = _in_order(own, part.groupby(by)["fold"].agg(list).to_dict())
-        if (number < 0).all():
-            raise UserError(f"none of its rows is in the data, by {by}", where=str(path), fix=fix)
-        name = "saved" if repeats.nunique() == 1 else f"saved {repeat}"
-        found.append(Folds(name, "saved", number))
-    return found
-
-
-def _in_order(own: pd.Series, folds: dict[object, list[int]]) -> np.ndarray:
-    taken = own.groupby(own).cumcount()
-    pairs = zip(own, taken, strict=True)
-    return np.array([folds[name][min(place, len(folds[name]) - 1)] if name in folds else -1 for name, place in pairs])
+_UNEVEN = (*NEW_CHEMISTRY, *BY_COLUMN, "extrapolation", SAVED)  # kinds whose test parts are meant to differ
 
 
 def split_tables(
@@ -166,7 +51,7 @@ def split_tables(
         if near is not None and scaffolds is not None:
             values = near.train_similarity[place]
             record, counts = _similarity(values[~np.isnan(values)])
-            seen = _seen(scaffolds, division.number)
+            seen = float(division.on_both_sides(scaffolds).sum() / max((division.number >= 0).sum(), 1))
             similarity.append({"file": item.name, "split": division.name, "scaffold_seen": seen, **record})
             for low, count in zip(_BINS[:-1], counts, strict=True):
                 histogram.append(
@@ -200,34 +85,26 @@ def _scaffold(key: str) -> str:
         return key
 
 
-def _on_both_sides(names: pd.Series, number: np.ndarray) -> np.ndarray:
-    """Mark the tested rows that have a row of the same name in another fold, which is in their training part."""
-    tested = number >= 0
-    folds = pd.Series(np.where(tested, number, np.nan), index=names.index)
-    result: np.ndarray = (folds.groupby(names).transform("nunique") > 1).to_numpy() & tested
-    return result
-
-
 def _leaks(item: AuditedFile, division: Folds) -> tuple[dict[str, object], pd.DataFrame]:
-    marks = {level: _on_both_sides(item.frame[level], division.number) for level in LEVELS}
+    marks = {level: division.on_both_sides(item.frame[level]) for level in LEVELS}
     tested = int((division.number >= 0).sum())
     record: dict[str, object] = {"kind": division.kind, "test_rows": tested}
     record |= {f"leaked_{level}": int(mark.sum()) for level, mark in marks.items()}
     record["leaked_share"] = float(marks["key"].sum() / max(tested, 1))
     if item.is_copolymer:
-        record |= _units_seen(item, division.number)
+        record |= _units_seen(item, division)
     rows = item.frame.loc[marks["key"], ["line", "text", "key"]].assign(fold=division.number[marks["key"]])
     return record, rows.sort_values(["key", "line"], ignore_index=True)
 
 
-def _units_seen(item: AuditedFile, number: np.ndarray) -> dict[str, float]:
+def _units_seen(item: AuditedFile, division: Folds) -> dict[str, float]:
     """Return the share of the test rows with all units, and with this set of units, in the training part."""
     units = item.frame["units"].to_numpy()
     single, pairs, tested = 0, 0, 0
-    for fold in np.unique(number[number >= 0]):
-        training = [units[i] for i in np.flatnonzero((number != fold) & (number >= 0))]
+    for fold in division.folds:
+        training = [units[i] for i in np.flatnonzero(division.training(fold))]
         known, known_sets = {unit for parts in training for unit in parts}, set(training)
-        tests = [units[i] for i in np.flatnonzero(number == fold)]
+        tests = [units[i] for i in np.flatnonzero(division.number == fold)]
         single += sum(known.issuperset(parts) for parts in tests)
         pairs += sum(parts in known_sets for parts in tests)
         tested += len(tests)
@@ -240,12 +117,11 @@ def _fold_records(item: AuditedFile, division: Folds) -> list[dict[str, object]]
     records = []
     for p in item.properties:
         y = item.modelled(p)
-        for fold in np.unique(division.number[division.number >= 0]):
-            test = y[division.number == fold]
-            train = y[(division.number != fold) & (division.number >= 0)]
+        for fold in division.folds:
+            test, train = y[division.number == fold], y[division.training(fold)]
             test, train = test[~np.isnan(test)], train[~np.isnan(train)]
             record: dict[str, object] = {"file": item.name, "split": division.name, "kind": division.kind}
-            record |= {"property": p.name, "fold": int(fold), "n_test": len(test), "n_train": len(train)}
+            record |= {"property": p.name, "fold": fold, "n_test": len(test), "n_train": len(train)}
             if len(test) and len(train):
                 ks = stats.ks_2samp(test, train, method="asymp")
                 record |= {"mean_test": float(test.mean()), "sd_test": float(test.std()), "min_test": float(test.min())}
@@ -263,12 +139,6 @@ def _similarity(values: np.ndarray) -> tuple[dict[str, object], np.ndarray]:
         "compared": len(values), "median": float(np.median(values)), "above_0.9": float(np.mean(values > 0.9)),
         "above_0.7": float(np.mean(values > 0.7)), "below_0.4": float(np.mean(values < 0.4)),
     }, counts  # fmt: skip
-
-
-def _seen(scaffolds: np.ndarray, number: np.ndarray) -> float:
-    """Return the share of the tested rows whose scaffold is in their training part."""
-    seen = _on_both_sides(pd.Series(scaffolds), number)
-    return float(seen.sum() / max((number >= 0).sum(), 1))
 
 
 def split_findings(
@@ -315,7 +185,7 @@ def _uneven(item: AuditedFile, folds: pd.DataFrame) -> list[Finding]:
     tested = folds.groupby("split")["fold"].transform("size")
     uneven = folds[(folds["ks_p"] * tested < _KS_LEVEL) & (folds["ks"] > _KS)]
     for (name, kind), rows in uneven.groupby(["split", "kind"], sort=False):
-        intended = kind in (*_NEW_CHEMISTRY, "saved")
+        intended = kind in _UNEVEN
         parts = counted(len(rows), "test part")
         what = f"split {name}: {parts} unlike the training part (KS up to {rows['ks'].max():.2f})"
         found.append(

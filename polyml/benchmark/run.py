@@ -73,7 +73,7 @@ def run_suite(
         {name: _read(suite.data_set(name), data, folder, item) for name in item.sets} for item in suite.comparisons
     ]
     for comparison, read in zip(suite.comparisons, tables, strict=True):
-        for table in read.values():
+        for table in read.values() if not comparison.allow_leaks else ():
             steps.check_encoders(comparison.models, table)
     finished = []
     for comparison, read in zip(suite.comparisons, tables, strict=True):

@@ -19,6 +19,7 @@ EXAMPLES = common.examples(
     "polyml audit tasks/*.csv --strict",
     "polyml audit films.csv --target perm --log10 perm --source laboratory --json",
     "polyml audit tg.csv --target Tg --splits tg_comparison/splits.csv --strict",
+    "polyml audit tg.csv --target Tg --split time --split-column year -o tg_audit",
 )
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
@@ -52,10 +53,12 @@ def audit(
         list[str] | None,
         typer.Option(
             "--split",
-            metavar="KIND",
-            help="kfold, repeated_kfold, scaffold, cluster or rows; repeat (else kfold and rows).",
+            metavar="KIND|FILE",
+            help="kfold, repeated_kfold, scaffold, cluster, leave_one_cluster_out, leave_one_group_out, time, "
+            "extrapolation or rows; repeat (else kfold and rows).",
         ),
     ] = None,
+    split_column: common.SplitColumn = None,
     folds: Annotated[int, typer.Option("--folds", help="Number of folds.")] = 5,
     saved_splits: Annotated[
         Path | None, typer.Option("--splits", metavar="FILE", help="Folds that were saved, such as splits.csv.")
@@ -79,7 +82,7 @@ def audit(
     from polyml.audit.files import check_folder
     from polyml.pipeline import steps
 
-    spec = _spec(source, split, folds, saved_splits, sample, seed)
+    spec = _spec(source, split, split_column, folds, saved_splits, sample, seed)
     if output is not None:
         check_folder(output)
     found = steps.audit_files(
@@ -96,14 +99,23 @@ def audit(
 
 
 def _spec(
-    source: str | None, split: list[str] | None, folds: int, saved: Path | None, sample: int | None, seed: int
-) -> AuditSpec:
+    source: str | None, split: list[str] | None, column: str | None, folds: int, saved: Path | None,
+    sample: int | None, seed: int,
+) -> AuditSpec:  # fmt: skip
     from polyml.audit import AuditSpec
+    from polyml.data.splits import BY_COLUMN
+    from polyml.errors import UserError
 
     kinds = split or (() if saved else ("kfold", "rows"))
+    if column is not None and not {*kinds} & {*BY_COLUMN}:
+        fix = f"add --split {' or --split '.join(BY_COLUMN)}"
+        raise UserError("no split divides the rows by a column", where="--split-column", fix=fix)
     repeats = {"repeated_kfold": 3}
     return AuditSpec(
-        splits=tuple(common.make_split(kind, folds, repeats.get(kind, 1), seed) for kind in common.unique(kinds)),
+        splits=tuple(
+            common.make_split(kind, folds, repeats.get(kind, 1), seed, column if kind in BY_COLUMN else None)
+            for kind in common.unique(kinds)
+        ),
         asked=bool(split),
         saved_splits=saved,
         source_column=source,

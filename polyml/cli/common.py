@@ -216,11 +216,11 @@ def make_params(options: Sequence[str] | None) -> dict[str, Any]:
 
 
 def make_specs(keys: Iterable[str], options: Sequence[str] | None) -> list[ModelSpec]:
-    """Build the specs of models that share parameters."""
-    from polyml.config import ModelSpec
+    """Build the specs of models that share parameters; ``all`` stands for every model of the catalog."""
+    from polyml.config import ModelSpec, meant
     from polyml.models.catalog import model_class
 
-    params, named = make_params(options), unique(keys)
+    params, named = make_params(options), unique(spec.key for key in keys for spec in meant(ModelSpec(key=key)))
     for name in params:
         without = [key for key in named if name not in {*model_class(key)._get_param_names(), "preset"}]
         if without and len(without) < len(named):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polyml.cli import common
+
+if TYPE_CHECKING:
+    from polyml.evaluation.results import Results
 
 EXAMPLES = common.examples(
     "polyml compare tg.csv --target Tg -o tg_comparison",
@@ -30,7 +33,8 @@ def compare(
     sample: common.Sample = None,
     per_class: common.PerClass = None,
     models: Annotated[
-        str | None, typer.Option("--models", metavar="A,B", help="Models of the catalog (else a quick selection).")
+        str | None,
+        typer.Option("--models", metavar="A,B", help="Models of the catalog, or all (else a quick selection)."),
     ] = None,
     tune: Annotated[
         int | None,
@@ -72,7 +76,8 @@ def compare(
     other rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it
     is written (but for --split rows, which counts those that do). The result says by which protocol it was made:
     honest, paper, or leaky with the reason. --split OTHER/splits.csv takes the folds of another comparison. Run again
-    after an interruption: finished folds are kept.
+    after an interruption: finished folds are kept. Where a model fails the others are scored all the same, and the exit
+    code is 1.
     """
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
@@ -98,9 +103,19 @@ def compare(
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})
-        return
-    common.show(render_leaderboard(results), piped_width=160)
-    if replaces:
-        kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
-        common.note(f"the comparison that was in {output} is replaced; {kept}")
-    common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
+    else:
+        common.show(render_leaderboard(results), piped_width=160)
+        if replaces:
+            kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
+            common.note(f"the comparison that was in {output} is replaced; {kept}")
+        common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
+    if results.failures:
+        common.say(f"[bold red]error:[/] {len(results.failures)} of {len(chosen)} models failed: {_listed(results)}")
+        common.say(f"  → the tracebacks are in {output / 'errors'}; leave these models out, or mend their parameters")
+        raise typer.Exit(1)
+
+
+def _listed(results: Results) -> str:
+    from rich.markup import escape
+
+    return "; ".join(escape(f"{label}: {failure.error}") for label, failure in results.failures.items())

@@ -74,7 +74,8 @@ def learning_curve(
     )  # fmt: skip
     rows = [{str(name): value for name, value in row.items()} for row in curve.summary().to_dict("records")]
     if as_json:
-        common.print_json({"folder": str(output), "metric": curve.metric, "curve": rows, "words": curve.words()})
+        told = {"metric": curve.metric, "protocol": dict(curve.protocol), "curve": rows, "words": curve.words()}
+        common.print_json({"folder": str(output), **told})
         return
     common.print_rows(rows)
     for line in curve.words():

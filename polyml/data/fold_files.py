@@ -14,6 +14,7 @@ from polyml.data.splits import Fold
 from polyml.errors import RepeatUnitError, UserError
 
 _FIX = "make the folds anew, or use the data they were made for"
+_NAME = "name the splits.csv of a comparison, or a CSV file with the columns key (or psmiles) and fold"
 _SHOWN = 3
 
 
@@ -80,8 +81,8 @@ def load_folds(
     Raises
     ------
     UserError
-        The file is broken; it has another digest; it does not name exactly the polymers of the rows, once in each
-        repeat; a fold is missing; or a polymer is on both sides.
+        The file is broken; it has another digest; it does not name exactly the polymers of the rows; a fold is
+        missing; or a polymer is on both sides of a fold, or a row tested twice in a repeat.
     """
     frame = _read(path)
     if digest is not None and not folds_digest(frame).startswith(digest.lower()):
@@ -93,50 +94,95 @@ def load_folds(
         if gaps := sorted(set(range(max(present) + 1)) - set(present)):
             what = f"repeat {repeat} has no fold {', '.join(map(str, gaps))}: the folds count from 0 to {max(present)}"
             raise UserError(what, where=str(path), fix=_FIX)
-        explicit = set(part.loc[part["part"] == "train", "fold"])
+        explicit = bool((part["part"] == "train").any())
         if not explicit:
-            _check_complete(part, keys, str(path))
-        for number, rows in part.groupby("fold"):
-            folds.append(_fold(int(str(repeat)), int(str(number)), rows, keys, lines, str(path)))
+            _check_one_fold(part, str(path))
+        own = [
+            _fold(int(str(repeat)), int(str(number)), rows, keys, lines, str(path))
+            for number, rows in part.groupby("fold")
+        ]
+        _check_once(own, keys, str(path), explicit=explicit)
+        folds += own
     return folds
+
+
+def names_rows(path: str | Path) -> bool:
+    """Tell whether folds name several rows of one polymer, as those of a split by a column do.
+
+    Raises
+    ------
+    UserError
+        It is no file of folds.
+    """
+    frame = _read(path)
+    return "line" in frame and bool((frame.groupby("key")["line"].nunique() > 1).any())
 
 
 def _read(path: str | Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        frame = frame.assign(**{name: 0 for name in ("repeat",) if name not in frame})
-        frame = frame.assign(**{name: "test" for name in ("part",) if name not in frame})
-        if "key" not in frame:
-            frame["key"] = _keys(frame["psmiles"])
-        frame = frame.astype({"repeat": int, "fold": int})
-    except (OSError, ValueError, KeyError, RepeatUnitError) as error:
-        fix = "it needs the columns key (or psmiles) and fold"
-        raise UserError(f"not a file of folds: {error}", where=str(path), fix=fix) from error
-    if frame.empty or not set(frame["part"]) <= {"test", "train"}:
-        fix = "every row names a polymer and its fold; part is test or train"
-        raise UserError("not a file of folds", where=str(path), fix=fix)
-    return frame
+    except FileNotFoundError as error:
+        raise UserError("there is no such file of folds", where=str(path), fix=_NAME) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"not a file of folds: {error}", where=str(path), fix=_NAME) from error
+    if "fold" not in frame or not {"key", "psmiles"} & {*frame.columns} or frame.empty:
+        what = f"not a file of folds: its columns are {', '.join(frame.columns)}" if len(frame) else "no fold is in it"
+        raise UserError(what, where=str(path), fix="it needs the columns key (or psmiles) and fold")
+    frame = frame.assign(**{name: "0" for name in ("repeat",) if name not in frame})
+    frame = frame.assign(**{name: "test" for name in ("part",) if name not in frame})
+    for name in ("repeat", "fold"):
+        frame[name] = _numbers(frame[name], str(path))
+    if strange := set(frame["part"]) - {"test", "train"}:
+        what = f"not a file of folds: '{min(strange)}' in column 'part'"
+        raise UserError(what, where=str(path), fix="every row names a polymer and its fold; part is test or train")
+    return frame if "key" in frame else frame.assign(key=_keys(frame["psmiles"], str(path)))
 
 
-def _keys(psmiles: Iterable[str]) -> list[str]:
+def _numbers(column: pd.Series, where: str) -> pd.Series:
+    """Return repeats or folds as numbers, which count from 0."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = ~((numbers >= 0) & (numbers % 1 == 0))
+    if wrong.any():
+        what = f"'{column[wrong].iloc[0]}' is no {column.name}: it stands in row {int(wrong.to_numpy().argmax()) + 1}"
+        raise UserError(what, where=where, fix=f"write each {column.name} as a number, counted from 0")
+    return numbers.astype(int)
+
+
+def _keys(psmiles: Iterable[str], where: str) -> list[str]:
     from polyml.chem import canonicalize
 
-    return [canonicalize(text) for text in psmiles]
+    keys = []
+    for row, text in enumerate(psmiles, start=1):
+        try:
+            keys.append(canonicalize(text))
+        except RepeatUnitError as error:
+            raise UserError(f"row {row}, '{text}': {error.what}", where=where, fix=error.fix) from error
+    return keys
 
 
-def _check_complete(part: pd.DataFrame, keys: Sequence[str], where: str) -> None:
-    """Check that a repeat tests every polymer, in one fold alone."""
+def _check_one_fold(part: pd.DataFrame, where: str) -> None:
+    """Check that a repeat names every polymer in one fold alone."""
     several = part.groupby("key")["fold"].nunique()
     several = several[several > 1]
     if len(several):
         what = f"{len(several)} polymers are in two folds of one repeat: {_some(several.index)}"
         raise UserError(what, where=where, fix="give every polymer one fold, however it is written")
-    missing, unknown = sorted(set(keys) - set(part["key"])), sorted(set(part["key"]) - set(keys))
-    if missing:
+
+
+def _check_once(folds: Sequence[Fold], keys: Sequence[str], where: str, *, explicit: bool) -> None:
+    """Check that a repeat tests no row twice, and leaves no polymer out.
+
+    Every polymer is to be tested; where training parts are named (``explicit``), to be in some part.
+    """
+    names = np.asarray(keys, dtype=object)
+    tested = np.concatenate([fold.test for fold in folds])
+    rows, counts = np.unique(tested, return_counts=True)
+    if twice := sorted(set(names[rows[counts > 1]])):
+        what = f"{len(twice)} polymers are tested in two folds of one repeat: {_some(twice)}"
+        raise UserError(what, where=where, fix="test every polymer in one fold, however it is written")
+    used = np.concatenate([tested, *(fold.train for fold in folds)]) if explicit else tested
+    if missing := sorted(set(names) - set(names[used])):
         what = f"the folds are incomplete: {len(missing)} polymers of the data are in none: {_some(missing)}"
-        raise UserError(what, where=where, fix=_FIX)
-    if unknown:
-        what = f"the folds name {len(unknown)} polymers that the data do not have: {_some(unknown)}"
         raise UserError(what, where=where, fix=_FIX)
 
 

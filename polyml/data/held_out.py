@@ -95,11 +95,12 @@ def _by_time(column: pd.Series, spec: SplitSpec) -> list[tuple[np.ndarray, np.nd
 
 
 def _times(column: pd.Series, name: str) -> np.ndarray:
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = pd.to_numeric(column, errors="coerce").replace([np.inf, -np.inf], np.nan)
     if numbers.isna().any():
-        dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
+        dates = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)  # zones may differ
         if dates.isna().any():
-            first = column[dates.isna()].iloc[0]
+            neither = dates.isna() & numbers.isna()  # where numbers and dates are mixed, a number is the odd one
+            first = column[neither if neither.any() else dates.isna()].iloc[0]
             what = f"'{first}' in column '{name}' is neither a number nor a date"
             raise UserError(what, where="split.column", fix="write years, or dates such as 2024-05-31")
         numbers = dates.astype("int64")

@@ -26,6 +26,7 @@ BY_COLUMN = ("leave_one_group_out", "time")
 """Kinds that divide rows by a column of the file."""
 UNMERGED = ("rows", *BY_COLUMN)
 """Kinds for which the rows of one polymer are not merged: each has a place or a column of its own."""
+_NEEDS = {"column": "the one that it divides by; --split-column", "file": "the one with the folds"}
 _ONCE = ("kfold", "rows", "leave_one_cluster_out", "leave_one_group_out", "time", "extrapolation", "fixed")
 
 
@@ -83,7 +84,7 @@ class SplitSpec(BaseModel):
                 raise ValueError(f"'{name}' is for a split of kind {' or '.join(kinds)}, not {self.kind}")
         for name in ("column", "file"):
             if getattr(self, name) is None and self.kind in owners[name]:
-                raise ValueError(f"a split of kind {self.kind} needs '{name}'")
+                raise ValueError(f"a split of kind {self.kind} needs '{name}' ({_NEEDS[name]})")
         return self
 
 

@@ -20,12 +20,13 @@ import pandas as pd
 from polyml.data.files import whole_file, write_json
 from polyml.data.fold_files import folds_frame
 from polyml.errors import UserError
+from polyml.evaluation.compared import Compared
 from polyml.evaluation.domain import scores_of_folds, with_scores
 from polyml.evaluation.execute import Outcome, run_tasks
 from polyml.evaluation.metrics import Ratio, ratio_predictions, score
 from polyml.evaluation.one_fold import Failure, FoldTask, ModelFactory, file_stem, is_finished, read_fold
 from polyml.evaluation.pairs import ROPE
-from polyml.evaluation.plan import Compared, Plan, make_plan
+from polyml.evaluation.plan import Plan, make_plan
 from polyml.evaluation.protocol import PROTOCOLS
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
 from polyml.evaluation.track import ComparisonTracking

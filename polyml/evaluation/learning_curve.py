@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from polyml.data.files import whole_file, write_json
 from polyml.errors import UserError
 from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.metrics import METRICS, make_metrics
+from polyml.evaluation.protocol import run_tags
 from polyml.evaluation.stats import corrected_resampled_ttest
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ class LearningCurve:
     metric : str
     test_train : dict
         Rows in a test part over those in a training part, by number of polymers.
+    protocol : mapping
+        The stamp of the comparisons with its words, see :mod:`polyml.evaluation.protocol`.
     """
 
     frame: pd.DataFrame
     metric: str
     test_train: dict[int, float]
+    protocol: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> pd.DataFrame:
         """Return mean and standard deviation over folds: model, polymers, score, score_sd, fit_seconds."""
@@ -53,9 +57,11 @@ class LearningCurve:
         return table.assign(fit_seconds=groups["fit_seconds"].mean()).reset_index()
 
     def words(self) -> list[str]:
-        """Say in plain words where each curve stands, and where one model is ahead of the first."""
+        """Say in plain words where each curve stands, where one model is ahead of the first, and how it was scored."""
         models = list(dict.fromkeys(self.frame["model"]))
-        return [*(self._trend(model) for model in models), *(self._against(models[0], other) for other in models[1:])]
+        trends = [self._trend(model) for model in models]
+        stamped = [f"{stamp}: {words}" for stamp, words in self.protocol.items()]
+        return [*trends, *(self._against(models[0], other) for other in models[1:]), *stamped]
 
     def _sizes(self, model: str) -> list[int]:
         return sorted(set(self.frame.loc[self.frame["model"] == model, "polymers"]))
@@ -141,7 +147,7 @@ def learning_curve(
 
     chosen = make_metrics([metric or ("mcc" if table.task == "classification" else "r2")], table.task)[0].name
     parts = make_folds(table, split)
-    largest = min(len(fold.train) for fold in parts)
+    largest = min(len({table.keys[row] for row in fold.train}) for fold in parts)
     if beyond := [size for size in sizes or () if size > largest]:
         text = ", ".join(map(str, beyond))
         warnings.warn(f"a fold trains on {largest} polymers at most, in place of {text}", UserWarning, stacklevel=2)
@@ -164,8 +170,9 @@ def learning_curve(
     frame = pd.concat(frames, ignore_index=True)[["model", "polymers", "repeat", "fold", "score", "fit_seconds"]]
     order = {spec.label: place for place, spec in enumerate(specs)}
     frame = frame.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True)
-    curve = LearningCurve(frame, chosen, {size: test / size for size in wanted})
-    _write(curve, folder, {"metric": chosen, "sizes": wanted, "seed": seed, "split": split.model_dump(mode="json")})
+    made = {name: results.options[name] for name in ("split", "protocol", "leaks")}  # the same for all sizes
+    curve = LearningCurve(frame, chosen, {size: test / size for size in wanted}, made["protocol"])
+    _write(curve, folder, {"metric": chosen, "sizes": wanted, "seed": seed, **made})
     if tracker is not None:
         _log(curve, folder, tracker, table, name or folder.name, specs, seed)
     return curve
@@ -197,6 +204,7 @@ def _log(
     seed: int,
 ) -> None:
     tags = {"polyml.stage": "learning curve", "polyml.data_digest": table.digest}
+    tags |= run_tags({"protocol": curve.protocol})
     params = {"models": [spec.label for spec in specs], "metric": curve.metric, "seed": seed}
     with tracker.parent_run(f"learning curve {name}", params, tags):
         for spec in specs:

@@ -101,6 +101,18 @@ def stamp(
     return Protocol(LEAKY if reasons else asked, "; ".join(parts), tuple(reasons))
 
 
+def run_tags(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags by which a tracked run carries the stamp that is in the options of a comparison.
+
+    Examples
+    --------
+    >>> run_tags({"protocol": {"honest": "grouped by polymer"}})
+    {'polyml.protocol': 'honest', 'polyml.protocol_words': 'grouped by polymer'}
+    """
+    ((stamped, words),) = options["protocol"].items()
+    return {"polyml.protocol": stamped, "polyml.protocol_words": words}
+
+
 def shared_polymers(folds: Sequence[Fold], keys: Sequence[str]) -> tuple[int, int]:
     """Count the polymers that stand on both sides of a fold, and those that are tested."""
     names = np.asarray(keys, dtype=object)

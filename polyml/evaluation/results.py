@@ -13,11 +13,11 @@ import pandas as pd
 
 from polyml.data.files import whole_file, write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
+from polyml.evaluation.compared import Entry
 from polyml.evaluation.domain import error_by_domain
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.pairs import (
-    LOG_ERRORS,
     ROPE,
     TOP,
     add_bootstrap,
@@ -27,27 +27,14 @@ from polyml.evaluation.pairs import (
     paired_tests,
     polymer_errors,
 )
-from polyml.evaluation.stats import BETTER, EQUAL, LEVEL, UNDECIDED
+from polyml.evaluation.standing import standing
 from polyml.evaluation.uncertainty import uncertainty_table
 from polyml.report.html import companion_column
-
-BEST, WORSE, PROBABLY_WORSE = "best", "worse", "probably worse"
-"""What the column ``against_best`` says besides "practically equal" and "undecided"."""
 
 COLUMNS = [
     "run", "model", "features", "split", "fold", "repeat", "property", "metric", "score", "seed",
     "fit_seconds", "predict_seconds", "n_train", "n_test",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One model of a comparison, as the leaderboard names it."""
-
-    label: str
-    key: str
-    family: str = ""
-    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,14 +180,14 @@ class Results:
     @cached_property
     def _board(self) -> pd.DataFrame:
         entries = {entry.label: entry for entry in self.entries}
-        standing = self.standing()
+        standing_of = self.standing()
         rows: list[dict[str, Any]] = []
         for label in [*self.ranking, *self.failures]:
             failure, entry = self.failures.get(label), entries[label]
             own = self.frame[self.frame["model"] == label]
             head = {"rank": None if failure else len(rows) + 1, "model": label, "key": entry.key}
             head |= {"family": entry.family, "features": own["features"].iloc[0] if len(own) else ""}
-            head |= {"status": "failed" if failure else "ok", "against_best": standing.get(label, "")}
+            head |= {"status": "failed" if failure else "ok", "against_best": standing_of.get(label, "")}
             folds = own.drop_duplicates(["repeat", "fold"])
             times = {name: folds[name].mean() for name in ("fit_seconds", "predict_seconds")}
             rows.append(head | self._scores_of(label, own) | times | {"error": failure.error if failure else ""})
@@ -246,23 +233,8 @@ class Results:
         return str(self._board["model"].iloc[0])
 
     def standing(self) -> dict[str, str]:
-        """Say how each model stands against the best, on the score that decides the order.
-
-        "worse": the corrected resampled t-test finds a difference in favour of the best (p < .05, adjusted by Holm over
-        all models). Where R² or an error decides, the logarithm of the error is tested, see
-        :data:`polyml.evaluation.pairs.LOG_ERRORS`. "practically equal": the Bayesian test finds the difference of the
-        deciding score negligible (P > .95), even where a t-test sees it. "probably worse": the Bayesian test of what
-        the t-test is of finds the best ahead (P > .95), but among so many models some would be by luck. "undecided":
-        none of these; the folds cannot tell. Empty where no test can be made.
-        """
-        if not self.ranking:
-            return {}
-        metric, prop = self.decisive
-        tests = self._tests[(self._tests["model_a"] == self.ranking[0]) & (self._tests["property"] == prop)]
-        own = tests[tests["metric"] == metric].set_index("model_b")
-        logs = tests[tests["metric"] == LOG_ERRORS.get(metric, metric)].set_index("model_b")
-        found = {str(label): _standing(own.loc[label], logs.loc[label]) for label in own.index}
-        return {self.ranking[0]: BEST} | found
+        """Say how each model stands against the best; see :func:`polyml.evaluation.standing.standing`."""
+        return standing(self._tests, self.ranking[0], *self.decisive) if self.ranking else {}
 
     def paired_tests(self, top: int = TOP) -> pd.DataFrame:
         """Test the best model against every other, and the ``top`` models pair by pair.
@@ -312,17 +284,6 @@ class Results:
         with whole_file(folder / "predictions.parquet") as temporary:
             with_labels(self.predictions, self.classes).to_parquet(temporary, index=False)
         write_json(folder / "compare.json", self.options)
-
-
-def _standing(own: pd.Series, logs: pd.Series) -> str:
-    """Read the tests of the best model (A) against another (B): of the deciding score, and of what the t-test is of."""
-    if own["verdict"] == EQUAL:
-        return EQUAL
-    if math.isnan(logs["p_holm_best"]):
-        return ""
-    if logs["better"] != logs["model_a"]:
-        return UNDECIDED
-    return WORSE if logs["p_holm_best"] < LEVEL else PROBABLY_WORSE if logs["verdict"] == BETTER else UNDECIDED
 
 
 def with_labels(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

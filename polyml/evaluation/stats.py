@@ -78,18 +78,16 @@ def corrected_resampled_ttest(differences: Sequence[float] | np.ndarray, test_tr
     >>> round(test.t, 4), round(test.p, 4)
     (4.2164, 0.0135)
     """
-    values = np.asarray(differences, dtype=float)
-    values = values[~np.isnan(values)]
+    values = _paired(differences)
     folds = len(values)
     mean = float(values.mean()) if folds else math.nan
     if folds < 2:
         return TTest(mean, math.nan, math.nan, folds, _NOT_PAIRED)
     if _all_equal(values):
         return TTest(mean, math.nan, math.nan, folds, "the difference is the same on every fold")
-    if not (math.isfinite(test_train_ratio) and test_train_ratio > 0):
+    if not _is_share(test_train_ratio):
         return TTest(mean, math.nan, math.nan, folds, "the share of test to training rows is not known")
-    variance = (1.0 / folds + test_train_ratio) * float(values.var(ddof=1))
-    statistic = mean / math.sqrt(variance)
+    statistic = mean / _standard_error(values, test_train_ratio)
     return TTest(mean, statistic, float(2.0 * student.sf(abs(statistic), folds - 1)), folds)
 
 
@@ -129,10 +127,8 @@ def correlated_bayesian_ttest(
 
     Parameters
     ----------
-    differences : array of shape (J,)
-        Score of model A minus score of model B on each fold; NaN pairs are left out.
-    test_train_ratio : float
-        Rows in a test part over rows in a training part (1/4 for 5 folds).
+    differences, test_train_ratio
+        As for :func:`corrected_resampled_ttest`.
     rope : float
         Differences from ``-rope`` to ``rope`` do not matter in practice.
 
@@ -146,17 +142,30 @@ def correlated_bayesian_ttest(
     >>> round(found.greater, 4), found.verdict
     (0.9829, 'better')
     """
-    values = np.asarray(differences, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) < 2 or math.isnan(rope) or not (math.isfinite(test_train_ratio) and test_train_ratio > 0):
+    values = _paired(differences)
+    if len(values) < 2 or math.isnan(rope) or not _is_share(test_train_ratio):
         return Posterior(math.nan, math.nan, math.nan)
     mean = float(values.mean())
     if _all_equal(values):
         return Posterior(float(mean < -rope), float(abs(mean) <= rope), float(mean > rope))
-    scale = math.sqrt((1.0 / len(values) + test_train_ratio) * float(values.var(ddof=1)))
+    scale = _standard_error(values, test_train_ratio)
     less = float(student.cdf((-rope - mean) / scale, len(values) - 1))
     greater = float(student.sf((rope - mean) / scale, len(values) - 1))
     return Posterior(less, max(0.0, 1.0 - less - greater), greater)
+
+
+def _paired(differences: Sequence[float] | np.ndarray) -> np.ndarray:
+    values = np.asarray(differences, dtype=float)
+    return values[~np.isnan(values)]
+
+
+def _is_share(test_train_ratio: float) -> bool:
+    return math.isfinite(test_train_ratio) and test_train_ratio > 0
+
+
+def _standard_error(values: np.ndarray, test_train_ratio: float) -> float:
+    """Return the standard error of the mean of differences over folds whose training parts overlap."""
+    return math.sqrt((1.0 / len(values) + test_train_ratio) * float(values.var(ddof=1)))
 
 
 def _all_equal(values: np.ndarray) -> bool:

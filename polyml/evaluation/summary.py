@@ -14,7 +14,8 @@ from polyml.errors import UserError
 from polyml.evaluation.bootstrap import LEVEL as INTERVAL
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.pairs import LOG_ERRORS
-from polyml.evaluation.results import PROBABLY_WORSE, WORSE, Results
+from polyml.evaluation.results import Results
+from polyml.evaluation.standing import PROBABLY_WORSE, WORSE
 from polyml.evaluation.stats import EQUAL, SURE, UNDECIDED
 
 _HOW = {

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from polyml.evaluation.metrics import METRICS
-from polyml.evaluation.results import BEST, PROBABLY_WORSE, WORSE, Results
+from polyml.evaluation.results import Results
+from polyml.evaluation.standing import BEST, PROBABLY_WORSE, WORSE
 from polyml.evaluation.stats import EQUAL
 from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
 from polyml.report.html import companion_column

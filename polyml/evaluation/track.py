@@ -20,6 +20,7 @@ from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.domain import error_by_domain
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
+from polyml.evaluation.protocol import run_tags
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
 from polyml.evaluation.stats import EQUAL, UNDECIDED
 from polyml.evaluation.uncertainty import (
@@ -76,11 +77,11 @@ class ComparisonTracking:
         known = self._state["run_id"]
         if known and not self.tracker.has_run(known):
             known = None  # another store, or deleted there: begin anew
-        stamp, words = next(iter(options["protocol"].items()))
+        stamped = run_tags(options)
         params = {name: options[name] for name in ("seed", "split", "metrics", "ratios", "threads", "jobs")}
-        params |= {"protocol": stamp, "models": [m["label"] for m in options["models"]]}
+        params |= {"protocol": stamped["polyml.protocol"], "models": [m["label"] for m in options["models"]]}
         tags = {"polyml.stage": "compare", "polyml.data_digest": options["data"]["digest"]}
-        tags |= {"polyml.protocol": stamp, "polyml.protocol_words": words}
+        tags |= stamped
         with self.tracker.parent_run(options["name"], params, tags, run_id=known) as run_id:
             if run_id != known:  # a new run knows none of the models
                 self._state = {"run_id": run_id, "models": {}}

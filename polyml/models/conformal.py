@@ -49,8 +49,8 @@ class ConformalModel(PolymerModel):
 
     Parameters
     ----------
-    base : str or mapping
-        A model of the catalog by its key, or with parameters: ``{"key": "svm", "C": 10}``.
+    base
+        See :class:`polyml.models.completion.CompletionModel`.
     method : {"cv", "cv_plus", "split"}
     normalised : bool
         Wide where the model is unsure and narrow where it is sure, as told by its errors on similar polymers

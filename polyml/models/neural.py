@@ -21,13 +21,10 @@ from polyml.models.targets import TargetBasis
 from polyml.models.trained import TrainedModel
 
 if TYPE_CHECKING:
-    import torch
-
     from polyml.models.nn.inputs import Inputs
     from polyml.models.nn.module import PropertyNetwork
     from polyml.models.nn.targets import ClassTargets, TargetScaler
 
-_ROWS_AT_ONCE = 256
 _Rows = tuple[np.ndarray, np.ndarray]  # those that are trained on, and those that the epoch is chosen on
 
 
@@ -236,32 +233,15 @@ class NeuralModel(TrainedModel):
         return [{"member": member, **row} for member, network in enumerate(self.networks_) for row in network.epochs()]
 
     def _member_predictions(self, psmiles: Sequence[str], samples: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance of each network, each (members, n, t), averaged over views.
-
-        The variance is that of the noise that the network predicts, and of so many samples of Monte Carlo dropout.
-        """
-        import torch
-
-        from polyml.models.nn.mc_dropout import dropout_variance
+        """Return mean and variance of each network, each (members, n, t); see ``nn.predict.member_predictions``."""
+        from polyml.models.nn.predict import member_predictions
 
         check_is_trained(self)
         items = as_psmiles(psmiles)
         if not items:
             empty = np.empty((len(self.networks_), 0, len(self.classes_) if self._classifies else self.n_targets_))
             return empty, empty
-        inputs = self._inputs(items)
-        order, means, variances = inputs.order(), [], []
-        with torch.inference_mode():
-            for rows in order.split(_ROWS_AT_ONCE):
-                pairs = [_average_views(network, inputs, rows.tolist()) for network in self.networks_]
-                means.append(torch.stack([mean for mean, _ in pairs]))
-                variances.append(torch.stack([variance for _, variance in pairs]))
-                if samples:
-                    given = (inputs, rows.tolist(), samples)
-                    spread = [dropout_variance(net, *given, member) for member, net in enumerate(self.networks_)]
-                    variances[-1] += torch.stack(spread)
-        mean, variance = (torch.cat(parts, dim=1)[:, torch.argsort(order)] for parts in (means, variances))
-        return mean.double().numpy(), variance.double().numpy()
+        return member_predictions(self.networks_, self._inputs(items), samples)
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the mean over the networks, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""
@@ -325,13 +305,3 @@ class NeuralModel(TrainedModel):
                 raise UserError(f"the weights do not fit the model: {error}", where=str(folder), fix=DAMAGED) from error
             model.networks_.append(network.eval())
         return model
-
-
-def _average_views(network: PropertyNetwork, inputs: Inputs, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and variance over the ways of writing the polymers, their disagreement included in the variance."""
-    import torch
-
-    pairs = [network.mean_and_variance(inputs.take(rows, view)) for view in range(inputs.views)]
-    means = torch.stack([mean for mean, _ in pairs])
-    noise = torch.stack([variance for _, variance in pairs]).mean(dim=0)
-    return means.mean(dim=0), noise + means.var(dim=0, correction=0)

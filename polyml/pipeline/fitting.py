@@ -33,7 +33,8 @@ def train_model(
 ) -> str:
     """Fit a model on the whole table, save it as a bundle with the reports of the table, and log and register it.
 
-    With ``calibrate`` its intervals are made to hold, where :func:`takes_calibration`.
+    With ``calibrate`` its intervals are made to hold, where :func:`takes_calibration`. ``scores`` is the row of a
+    leaderboard that the model was chosen by, with the protocol of the comparison.
 
     Returns
     -------
@@ -46,6 +47,7 @@ def train_model(
         A name to register under is given, but tracking is off; or there are too few values to calibrate on.
     """
     from polyml.bundle import Bundle
+    from polyml.evaluation.protocol import run_tags
     from polyml.models.catalog import make_model, model_class
 
     calibrate = calibrate and takes_calibration(model.key, table.task)
@@ -63,6 +65,7 @@ def train_model(
     described = {"model": plain.key, "seed": seed, "params": told, "polymers": len(table)}
     tags = {"polyml.stage": "train", "polyml.model": plain.key, "polyml.data_digest": table.digest}
     tags["polyml.fitted"] = estimator.called()
+    tags |= run_tags(scores) if scores else {}  # what the scores behind the choice are worth
     with tracker.parent_run(f"train {model.label}", described, tags):
         tracker.log_dataset(table.frame[["psmiles", *table.names]], Path(table.source).stem, table.digest, table.source)
         fit()

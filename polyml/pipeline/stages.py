@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import WINNER, ModelSpec, Recipe, TrackingSpec
 from polyml.data.properties import task_of
-from polyml.errors import UserError
+from polyml.errors import UserError, unknown_name
+from polyml.models.catalog import MODELS
 from polyml.pipeline import featurizing, fitting, screening, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
 
@@ -33,6 +34,8 @@ def _check(recipe: Recipe) -> None:
     """Find wrong names before hours are spent."""
     task = task_of(recipe.data.targets)
     steps.check_models(recipe.compare.models, task)
+    if recipe.train.model not in (WINNER, *MODELS):
+        raise unknown_name("model", recipe.train.model, [WINNER, *MODELS], where="train.model")
     if recipe.train.model != WINNER:
         steps.check_models([ModelSpec(key=recipe.train.model, params=recipe.train.params)], task)
     elif recipe.train.params:
@@ -211,7 +214,7 @@ def _train(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
 
 
 def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] | None]:
-    """Return the model to train: the one named, or the first of the leaderboard with its row."""
+    """Return the model to train: the one named, or the first of the leaderboard with its row and its protocol."""
     import json
 
     import pandas as pd
@@ -220,6 +223,7 @@ def _chosen(recipe: Recipe, inputs: Inputs) -> tuple[ModelSpec, dict[str, Any] |
         return ModelSpec(key=recipe.train.model, params=recipe.train.params), None
     board = pd.read_csv(inputs["compare"] / "leaderboard.csv")
     row = json.loads(board.iloc[0].to_json())
+    row["protocol"] = json.loads((inputs["compare"] / "compare.json").read_text(encoding="utf-8"))["protocol"]
     spec = next(item for item in recipe.compare.models if item.label == row["model"])
     return spec.model_copy(update={"params": {**spec.params, **recipe.train.params}}), row
 

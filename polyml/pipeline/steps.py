@@ -38,12 +38,16 @@ def read(
 ) -> PolymerTable:
     """Read polymers with measured properties and check that there is something to learn.
 
-    The rows of one polymer are merged, but for splits by rows or by a column, in which each has a place of its own.
+    The rows of one polymer are merged, but for splits by rows or by a column, in which each has a place of its own, and
+    for folds in a file that come from these.
     """
+    from polyml.data.fold_files import names_rows
     from polyml.data.splits import UNMERGED
     from polyml.data.table_reader import read_table
 
     merge = split is None or split.kind not in UNMERGED
+    if split is not None and split.kind == "fixed":
+        merge = not names_rows(str(split.file))
     table = read_table(file, properties, smiles_column=smiles_column, sample=sample, merge_duplicates=merge)
     table.check_targets()
     return table

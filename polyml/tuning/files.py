@@ -57,6 +57,21 @@ def read_best_params(folder: Path) -> tuple[str, dict[str, Any]]:
         raise UserError("there are no best parameters to read", where=str(path), fix=fix) from error
 
 
+def check_model(folder: Path, key: str) -> None:
+    """Refuse a folder that holds the outcome of a search of another model.
+
+    Raises
+    ------
+    UserError
+    """
+    if not (folder / "best_params.json").is_file():
+        return
+    found = read_best_params(folder)[0]
+    if found != key:
+        fix = "name another folder with -o, or replace it with --force"
+        raise UserError(f"the folder holds the search of '{found}', not of '{key}'", where=str(folder), fix=fix)
+
+
 def recipe_line(spec: Mapping[str, Any], result: SearchResult) -> str:
     """Return the best parameters as a line for the list of models in a recipe, with what is known of them."""
     import yaml

@@ -17,7 +17,7 @@ import polyml
 from polyml.errors import UserError
 from polyml.models.pretrained import check_unseen, encoder_digests
 from polyml.progress import progress_bar
-from polyml.tuning.files import FILES, write_files
+from polyml.tuning.files import FILES, check_model, write_files
 from polyml.tuning.inner import Problem, make_problem
 from polyml.tuning.samplers import quiet_optuna
 from polyml.tuning.search import SearchSettings, left, make_parts, queue_first, run_trials
@@ -87,7 +87,7 @@ def tune(
     resume : bool
         Go on with a study, or join the processes that work on it.
     force : bool
-        Replace a study of this name.
+        Replace a study of this name, and what a search of another model has left in the folder.
     jobs : int
         Processes; with more than one the trials depend on which ends first.
     timeout : float, optional
@@ -96,8 +96,8 @@ def tune(
     Raises
     ------
     UserError
-        Wrong names or ranges, a storage that cannot be used, a study made on another basis, no complete trial, or a
-        pretrained encoder that has learned labels of these polymers.
+        Wrong names or ranges, a folder with the outcome of another model, a storage that cannot be used, a study made
+        on another basis, no complete trial, or a pretrained encoder that has learned labels of these polymers.
     KeyboardInterrupt
         On Ctrl-C, with a message that says what is kept and how to go on.
     """
@@ -109,6 +109,8 @@ def tune(
             params=params or {}, space=space, folds=settings.folds, repeats=settings.repeats, seed=settings.seed,
         )  # fmt: skip
         settings.check(problem.space)
+        if not (force or resume):
+            check_model(folder, key)
         encoders = problem.encoders()
         check_unseen(encoders, table.keys, where=f"model '{key}'", source=table.source)
         shared = SharedStudy(
@@ -123,6 +125,8 @@ def tune(
             resume=resume,
             force=force,
         )
+        if resume:  # after the study, which knows better on what another basis it stands
+            check_model(folder, key)
         deadline = math.inf if timeout is None else time.time() + timeout
         tracking = SearchTracking(tracker, opened, problem)
         described = _describe(problem, settings, shared, jobs)

@@ -220,6 +220,13 @@ class TestExplain:
         ("train.params.feature=ecfp", ["did you mean 'features'"]),
         ("featurize.features=[nope]", ["nope", "ecfp_count"]),
         ("screen.prefilter=[]", ["go together"]),
+        ("train.model=winer", ["train.model", "did you mean 'winner'?"]),
+        ("split.kind=kfld", ["--set split.kind=kfld", "did you mean 'kfold'? known: kfold, repeated_kfold"]),
+        ("split.folds=1", ["split.folds", "out of range (got 1)", "give a number of at least 2"]),
+        ("split.folds=many", ["not a whole number (got 'many')", "write a whole number"]),
+        ("compare.rope=2", ["compare.rope", "give a number below 1"]),
+        ("train.calibrate=perhaps", ["not true or false", "write true or false"]),
+        ("compare.models=[]", ["compare.models", "give at least 1"]),
     ],
 )
 def test_a_wrong_recipe_is_refused_before_anything_runs(override: str, words: list[str]) -> None:
@@ -235,6 +242,24 @@ def test_a_wrong_recipe_is_refused_before_anything_runs(override: str, words: li
 def test_values_of_options_that_do_not_fit(option: tuple[str, str]) -> None:
     check(compare(GOOD, *option), option[0])
     assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("workdir")
+def test_options_of_a_split_are_called_by_their_names() -> None:
+    check(compare(GOOD, "--split", "time"), "--split-column")
+    check(compare(GOOD, "--split", "folds.csv", "--split-digest", "01"), "--split-digest", "at least 8 characters")
+    check(compare(GOOD, "--split", "folds.csv"), "folds.csv: there is no such file of folds", "splits.csv")
+
+
+@pytest.mark.usefixtures("workdir")
+def test_a_model_that_fails_ends_with_an_error_once_all_is_written() -> None:
+    result = compare(GOOD, "--models", "mean,conformal", "--folds", "2")  # three polymers to calibrate on
+    text = " ".join(result.output.split())
+    assert result.exit_code == 1, text
+    assert "1 of 2 models failed: conformal:" in text
+    assert "to calibrate a 90 % interval on" in text
+    assert Path("out/leaderboard.csv").is_file()
+    assert Path("out/errors/conformal.txt").is_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs limits of POSIX")

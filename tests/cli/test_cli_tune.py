@@ -38,6 +38,8 @@ def test_tune_prints_json_goes_on_and_says_what_next() -> None:
     resumed = run(*TUNE, "--trials", "6", "--resume")
     assert "(defaults)" in resumed.output
     assert len(pd.read_csv("out/trials.csv")) == 6
+    other = ("tune", "in.csv", "-t", "Tg", "-m", "lasso", "--folds", "3", "--no-track", "-o", "out", "--trials", "2")
+    assert "the folder holds the search of 'ridge', not of 'lasso'" in run(*other, code=2).output
     line = yaml.safe_load(Path("out/best_params.yaml").read_text())[0]
     assert line["key"] == "ridge"
     params = ("--param", f"alpha={line['params']['alpha']}") if line["params"]["alpha"] is not None else ()

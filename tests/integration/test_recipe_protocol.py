@@ -30,9 +30,9 @@ def recipe(workdir: Path) -> dict:
     }
 
 
-def run(recipe: dict, *options: str) -> str:
+def run(recipe: dict, *options: str, stage: str = "compare") -> str:
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
-    result = CliRunner().invoke(app, ["run", "recipe.yaml", "--stage", "compare", *options])
+    result = CliRunner().invoke(app, ["run", "recipe.yaml", "--stage", stage, *options])
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -41,14 +41,14 @@ def options_of_run() -> dict:
     return json.loads(Path("outputs/frames/compare/compare.json").read_text())
 
 
-def tags_of_run() -> dict[str, str]:
+def tags_of_run(stage: str = "compare") -> dict[str, str]:
     from mlflow.tracking import MlflowClient
 
     from polyml.settings import tracking_store
 
     client = MlflowClient(tracking_store().uri)
     runs = client.search_runs([item.experiment_id for item in client.search_experiments()])
-    return next(run.data.tags for run in runs if run.data.tags.get("polyml.stage") == "compare")
+    return next(run.data.tags for run in runs if run.data.tags.get("polyml.stage") == stage)
 
 
 def test_a_leaky_recipe_is_stamped_and_mended_by_grouped_folds(recipe: dict) -> None:
@@ -66,6 +66,15 @@ def test_a_leaky_recipe_is_stamped_and_mended_by_grouped_folds(recipe: dict) -> 
     assert list(options_of_run()["protocol"]) == ["honest"]
     honest = pd.read_csv("outputs/frames/compare/leaderboard.csv").set_index("model")["rmse"]
     assert leaky["knn"] < honest["knn"]  # the neighbour in another frame gave the answer away
+
+
+def test_the_model_that_a_leaky_comparison_chose_says_so(recipe: dict) -> None:
+    run(recipe, "--set", "train.calibrate=false", stage="train")
+    scores = json.loads(Path("outputs/frames/train/model/bundle.json").read_text())["scores"]
+    assert scores["model"] == "knn"
+    assert scores["protocol"] == options_of_run()["protocol"]
+    assert list(scores["protocol"]) == ["leaky"]
+    assert tags_of_run("train")["polyml.protocol"] == "leaky"
 
 
 def test_fixed_folds_are_taken_from_a_file_and_a_change_of_it_is_seen(recipe: dict) -> None:

@@ -14,8 +14,10 @@ from polyml.audit import Audit, AuditSpec, audit
 from polyml.audit.files import write_audit
 from polyml.chem import RepeatUnit
 from polyml.chem.variants import multiple
+from polyml.data.fold_files import save_folds
 from polyml.data.properties import Property
-from polyml.data.splits import SplitSpec
+from polyml.data.splits import SplitSpec, make_folds
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.features import featurize
 
@@ -66,6 +68,96 @@ def test_saved_folds_are_audited_as_they_are(
     spec = AuditSpec(splits=(), saved_splits=write("bad.csv", fold=folds, psmiles=texts))
     leak = checks(audit([data], spec))["leak saved"]
     assert (leak.severity, leak.count) == ("error", 2)
+
+
+HELD_OUT = (
+    SplitSpec(kind="time", column="year", folds=3),
+    SplitSpec(kind="leave_one_group_out", column="source"),
+    SplitSpec(kind="extrapolation", target="Tg", folds=4),
+    SplitSpec(kind="leave_one_cluster_out", folds=3),
+)
+
+
+def _with_columns(write: Write, texts: list[str], values: np.ndarray) -> Path:
+    places = np.arange(len(texts))
+    sources = [("north", "south", "west")[place % 3] for place in places]
+    return write(psmiles=texts, Tg=values, source=sources, year=1990 + places % 20)
+
+
+@pytest.mark.parametrize("split", HELD_OUT, ids=lambda split: split.kind)
+def test_held_out_parts_are_audited_with_their_own_training_parts(
+    write: Write, polymers: Callable, smooth_tg: Callable, split: SplitSpec, tmp_path: Path
+) -> None:
+    texts = [*polymers(40), multiple(RepeatUnit.parse(polymers(40)[3]), 2)]
+    data = _with_columns(write, texts, smooth_tg(texts))
+    table = read_table(data, [Property(name="Tg")], merge_duplicates=False)
+    folds = make_folds(table, split)
+    found = audit([data], AuditSpec(splits=(split,)), targets=["Tg"])
+    assert not [note for note in found.notes if "no split" in note]
+    told = found.tables["folds"].set_index("fold")
+    assert list(told.index) == [fold.fold for fold in folds]
+    for fold in folds:
+        row = told.loc[fold.fold]
+        assert [row["n_test"], row["n_train"]] == [len(fold.test), len(fold.train)]
+        assert row["mean_train"] == pytest.approx(table.y[fold.train, 0].mean())
+    assert found.tables["leaks"]["leaked_key"].tolist() == [0]
+    bits = featurize("ecfp", texts).astype(bool)
+    pairs = (bits[:, None] & bits[None]).sum(2) / (bits[:, None] | bits[None]).sum(2)
+    best = np.concatenate([pairs[np.ix_(fold.test, fold.train)].max(axis=1) for fold in folds])
+    assert found.tables["similarity"].loc[0, "median"] == pytest.approx(np.median(best))
+
+    save_folds(folds, table.frame, tmp_path / "splits.csv")  # the same folds as a file of a comparison
+    for saved in (
+        AuditSpec(splits=(), saved_splits=tmp_path / "splits.csv"),
+        AuditSpec(splits=(SplitSpec(kind="fixed", file=str(tmp_path / "splits.csv")),)),
+    ):
+        again = audit([data], saved, targets=["Tg"]).tables
+        pd.testing.assert_frame_equal(
+            again["folds"].drop(columns=["split", "kind"]), found.tables["folds"].drop(columns=["split", "kind"])
+        )
+        assert again["similarity"].loc[0, "median"] == found.tables["similarity"].loc[0, "median"]
+
+
+def test_a_training_part_that_holds_a_test_polymer_is_an_error(
+    write: Write, polymers: Callable, checks: Callable, smooth_tg: Callable
+) -> None:
+    texts = polymers(12)
+    data = write(psmiles=texts, Tg=smooth_tg(texts))
+    parts = [(text, 0, "test" if place < 4 else "train") for place, text in enumerate(texts)]
+    columns = dict(zip(("psmiles", "fold", "part"), map(list, zip(*parts, strict=True)), strict=True))
+    spec = AuditSpec(splits=(), saved_splits=write("good.csv", **columns))
+    assert not [name for name in checks(audit([data], spec)) if name.startswith("leak")]
+    columns = {
+        name: [*cells, cell] for (name, cells), cell in zip(columns.items(), (texts[1], 0, "train"), strict=True)
+    }
+    spec = AuditSpec(splits=(), saved_splits=write("bad.csv", **columns))
+    leak = checks(audit([data], spec))["leak saved"]
+    assert (leak.severity, leak.count) == ("error", 1)
+
+
+def test_folds_that_name_lines_of_another_file_go_by_the_polymer(
+    write: Write, polymers: Callable, smooth_tg: Callable
+) -> None:
+    texts = polymers(12)
+    table = read_table(write("old.csv", psmiles=texts, Tg=smooth_tg(texts)), [Property(name="Tg")])
+    save_folds(make_folds(table, SplitSpec(folds=3)), table.frame, table_path := write("splits.csv", x=[1]))
+    turned = write("new.csv", psmiles=texts[::-1], Tg=smooth_tg(texts)[::-1])
+    found = audit([turned], AuditSpec(splits=(), saved_splits=table_path), targets=["Tg"]).tables["folds"]
+    expected = [table.y[fold.test, 0].mean() for fold in make_folds(table, SplitSpec(folds=3))]
+    assert found["mean_test"].tolist() == pytest.approx(expected)
+
+
+def test_a_file_without_the_column_is_noted_and_its_other_checks_go_on(
+    write: Write, polymers: Callable, smooth_tg: Callable
+) -> None:
+    texts = polymers(20)
+    data, other = _with_columns(write, texts, smooth_tg(texts)), write("other.csv", psmiles=texts, Tg=smooth_tg(texts))
+    found = audit([data, other], AuditSpec(splits=HELD_OUT[:1]), targets=["Tg"])
+    assert "other: no split of kind time: unknown column 'year'" in found.notes
+    assert found.tables["leaks"]["file"].tolist() == ["data"]
+    assert found.tables["tasks"].empty
+    with pytest.raises(UserError, match="no file has a column 'yaer'"):
+        audit([data], AuditSpec(splits=(SplitSpec(kind="time", column="yaer"),)))
 
 
 def test_a_file_that_is_no_folds_is_refused(write: Write, polymers: Callable) -> None:

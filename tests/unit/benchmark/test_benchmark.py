@@ -210,3 +210,20 @@ def test_completion_of_the_dft_suite_has_the_plain_baseline() -> None:
     completion = load_suite("dft").comparisons[2]
     assert completion.known_properties
     assert "mean" in [spec.label for spec in completion.models]
+
+
+def test_models_that_know_tested_polymers_are_refused_or_stamped(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(*_: object, **__: object) -> None:
+        raise UserError("the encoder has learned labels of 3 tested polymers")
+
+    for place in ("polyml.models.pretrained.check_unseen", "polyml.evaluation.plan.check_unseen"):
+        monkeypatch.setattr(place, known)
+    chosen = suite().restricted(sets=["oxygen"], models=["mean"])
+    with pytest.raises(UserError, match="has learned labels"):
+        run_suite(chosen, data, tmp_path / "out", jobs=1)
+    allowed = [item.model_copy(update={"allow_leaks": True}) for item in chosen.comparisons]
+    finished = run_suite(chosen.model_copy(update={"comparisons": allowed}), data, tmp_path / "out", jobs=1)
+    assert list(finished[0].results["oxygen"].options["protocol"]) == ["leaky"]
+    assert "Protocol **leaky**" in render_report(chosen, finished, "polyml benchmark gases")

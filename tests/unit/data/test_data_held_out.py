@@ -14,6 +14,7 @@ from polyml.data.splits import Fold, SplitSpec, make_folds
 from polyml.data.table import PolymerTable
 from polyml.data.table_reader import read_table
 from polyml.errors import UserError
+from polyml.pipeline import steps
 
 TG = [Property(name="Tg")]
 
@@ -68,6 +69,15 @@ def test_equal_times_stay_together(tmp_path):
     for fold in make_folds(table, SplitSpec(kind="time", column="year", folds=2)):
         year = table.frame["year"].to_numpy()
         assert not set(year[fold.train]) & set(year[fold.test])
+
+
+def test_times_of_several_zones_are_in_order_and_infinite_ones_are_refused(tmp_path):
+    spec = SplitSpec(kind="time", column="year", folds=2)
+    rows = ["*CC*,1,A,2024-01-01T10:00+02:00", "*CO*,2,A,2024-01-01T09:00Z", "*CS*,3,A,2024-01-01T10:00"]
+    folds = make_folds(write(tmp_path, rows), spec)  # 8, 9 and 10 o'clock at Greenwich
+    assert [fold.test.tolist() for fold in folds] == [[1], [2]]
+    with pytest.raises(UserError, match="'inf' in column 'year' is neither a number nor a date"):
+        make_folds(write(tmp_path, ["*CC*,1,A,1", "*CO*,2,A,2", "*CS*,3,A,inf"]), spec)
 
 
 def test_extrapolation_tests_the_ends(table):
@@ -170,7 +180,10 @@ def test_own_folds_may_name_polymers_in_any_spelling(tmp_path):
         ([("*CC*", 0, "test")], "incomplete: 1 polymers"),
         ([("*CC*", 0, "test"), ("*CO*", 0, "train"), ("*OC*", 0, "test")], "both sides of fold 0"),
         ([("*CC*", 0, "test"), ("*CO*", 0, "validation")], "part is test or train"),
-        ([("*CC*", 0, "test"), ("CC", 1, "test")], "not a file of folds"),
+        ([("*CC*", 0, "test"), ("CC", 1, "test")], "row 2, 'CC': no attachment point"),
+        ([("*CC*", 0, "test"), ("*CO*", -1, "test")], "'-1' is no fold: it stands in row 2"),
+        ([("*CC*", 0, "test"), ("*CO*", "", "test")], "'' is no fold: it stands in row 2"),
+        ([("*CC*", 0, "test"), ("*CO*", 0, "train"), ("*CC*", 1, "test"), ("*CO*", 1, "train")], "tested in two folds"),
         ([("*CC*", 0, "test"), ("*CO*", 0, "test")], "the training part of fold 0 is empty"),
     ],
 )
@@ -181,8 +194,43 @@ def test_bad_folds_are_refused_with_what_is_wrong(rows, message, tmp_path):
 
 
 def test_a_missing_file_of_folds_is_a_user_error(tmp_path):
-    with pytest.raises(UserError, match="not a file of folds"):
+    with pytest.raises(UserError, match="no such file of folds"):
         load_folds(tmp_path / "none.csv", ["*CC*"])
+
+
+def test_a_file_without_folds_is_refused_by_its_columns(tmp_path):
+    path = folds_file(tmp_path, [{"polymer": "*CC*", "fold": 0}])
+    with pytest.raises(UserError, match=r"its columns are polymer, fold[\s\S]*key \(or psmiles\) and fold"):
+        load_folds(path, ["*CC*"])
+
+
+def test_named_training_parts_leave_no_polymer_out(tmp_path):
+    rows = [("*CC*", 0, "test"), ("*CO*", 0, "train"), ("*CO*", 1, "test"), ("*CC*", 1, "train")]
+    path = folds_file(tmp_path, [{"psmiles": text, "fold": fold, "part": part} for text, fold, part in rows])
+    assert len(make_folds(["*CC*", "*CO*"], SplitSpec(kind="fixed", file=str(path)))) == 2
+    with pytest.raises(UserError, match=r"incomplete: 1 polymers of the data are in none: '\*CS\*'"):
+        make_folds(["*CC*", "*CO*", "*CS*"], SplitSpec(kind="fixed", file=str(path)))
+
+
+@pytest.mark.parametrize("kind", ["leave_one_group_out", "time"])
+def test_folds_of_single_rows_are_read_with_the_rows_they_were_made_of(kind, tmp_path):
+    lines = [f"*{'C' * n}O*,{n},{'AB'[n % 2]},{1990 + n}" for n in range(1, 9)]
+    lines += ["*CO*,9,A,1999", "*OCC*,8,A,1985"]  # two polymers stand in two rows, those of one in two sources
+    write(tmp_path, lines)
+    spec = SplitSpec(kind=kind, column="source" if kind == "leave_one_group_out" else "year", folds=2)
+    file = str(tmp_path / "data.csv")
+    table = steps.read(file, TG, split=spec)
+    folds = make_folds(table, spec)
+    save_folds(folds, table.frame, tmp_path / "splits.csv")
+    fixed = SplitSpec(kind="fixed", file=str(tmp_path / "splits.csv"))
+    again = steps.read(file, TG, split=fixed)
+    assert len(again) == len(table) == 10
+    for old, new in zip(folds, make_folds(again, fixed), strict=True):
+        assert np.array_equal(old.train, new.train)
+        assert np.array_equal(old.test, new.test)
+    merged = steps.read(file, TG)
+    save_folds(make_folds(merged, SplitSpec(folds=2)), merged.frame, tmp_path / "splits.csv")
+    assert len(steps.read(file, TG, split=fixed)) == len(merged) == 8
 
 
 def test_the_digest_tells_folds_apart():

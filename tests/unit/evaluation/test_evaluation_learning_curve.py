@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -73,3 +74,20 @@ def test_trends_are_told_apart():
 def test_wrong_sizes(table, tmp_path):
     with pytest.raises(UserError, match="3 polymers are too few"):
         learning_curve(table, [Compared("mean")], SplitSpec(folds=3), tmp_path / "out", sizes=[3])
+
+
+def test_a_leaky_curve_says_so_and_counts_polymers_not_rows(tmp_path):
+    chains = [f"*{'C' * n}{x}*" for n in range(1, 11) for x in "OS"]
+    rows = [f"{text},{len(text)}" for text in [*chains, *chains]]  # every polymer twice, so on both sides
+    (tmp_path / "data.csv").write_text("\n".join(["smiles,a", *rows]))
+    spec = SplitSpec(kind="rows", folds=2)
+    table = read_table(tmp_path / "data.csv", [Property(name="a")], merge_duplicates=False)
+    curve = learning_curve(table, [Compared("mean")], spec, tmp_path / "out", sizes=[5], jobs=1)
+    assert list(curve.protocol) == ["leaky"]
+    assert "stand in the training part of the same fold" in (tmp_path / "out" / "words.txt").read_text()
+    written = json.loads((tmp_path / "out" / "learning_curve.json").read_text())
+    assert (written["protocol"], written["split"]["kind"]) == (curve.protocol, "rows")
+    assert written["leaks"]
+    fewest = min(len({table.keys[row] for row in fold.train}) for fold in make_folds(table, spec))
+    assert fewest < 20
+    assert written["sizes"] == [5, fewest]

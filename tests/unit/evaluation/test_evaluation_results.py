@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from polyml.evaluation.bootstrap import pool_scores
+from polyml.evaluation.compared import Entry
 from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
-from polyml.evaluation.results import Entry, Results
+from polyml.evaluation.results import Results
 from polyml.evaluation.summary import Summary, verdict
 from polyml.evaluation.text import as_json, render_leaderboard
 from polyml.evaluation.track import pooled_metrics

@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from polyml.errors import UserError
+from polyml.evaluation.compared import Entry
 from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
-from polyml.evaluation.results import Entry, Results
+from polyml.evaluation.results import Results
 from polyml.evaluation.summary import Summary, p_value, verdict
 from polyml.evaluation.text import as_json, render_leaderboard
 
