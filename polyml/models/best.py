@@ -12,19 +12,20 @@ import numpy as np
 
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.ensembles import Voting
-from polyml.models.inputs import draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.limits import seconds
 from polyml.models.members import Member, member_params
 from polyml.models.space import Choice
 
-_ARRAYS = ("ecfp_count", "descriptors", "electronic")
+ARRAYS = ("ecfp_count", "descriptors", "electronic")
+"""What members that read arrays read."""
 _BESIDE = ("electronic", "descriptors")
 MEMBERS: tuple[Mapping[str, Any], ...] = (
-    {"key": "gradient_boosting", "features": _ARRAYS},
-    {"key": "gp", "features": _ARRAYS},
-    {"key": "gp_coregional", "features": _ARRAYS},
-    {"key": "svm", "features": _ARRAYS},
-    {"key": "extra_trees", "features": _ARRAYS},
+    {"key": "gradient_boosting", "features": ARRAYS},
+    {"key": "gp", "features": ARRAYS},
+    {"key": "gp_coregional", "features": ARRAYS},
+    {"key": "svm", "features": ARRAYS},
+    {"key": "extra_trees", "features": ARRAYS},
     {"key": "foundation", "features": _BESIDE},
     {"key": "foundation"},
 )
@@ -129,8 +130,13 @@ class BestModel(Voting):
         The variance is that of the members' means, and the mean of the variances that members give (the law of total
         variance over the members that give one).
         """
+        return self._mix(psmiles)
+
+    def _mix(self, psmiles: Sequence[str], **given_to_all: Any) -> Prediction:
         self._check_regresses()
-        found = [member.predict_dist(psmiles) for member in self.members_]
+        check_is_trained(self)
+        items: Any = as_psmiles(psmiles)
+        found = [member.predict_dist(items, **given_to_all) for member in self.members_]
         shape = (len(psmiles), self.n_targets_)
         means = np.stack([item.mean.reshape(shape) for item in found])
         given = [item.std.reshape(shape) for member, item in zip(self.members_, found, strict=True) if member.gives_std]

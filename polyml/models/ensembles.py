@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Ensemble(PolymerModel):
     """
 
     family = "ensemble"
-    tasks = ("regression", "classification")
+    tasks: ClassVar[tuple[str, ...]] = ("regression", "classification")
     multi_task = True
     gives_std = True
     toy_params = {"members": ("ridge", "svm", {"key": "extra_trees", "n_estimators": 10})}
