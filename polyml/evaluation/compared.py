@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.errors import UserError
 from polyml.evaluation.one_fold import file_stem
-from polyml.models.catalog import MODELS, ModelFactory, make_seeded, model_class, with_task
+from polyml.models.catalog import ModelFactory, make_seeded, with_task
 from polyml.models.inspect import feature_keys, is_accelerated
 from polyml.models.pretrained import encoders_of
 
@@ -64,12 +64,10 @@ def as_completion(spec: Compared) -> Compared:
     >>> as_completion(Compared("svm", params={"C": 10.0}))
     Compared(key='completion', name='svm', params={'base': {'key': 'svm', 'C': 10.0}})
     """
-    if spec.key == "best":
-        # Its members are to be given what is known, each by itself.
-        named = {"members": [{"key": "completion", "base": member} for member in spec.params.get("members", ())]}
-        return Compared("best_completion", spec.label, {**spec.params, **(named if "members" in spec.params else {})})
-    if spec.key in MODELS and model_class(spec.key).uses_known:
+    if spec.key == "completion":
         return spec
+    if spec.key == "best" and not spec.params:
+        return Compared("completion", spec.label, {"preset": "two_levels"})
     return Compared("completion", spec.label, {"base": {"key": spec.key, **spec.params}})
 
 

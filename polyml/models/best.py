@@ -12,7 +12,7 @@ import numpy as np
 
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.ensembles import Voting
-from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.inputs import draw_seed
 from polyml.models.limits import seconds
 from polyml.models.members import Member, member_params
 from polyml.models.space import Choice
@@ -130,13 +130,8 @@ class BestModel(Voting):
         The variance is that of the members' means, and the mean of the variances that members give (the law of total
         variance over the members that give one).
         """
-        return self._mix(psmiles)
-
-    def _mix(self, psmiles: Sequence[str], **given_to_all: Any) -> Prediction:
         self._check_regresses()
-        check_is_trained(self)
-        items: Any = as_psmiles(psmiles)
-        found = [member.predict_dist(items, **given_to_all) for member in self.members_]
+        found = [member.predict_dist(psmiles) for member in self.members_]
         shape = (len(psmiles), self.n_targets_)
         means = np.stack([item.mean.reshape(shape) for item in found])
         given = [item.std.reshape(shape) for member, item in zip(self.members_, found, strict=True) if member.gives_std]

@@ -82,7 +82,6 @@ MODELS: Mapping[str, str] = MappingProxyType(
         # any of them with intervals that hold, or given other properties of the polymer
         "conformal": "polyml.models.conformal:ConformalModel",
         "completion": "polyml.models.completion:CompletionModel",
-        "best_completion": "polyml.models.best_completion:BestCompletion",
     }
 )
 """``module:class`` of every model by its key; all else that is known of a model stands on its class."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from polyml.errors import UserError
 from polyml.models.base import PolymerModel, Prediction
+from polyml.models.best import ARRAYS
 from polyml.models.conditioning import Joint, JointPredictor, error_covariance
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
 from polyml.models.members import Member, make_member, member_params
@@ -43,7 +44,9 @@ class CompletionModel(PolymerModel):
     base : str or mapping
         A model of the catalog by its key, or with parameters: ``{"key": "svm", "C": 10}``.
     second : str or mapping, optional
-        The second level, a model that reads an array of features.
+        The second level, a model that reads an array of features. The preset "two_levels" has trees above
+        ``gp_coregional``: the closest of those that were tried. It is what ``best`` stands for where properties are
+        known.
     folds : int
         Folds of the out-of-fold predictions; each costs a fit of the model. ``gp_coregional`` needs none.
     random_state : int or None
@@ -66,6 +69,12 @@ class CompletionModel(PolymerModel):
     gives_std = True
     uses_known = True
     search_space = {"base": Choice(("gp_coregional", "extra_trees", "svm", "lightgbm"))}
+    presets = {
+        "two_levels": {
+            "base": {"key": "gp_coregional", "features": ARRAYS},
+            "second": {"key": "extra_trees", "features": ("descriptors", "electronic"), "max_features": 0.5},
+        }
+    }
     toy_params = {"base": {"key": "extra_trees", "n_estimators": 10}, "folds": 3}
 
     base: Member = "gp_coregional"

@@ -109,29 +109,9 @@ def test_the_members_of_the_catalog_are_different_kinds() -> None:
     assert len(made) == len(MEMBERS)
 
 
-def test_completion_mixes_members_that_are_given_what_is_known() -> None:
-    members = tuple({"key": "completion", "base": base, "folds": 3} for base in ("ridge", "mean"))
-    y = np.column_stack([Y, -Y + np.sin(np.arange(len(Y)))])
-    model = make_model("best_completion", members=members).fit(POLYMERS, y)
-    known = np.where(np.arange(2) == 0, np.nan, y[:6])
-    found = model.predict_dist(POLYMERS[:6], known)
-    parts = [member.predict_dist(POLYMERS[:6], known) for member in model.members_]
-    assert np.allclose(found.mean, np.mean([part.mean for part in parts], axis=0))
-    spread = np.var([part.mean for part in parts], axis=0) + np.mean([part.std**2 for part in parts], axis=0)
-    assert np.allclose(found.std**2, spread)
-    assert not np.allclose(found.mean[:, 0], model.predict(POLYMERS[:6])[:, 0])
-
-
-def test_completion_refuses_members_that_read_the_structure_alone() -> None:
-    with pytest.raises(UserError, match="'svm' does not read what is known"):
-        make_model("best_completion", members=("svm", "completion"))
-
-
-def test_best_is_compared_as_its_completion() -> None:
-    assert as_completion(Compared("best", params={"budget": "5m"})) == Compared(
-        "best_completion", "best", {"budget": "5m"}
-    )
-    members = as_completion(Compared("best", params={"members": ["svm", {"key": "gp"}]})).params["members"]
-    assert members == [{"key": "completion", "base": "svm"}, {"key": "completion", "base": {"key": "gp"}}]
-    already = Compared("best_completion")
-    assert as_completion(already) == already
+def test_best_is_compared_as_the_completion_of_two_levels() -> None:
+    assert as_completion(Compared("best")) == Compared("completion", "best", {"preset": "two_levels"})
+    made = make_model("completion", preset="two_levels")
+    assert made.get_params(deep=False)["base"]["key"] == "gp_coregional"
+    limited = as_completion(Compared("best", params={"budget": "5m"}))
+    assert limited.params == {"base": {"key": "best", "budget": "5m"}}
