@@ -157,9 +157,10 @@ def _table(spec: ComparisonSpec, scores: pd.DataFrame, metric: str) -> list[str]
     note = f" `ratio` is the geometric mean over the properties of a score over that of `{spec.reference}`."
     lines = [f"**{METRICS[metric].title}**, mean ± standard deviation over the folds.{note * _is_ratio(metric)}", ""]
     lines += ["| | " + " | ".join([*mean.columns, title]) + " |", "|---" * (len(mean.columns) + 2) + "|"]
+    digits = [_decimals(float(best)) if _is_ratio(metric) else 3 for best in lead]
     for label in order.index:
-        numbers = zip(mean.loc[label], spread.loc[label], lead, strict=True)
-        cells = [_cell(float(score), float(sd), float(best)) for score, sd, best in numbers]
+        numbers = zip(mean.loc[label], spread.loc[label], lead, digits, strict=True)
+        cells = [_cell(float(score), float(sd), float(best), places) for score, sd, best, places in numbers]
         lines.append(f"| `{label}` | " + " | ".join([*cells, f"{order[label]:.3f}"]) + " |")
     return [*lines, ""]
 
@@ -194,11 +195,16 @@ def _is_ratio(metric: str) -> bool:
     return METRICS[metric].unit != "none"
 
 
-def _cell(score: float, spread: float, lead: float) -> str:
+def _decimals(best: float) -> int:
+    """Return how many decimals show three digits of the best score: errors have the size of their property."""
+    return min(6, max(0, 2 - math.floor(math.log10(best)))) if best > 0 else 3
+
+
+def _cell(score: float, spread: float, lead: float, places: int) -> str:
     if math.isnan(score):
         return "–"
-    text = f"**{score:.3f}**" if score == lead else f"{score:.3f}"
-    return f"{text} ± {spread:.3f}"
+    text = f"**{score:.{places}f}**" if score == lead else f"{score:.{places}f}"
+    return f"{text} ± {spread:.{places}f}"
 
 
 def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
@@ -231,4 +237,4 @@ def _published(spec: ComparisonSpec) -> list[str]:
 
 
 def _figures(item: PublishedSpec, names: Sequence[str]) -> list[str]:
-    return [f"{item.scores[name]:.3f}" if name in item.scores else "–" for name in names]
+    return [f"{item.scores[name]:g}" if name in item.scores else "–" for name in names]

@@ -83,7 +83,7 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     assert f"{row['score']:.3f} ± {row['score_sd']:.3f}" in text
     assert "Protocol **honest**: rows shuffled as in published work" in text
     assert "its other measured properties are given" in text
-    assert "| Paper | 0.500 | theirs | A 1, 1 |" in text
+    assert "| Paper | 0.5 | theirs | A 1, 1 |" in text
     measured = {name: len(pd.read_csv(data / f"{name}.csv")) for name in ("oxygen", "nitrogen")}
     assert f"O2 {measured['oxygen']} (log10(O2)), N2 {measured['nitrogen']};" in text
 
@@ -227,3 +227,10 @@ def test_models_that_know_tested_polymers_are_refused_or_stamped(
     finished = run_suite(chosen.model_copy(update={"comparisons": allowed}), data, tmp_path / "out", jobs=1)
     assert list(finished[0].results["oxygen"].options["protocol"]) == ["leaky"]
     assert "Protocol **leaky**" in render_report(chosen, finished, "polyml benchmark gases")
+
+
+@pytest.mark.parametrize(("best", "places"), [(0.41, 3), (0.0093, 5), (21.1, 1), (692.0, 0), (0.0, 3), (1e-9, 6)])
+def test_errors_have_the_digits_of_their_size(best: float, places: int) -> None:
+    from polyml.benchmark.report import _decimals
+
+    assert _decimals(best) == places
