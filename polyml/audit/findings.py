@@ -17,6 +17,11 @@ An error makes a score false or a label wrong beyond doubt: a polymer on both si
 on one, a test polymer in another task's training fold, labels in two units, labels of one polymer that are farther
 apart than the bound, impossible values. A warning is to be looked at; an info is good to know.
 """
+_HEADINGS = {
+    "rows": "usable rows", "refused": "refused rows", "texts": "texts", "canonical": "RDKit SMILES",
+    "polymers": "polymers", "frame_duplicates": "hidden repeats",
+}  # fmt: skip
+"""Columns of the table of files, as people read them."""
 _SHOWN = 5  # rows of a finding that are shown; the files hold all
 
 
@@ -113,6 +118,24 @@ def counted(number: int, noun: str) -> str:
     ('1 value', '2 values')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def severity_count(number: int, severity: Severity) -> str:
+    """Return how many findings are of a severity.
+
+    Examples
+    --------
+    >>> severity_count(2, "error"), severity_count(1, "warning"), severity_count(3, "info")
+    ('2 errors', '1 warning', '3 info')
+    """
+    return f"{number:,} {severity}" if severity == "info" else counted(number, severity)
+
+
+def files_table(audit: Audit) -> pd.DataFrame:
+    """Return the table of files for people: plain headings, and no column of spellings that do not occur."""
+    kinds = [name for name in audit.files if name not in _HEADINGS and name != "file" and audit.files[name].any()]
+    table = audit.files[["file", *_HEADINGS, *kinds]].rename(columns=_HEADINGS)
+    return table.rename(columns=lambda name: str(name).replace("_", " "))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

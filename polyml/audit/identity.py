@@ -9,6 +9,7 @@ import pandas as pd
 
 from polyml.audit.findings import Finding, counted
 from polyml.audit.sources import AuditedFile
+from polyml.audit.spec import AuditSpec
 from polyml.audit.spelling import HIDDEN, KINDS, relation
 from polyml.progress import track
 
@@ -133,7 +134,7 @@ def _kinds(table: pd.DataFrame) -> str:
     return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if kind in counts)
 
 
-def stereo_findings(item: AuditedFile) -> list[Finding]:
+def stereo_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
     """Find polymers of a file that are equal once configurations are taken away, and how their labels differ."""
     frame = item.frame.join(pd.DataFrame({p.name: item.modelled(p) for p in item.measured}))
     names = [p.name for p in item.measured]
@@ -150,12 +151,14 @@ def stereo_findings(item: AuditedFile) -> list[Finding]:
         "texts": groups["text"].agg(" ; ".join),
         **{f"difference_{name}": _range(groups[name]) for name in names},
     }).reset_index()  # fmt: skip
-    differences = [_difference(rows, frame, name) for name in names]
-    told = ", ".join(text for text in differences if text)
+    differences = {name: size for name in names if (size := _difference(rows, frame, name))}
+    told = ", ".join(f"{name} {median:.3g} ({size:.1f} SD)" for name, (median, size) in differences.items())
+    # Labels that hardly differ say that the configurations do not matter to these properties.
+    alike = bool(differences) and max(size for _, size in differences.values()) <= spec.shift
     number = len(several) - len(rows)
     return [
         Finding(
-            "stereo", "warning", (item.name,),
+            "stereo", "info" if alike else "warning", (item.name,),
             f"{counted(number, 'polymer')} unlike another one in configurations alone (R/S, E/Z)"
             + (f"; median difference of their labels: {told}" if told else ""),
             "No feature of polyml reads configurations: to a model these are repeats, and folds may part them.",
@@ -170,6 +173,7 @@ def _range(groups: Any) -> pd.Series:
     return (groups.max() - groups.min()).where(groups.count() > 1)
 
 
-def _difference(rows: pd.DataFrame, frame: pd.DataFrame, name: str) -> str:
-    median, spread = rows[f"difference_{name}"].median(), frame[name].std()
-    return f"{name} {median:.3g} ({median / spread:.1f} SD)" if spread > 0 and median == median else ""
+def _difference(rows: pd.DataFrame, frame: pd.DataFrame, name: str) -> tuple[float, float] | None:
+    """Return the median difference of a property, as it is and in SD; None where it cannot be told."""
+    median, spread = float(rows[f"difference_{name}"].median()), float(frame[name].std())
+    return (median, median / spread) if spread > 0 and median == median else None

@@ -31,8 +31,10 @@ def conflict_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
         frame = frame[frame["key"].duplicated(keep=False)]
         if frame.empty:
             continue
-        # The bound is in standard deviations of the whole column, and the report takes those of its rows.
-        bound = spec.conflict if p.item.is_class else spec.conflict * np.std(y[given]) / (np.std(frame[p.name]) or 1.0)
+        # The bound is in standard deviations of the whole column, impossible values left out, and the report takes
+        # those of its rows.
+        sd = 1.0 if p.item.is_class else spread(item, p)
+        bound = spec.conflict if p.item.is_class else spec.conflict * sd / (np.std(frame[p.name]) or 1.0)
         report = find_duplicates(frame, [_plain(p.item)], bound)
         rows = report[report["conflict"]].sort_values(f"spread_{p.name}", ascending=False)
         if rows.empty:
@@ -40,8 +42,15 @@ def conflict_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
         values = frame.groupby("key")[p.name].agg(lambda cells: ";".join(_shown(cell) for cell in cells))
         rows = rows.assign(values=values.loc[rows["key"]].to_numpy())
         columns = ["count", "lines", "psmiles", "values", f"spread_{p.name}", "key"]
-        found.append(_conflict(item.name, p, rows[columns].reset_index(drop=True), float(np.std(y[given])), spec))
+        found.append(_conflict(item.name, p, rows[columns].reset_index(drop=True), sd, spec))
     return found
+
+
+def spread(item: AuditedFile, p: AuditedProperty) -> float:
+    """Return the standard deviation of the plausible values on the modelled scale; of all where these have none."""
+    y = item.plausible(p)
+    sd = 0.0 if np.isnan(y).all() else float(np.nanstd(y))
+    return sd if sd > 0 else float(np.nanstd(item.modelled(p)))
 
 
 def _plain(item: Property) -> Property:
@@ -59,12 +68,12 @@ def _conflict(name: str, p: AuditedProperty, rows: pd.DataFrame, sd: float, spec
     if p.item.is_class:
         what = f"{counted(len(rows), 'polymer')} with several classes of {p.name}"
         return Finding(f"conflicts {p.name}", "error", (name,), what, why, fix, len(rows), rows)
-    spread = rows[f"spread_{p.name}"] / sd
-    severity = "error" if (spread > spec.severe).any() else "warning"
+    distance = rows[f"spread_{p.name}"] / sd
+    severity = "error" if (distance > spec.severe).any() else "warning"
     what = (
         f"{counted(len(rows), 'polymer')} with values of {p.item.model_label} that spread by more than "
-        f"{spec.conflict:g} SD, {int((spread > spec.severe).sum())} of them by more than {spec.severe:g} SD; "
-        f"the largest spread is {spread.max():.1f} SD"
+        f"{spec.conflict:g} SD, {int((distance > spec.severe).sum())} of them by more than {spec.severe:g} SD "
+        f"(of {sd:.3g}); the largest spread is {distance.max():.1f} SD"
     )
     return Finding(f"conflicts {p.name}", severity, (name,), what, why, fix, len(rows), rows)  # type: ignore[arg-type]
 
@@ -121,13 +130,13 @@ def noise_table(files: Sequence[AuditedFile]) -> pd.DataFrame:
     for item in files:
         for p in item.measured:
             by_quantity.setdefault(p.quantity, []).append((item, p))
-            floor = noise_floor(item.modelled(p), item.frame["key"].to_numpy())
+            floor = noise_floor(item.plausible(p), item.frame["key"].to_numpy())
             if floor:
                 within[item.name, p.name] = floor["polymers"]
                 records.append({"property": p.name, "files": item.name, **floor})
     for quantity, places in by_quantity.items():
         if len(places) > 1 and len({(p.item.unit, p.item.transform) for _, p in places}) == 1:
-            y = np.concatenate([item.modelled(p) for item, p in places])
+            y = np.concatenate([item.plausible(p) for item, p in places])
             keys = np.concatenate([item.frame["key"].to_numpy() for item, _ in places])
             floor = noise_floor(y, keys)
             inside = sum(within.get((item.name, p.name), 0) for item, p in places)
@@ -142,16 +151,26 @@ def noise_findings(table: pd.DataFrame) -> list[Finding]:
     for row in _measured(table):
         copies = f"; {row['copies']:.0f} of them hold equal values, perhaps copies" if row["copies"] else ""
         between = "; the offsets between the files are a part of it" if " + " in row["files"] else ""
-        what = (
+        files, rows = tuple(row["files"].split(" + ")), pd.DataFrame([row])
+        pooled = (
             f"{row['property']}: {row['polymers']:.0f} polymers have several values; pooled standard deviation "
-            f"{row['noise_sd']:.3g} (95 % {row['noise_low']:.3g} to {row['noise_high']:.3g}), so a perfect model has "
-            f"RMSE {row['best_rmse']:.3g} and R² {row['best_r2']:.3f} on single values{copies}{between}"
+            f"{row['noise_sd']:.3g} (95 % {row['noise_low']:.3g} to {row['noise_high']:.3g})"
+        )
+        if not row["best_r2"] > 0:
+            what = f"{pooled}, which is not less than that of all values ({row['sd']:.3g}); no floor can be given"
+            why = "Repeats disagree more than polymers do: these labels tell no model anything, or units are mixed."
+            fix = "mend the conflicts first, and the units where repeats stand apart by one"
+            found.append(Finding("noise", "warning", files, what + between, why, fix, int(row["polymers"]), rows))
+            continue
+        what = (
+            f"{pooled}, so a perfect model has RMSE {row['best_rmse']:.3g} and R² {row['best_r2']:.3f} on single "
+            f"values{copies}{between}"
         )
         found.append(
             Finding(
-                "noise", "info", tuple(row["files"].split(" + ")), what,
+                "noise", "info", files, what,
                 "An error below this floor cannot be believed: it has learned the test values, not the polymers.",
-                "compare the scores of models with it, not with zero", int(row["polymers"]), pd.DataFrame([row]),
+                "compare the scores of models with it, not with zero", int(row["polymers"]), rows,
             )
         )  # fmt: skip
     return found

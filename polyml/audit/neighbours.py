@@ -15,6 +15,7 @@ _BLOCK = 256
 MOST_ROWS = 20_000
 """Rows up to which each row is compared with all others; of a larger file ``SAMPLED`` rows are."""
 SAMPLED = 4_000
+_ALONE = 20_000  # rows up to which features are made in this process, where the repeat units are parsed already
 _K = 5
 _NEAR = 0.6
 
@@ -62,7 +63,7 @@ def find_near(
     jobs : int
         Processes for the features.
     """
-    bits = np.asarray(featurize("ecfp", list(texts), jobs=jobs), dtype=np.float32)
+    bits = np.asarray(featurize("ecfp", list(texts), jobs=jobs if len(texts) > _ALONE else 1), dtype=np.float32)
     codes = np.unique(np.asarray(keys), return_inverse=True)[1]
     rows = np.arange(len(bits))
     if len(bits) > MOST_ROWS:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import SEVERITIES, Audit, Finding, counted
+from polyml.audit.findings import SEVERITIES, Audit, Finding, counted, files_table, severity_count
 from polyml.report.html import embedded_figures, format_number, page
 from polyml.report.theme import colour, new_figure, plain
 
@@ -41,15 +41,15 @@ def audit_page(audit: Audit, row_files: Sequence[str] = ()) -> str:
     """
     names = list(row_files) or [""] * len(audit.findings)
     counted_by = {name: audit.count(name) for name in SEVERITIES}
-    words = {name: f"{n} {name}" if name == "info" else counted(n, name) for name, n in counted_by.items()}
-    counts = ", ".join(f'<span class="{name}">{text}</span>' for name, text in words.items())
+    counts = ", ".join(f'<span class="{name}">{severity_count(n, name)}</span>' for name, n in counted_by.items())
     findings = "\n".join(_article(item, name) for item, name in zip(audit.findings, names, strict=True))
     notes = "".join(f"<li>{_text(note)}</li>" for note in audit.notes)
     charts, head = embedded_figures(audit_figures(audit))
     body = (
-        f"<p>Findings: {counts}</p><h2>Files</h2>{_table(audit.files)}"
-        f"<p>canonical: different RDKit canonical SMILES. polymers: different polymers, however they are written. "
-        f"frame_duplicates: repeats that RDKit canonical SMILES do not see.</p>"
+        f"<p>Findings: {counts}</p><h2>Files</h2>{_table(files_table(audit))}"
+        f"<p>RDKit SMILES: different RDKit canonical SMILES. Polymers: different ones, however they are written. "
+        f"Hidden repeats: those that RDKit canonical SMILES do not see. The other columns count the texts beside the "
+        f"first one of their polymer, by how they differ from it.</p>"
         f"<h2>Findings</h2>{findings or '<p>Nothing was found.</p>'}"
         f"<h2>Splits</h2>{_table(splits_table(audit))}{charts}"
         f"<h2>What was taken for granted</h2><ul>{notes}</ul>"
@@ -107,7 +107,7 @@ def audit_figures(audit: Audit) -> dict[str, Figure]:
     if "mean_test" in folds:
         places = list(folds.groupby(["file", "property", "split"], sort=False))
         for (file, name, split), part in places[:_MOST_PICTURES]:
-            figures[f"{file}: {name} in each test part, split {split}"] = folds_figure(part, str(name))
+            figures[f"{file}: {name} in each test part, split {split}"] = folds_figure(part, str(part["label"].iloc[0]))
     return figures
 
 
@@ -151,10 +151,13 @@ def similarity_figure(histogram: pd.DataFrame) -> Figure:
 
 
 def folds_figure(folds: pd.DataFrame, name: str) -> Figure:
-    """Draw mean and standard deviation of a property in the test part of each fold, with the range of its values."""
+    """Draw mean and standard deviation of a property in the test part of each fold, with the range of its values.
+
+    ``name`` is the property with its unit, on the modelled scale.
+    """
     import plotly.graph_objects as go
 
-    figure = new_figure("", "fold", f"{name} (modelled scale)")
+    figure = new_figure("", "fold", name)
     labels = [str(fold) for fold in folds["fold"]]
     ends = [("min_test", "smallest"), ("max_test", "largest")]
     mean = {"mode": "markers", "name": "mean ± SD", "marker": {"color": colour(0), "size": 9}}

@@ -13,6 +13,7 @@ from polyml.audit.identity import identity_counts, identity_findings, spellings,
 from polyml.audit.labels import conflict_findings, noise_findings, noise_table
 from polyml.audit.neighbours import MOST_ROWS, SAMPLED, Near, find_near
 from polyml.audit.overlap import overlap_findings, overlap_table, task_table
+from polyml.audit.saved import saved_findings
 from polyml.audit.shift import shift_table
 from polyml.audit.sources import AuditedFile, read_files
 from polyml.audit.spec import AuditSpec
@@ -87,6 +88,8 @@ def audit(
         notes += told
         near = _near(item, divisions[item.name], jobs, notes)
         findings += _of_one_file(item, near, spec)
+        if spec.saved_splits is not None:
+            findings += saved_findings(item, spec.saved_splits, divisions[item.name])
         made, leaking = split_tables(item, divisions[item.name], near, jobs)
         findings += split_findings(item, made, leaking, spec)
         for name, table in made.items():
@@ -101,6 +104,10 @@ def audit(
         name: pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
         for name, parts in tables.items()
     }
+    labels = {(item.name, p.name): p.item.model_label for item in sources for p in item.properties}
+    if not whole["folds"].empty:
+        places = zip(whole["folds"]["file"], whole["folds"]["property"], strict=True)
+        whole["folds"]["label"] = [labels[place] for place in places]
     together = {"spellings": table, "overlap": overlap, "tasks": tasks, "noise": noise, "shift": shift, **whole}
     return Audit(counts, ordered(findings), together, tuple(notes))
 
@@ -111,12 +118,12 @@ def _near(item: AuditedFile, divisions: Sequence[Folds], jobs: int, notes: list[
         return None
     if len(item.frame) > MOST_ROWS:
         notes.append(f"{item.name}: similarity is that of {SAMPLED:,} rows drawn at random to all others")
-    values = {p.name: item.modelled(p) for p in item.measured}
+    values = {p.name: item.plausible(p) for p in item.measured}
     return find_near(item.frame["text"].tolist(), item.frame["key"].tolist(), divisions, values, jobs=jobs)
 
 
 def _of_one_file(item: AuditedFile, near: Near | None, spec: AuditSpec) -> list[Finding]:
-    found = [*_refused(item), *conflict_findings(item, spec), *stereo_findings(item)]
+    found = [*_refused(item), *conflict_findings(item, spec), *stereo_findings(item, spec)]
     found += [*value_findings(item, spec), *column_findings(item), *repeat_findings(item)]
     if near is not None:
         found += [*neighbour_findings(item, near, spec), *neighbour_unit_findings(item, near)]

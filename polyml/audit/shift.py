@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from polyml.audit.findings import Finding
+from polyml.audit.findings import Finding, Severity
 from polyml.audit.sources import AuditedFile, AuditedProperty
 from polyml.audit.spec import AuditSpec
-from polyml.audit.units import ZERO_CELSIUS
+from polyml.data.known_properties import ZERO_CELSIUS
 
 SHIFT_COLUMNS = [
     "property", "first", "second", "shared", "offset", "offset_p", "slope", "slope_sd", "r", "sd",
@@ -23,6 +23,7 @@ _P = 0.01
 _ENOUGH = 5  # shared polymers for a word on their labels
 _KS = 0.2
 _SLOPE = 0.15
+_SMALL = 0.05  # SD below which even a systematic offset is not worth a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def _pairs(files: Sequence[AuditedFile], spec: AuditSpec) -> Iterator[tuple[_Sou
 
 def _split(item: AuditedFile, p: AuditedProperty) -> Iterator[_Source]:
     """Yield the values of a column, those of each source by themselves."""
-    y, values = item.modelled(p), item.values[p.name].to_numpy(dtype=float)
+    y, values = item.modelled(p), item.believed(p)
     keys, source = item.frame["key"].to_numpy(), item.frame["source"].to_numpy()
     for name in dict.fromkeys(source):
         rows = (source == name) & np.isfinite(values)
@@ -152,22 +153,48 @@ def _images(a: np.ndarray, temperature: bool) -> Iterator[tuple[str, np.ndarray]
 def _finding(record: dict, first: _Source, second: _Source, rows: pd.DataFrame, spec: AuditSpec) -> Finding | None:
     files = tuple(dict.fromkeys((first.file, second.file)))
     if record["relation"]:
-        said = first.p.item.unit != second.p.item.unit and all(p.known and p.known.certain for p in (first.p, second.p))
-        what = f"{first.name} and {second.name}: on {record['shared']} shared polymers {record['relation']}"
-        return Finding(
-            f"unit mix-up {record['property']}", "info" if said else "error", files, what,
-            "Brought together, the two make one column in two units.", "bring both to one unit first", len(rows), rows,
-        )  # fmt: skip
-    words = _differences(record, spec)
-    if not words:
+        return _two_units(record, first, second, rows)
+    words, small = _differences(record, spec), _small_offset(record)
+    if not (words or small):
         return None
     return Finding(
         f"label shift {record['property']}",
-        "warning" if record["shared"] >= _ENOUGH else "info", files, f"{first.name} and {second.name}: {words}",
+        "warning" if words and record["shared"] >= _ENOUGH else "info", files,
+        f"{first.name} and {second.name}: {words or small}",
         "The same quantity from two sources is two targets: a model that is given both as one learns the sources.",
         "keep them apart, as two targets of one polymer, or correct one to the other on the shared polymers",
         len(rows), rows,
     )  # fmt: skip
+
+
+def _two_units(record: dict, first: _Source, second: _Source, rows: pd.DataFrame) -> Finding:
+    """Say that two sources are one in two units: an error, unless they are known to be in different ones."""
+    units = [source.p.item.unit for source in (first, second)]
+    certain = [source.p.known is not None and source.p.known.certain for source in (first, second)]
+    differ = all(units) and units[0] != units[1]
+    severity: Severity = "error"
+    if differ and any(certain):
+        severity = "info" if all(certain) else "warning"
+    what = f"{first.name} and {second.name}: on {record['shared']} shared polymers {record['relation']}"
+    taken = f"; they are taken for {units[0]} and {units[1]}" if differ else ""
+    return Finding(
+        f"unit mix-up {record['property']}" if severity == "error" else f"different units {record['property']}",
+        severity, tuple(dict.fromkeys((first.file, second.file))), what + taken,
+        "Brought together, the two make one column in two units.", "convert one of them before you join them",
+        len(rows), rows,
+    )  # fmt: skip
+
+
+def _small_offset(record: dict) -> str:
+    """Say that the labels of one source are above those of the other throughout, by less than matters to a score."""
+    if record["shared"] < 2 * _ENOUGH or not record["offset_p"] < _P / 10:
+        return ""
+    if abs(record["offset"]) < _SMALL * record["sd"]:
+        return ""
+    return (
+        f"on {record['shared']} shared polymers a systematic offset of {record['offset']:+.3g} "
+        f"({record['offset'] / record['sd']:+.2f} SD, p = {record['offset_p']:.1g})"
+    )
 
 
 def _differences(record: dict, spec: AuditSpec) -> str:

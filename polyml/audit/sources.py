@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from polyml.audit.columns import Header, target_columns
+from polyml.audit.columns import Header, target_columns, text_columns
 from polyml.audit.copolymers import beside_columns, identify_copolymers, structure_columns
+from polyml.audit.placeholders import impossible_placeholders
 from polyml.audit.spec import AuditSpec
 from polyml.audit.spelling import canonical_smiles, flat_key
 from polyml.data.catalog import data_path, declared_properties
@@ -84,6 +85,8 @@ class AuditedFile:
         Rows of the file, those included that are not used.
     columns : DataFrame
         The other columns that a split divides the rows by.
+    texts : dict of str to DataFrame
+        For columns of numbers the cells (line, text) that a person reads as a number and polyml does not.
     """
 
     name: str
@@ -94,6 +97,7 @@ class AuditedFile:
     rejects: pd.DataFrame
     n_rows: int
     columns: pd.DataFrame
+    texts: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def is_copolymer(self) -> bool:
@@ -105,11 +109,27 @@ class AuditedFile:
         """The properties that are numbers."""
         return tuple(item for item in self.properties if not item.item.is_class)
 
+    def placeholders(self, item: AuditedProperty) -> np.ndarray:
+        """Mark the values of a measured property that are placeholders beyond doubt, (n,)."""
+        values = self.values[item.name].to_numpy(dtype=float)
+        return impossible_placeholders(values, item.item, temperature=item.is_temperature)
+
+    def believed(self, item: AuditedProperty) -> np.ndarray:
+        """Return the values of a measured property in the unit of the file, (n,); NaN where a placeholder stands."""
+        return np.where(self.placeholders(item), np.nan, self.values[item.name].to_numpy(dtype=float))
+
+    def plausible(self, item: AuditedProperty) -> np.ndarray:
+        """Return the modelled values that lie in the plausible range, (n,), the others as NaN: for spreads."""
+        return np.where(item.item.outside_range(self.believed(item)), np.nan, self.modelled(item))
+
     def modelled(self, item: AuditedProperty) -> np.ndarray:
-        """Return the values on the modelled scale, (n,); NaN where there is none or it has no image."""
+        """Return the values on the modelled scale, (n,).
+
+        NaN where there is none, where it has no image, or where a placeholder stands: that is no value.
+        """
         if item.item.is_class:
             return item.item.to_model(self.values[item.name])
-        values = self.values[item.name].to_numpy(dtype=float)
+        values = self.believed(item)
         return item.item.to_model(np.where(item.item.outside_domain(values), np.nan, values))
 
     def table(self, *, modelled: bool = False) -> PolymerTable:
@@ -226,10 +246,15 @@ def _read(
     declared: Mapping[str, Property], spec: AuditSpec, notes: list[str],
 ) -> AuditedFile:  # fmt: skip
     plain = [declared[item] if item in declared and declared[item].is_class else Property(name=item) for item in chosen]
+    n_rows = len(header.lines)
     if plain:
-        table = read_table(file, plain, smiles_column=structures[0], merge_duplicates=False, sample=spec.sample)
+        table = read_table(
+            file, plain, smiles_column=structures[0], merge_duplicates=False, sample=spec.sample, n_rows=n_rows
+        )
     else:
-        table = read_structures(file, smiles_column=structures[0], merge_duplicates=False, sample=spec.sample)
+        table = read_structures(
+            file, smiles_column=structures[0], merge_duplicates=False, sample=spec.sample, n_rows=n_rows
+        )
     frame, rejects = _identified(table, structures, header.columns)
     rows = frame.index
     values = table.frame.loc[rows, table.names].reset_index(drop=True)
@@ -238,10 +263,15 @@ def _read(
     sampled = spec.sample is not None
     frame["position"] = np.arange(len(frame)) if sampled else np.searchsorted(header.lines, frame["line"])
     audited = tuple(_audited(item, declared, values[item.name], name, notes) for item in table.properties)
-    n_rows = len(frame) if sampled else len(header.lines)
     dividing = dict.fromkeys(split.column for split in spec.splits)
     columns = table.frame.loc[rows, [c for c in dividing if c in table.frame and c not in values]]
-    return AuditedFile(name, str(file), frame, values, audited, rejects, n_rows, columns.reset_index(drop=True))
+    texts = {
+        column: pd.DataFrame(header.texts[column], columns=["line", "text"])
+        for column in text_columns(header, structures, chosen)
+    }
+    total = len(frame) if sampled else n_rows
+    dealt = columns.reset_index(drop=True)
+    return AuditedFile(name, str(file), frame, values, audited, rejects, total, dealt, texts)
 
 
 def _identified(
@@ -282,6 +312,9 @@ def _audited(
     known = recognise(item.name, numbers, given.unit if given else "")
     if known is None:
         return AuditedProperty(given or item, None, given is not None)
+    if known.rival is not None:
+        notes.append(f"{file}: {item.name} is taken for {known.known.name}; its unit cannot be told")
+        return AuditedProperty(given or item, known, given is not None)
     update: dict[str, Any] = {"unit": known.scale.unit}
     if given is None or (given.lower is None and given.upper is None):
         update |= {"lower": known.scale.lower, "upper": known.scale.upper}

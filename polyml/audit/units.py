@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,14 +11,17 @@ import pandas as pd
 
 from polyml.audit.findings import Finding, Severity, counted
 from polyml.audit.neighbours import Near
+from polyml.audit.robust import robust_deviation
 from polyml.audit.sources import AuditedFile, AuditedProperty
-from polyml.audit.values import residuals, robust_deviation, rows_at
+from polyml.audit.values import residuals, rows_at
+from polyml.data.known_properties import ZERO_CELSIUS
 
-ZERO_CELSIUS = 273.15
 _NEAR_ZERO_CELSIUS = 0.5  # people take 273, 273.15 and 273.2
+_REPEATED = 15.0  # K around 273.15 within which repeats are counted together: measurements scatter
 _POWER = 0.001  # decades by which a ratio may differ from a power of ten: written values, not measurements
 _DECADES = 3.0  # beyond which a property that is given linearly should be modelled as log10
 _WIDTH = 1.5  # robust SD around a shift
+_P = 1e-3  # probability of so many by chance
 _CHANCE = 0.3  # rows around a shift by chance, beside those around its mirror image
 _CLEAR = 4.0  # robust SD that a shift must be away from zero
 _WHY = "A label in another unit is wrong by far, and a model learns it as if it were right."
@@ -80,32 +83,78 @@ def repeat_findings(item: AuditedFile) -> list[Finding]:
 
 
 def _mixed_repeats(item: AuditedFile, p: AuditedProperty) -> Iterator[tuple[str, str, str, str]]:
-    frame = item.frame[["line", "text", "key"]].assign(value=item.values[p.name].astype(float)).dropna()
+    pairs = list(_repeats(item, p))
+    celsius = p.is_temperature and _celsius_among([abs(a["value"] - b["value"]) for a, b in pairs])
+    for a, b in pairs:
+        kind = mixup(a["value"], b["value"], temperature=p.is_temperature)
+        if celsius and abs(abs(a["value"] - b["value"]) - ZERO_CELSIUS) <= _REPEATED:
+            kind = CELSIUS
+        if kind is not None:
+            yield kind.words, f"{a['line']};{b['line']}", a["text"], f"{a['value']:g};{b['value']:g}"
+
+
+def _repeats(item: AuditedFile, p: AuditedProperty) -> Iterator[tuple[pd.Series, pd.Series]]:
+    """Yield every two different values of a polymer, as rows with line, text and value."""
+    frame = item.frame[["line", "text", "key"]].assign(value=item.believed(p)).dropna()
     repeated = frame[frame["key"].duplicated(keep=False)]
     for _, group in repeated.groupby("key", sort=False):
         rows = group.drop_duplicates("value").head(20)
         for (_, a), (_, b) in combinations(rows.iterrows(), 2):
-            kind = mixup(a["value"], b["value"], temperature=p.is_temperature)
-            if kind is not None:
-                yield kind.words, f"{a['line']};{b['line']}", a["text"], f"{a['value']:g};{b['value']:g}"
+            yield a, b
+
+
+def _celsius_among(differences: Sequence[float]) -> bool:
+    """Tell whether repeats heap up around 273.15 K, beyond the scatter on both sides of it.
+
+    Examples
+    --------
+    >>> _celsius_among([270.1, 275.0, 273.2, 268.9, 280.3, 4.0, 12.0]), _celsius_among([230.0, 250, 270, 290, 310, 330])
+    (True, False)
+    """
+    from scipy.stats import poisson
+
+    apart = np.abs(np.asarray(differences, dtype=float) - ZERO_CELSIUS)
+    count = int(np.sum(apart <= _REPEATED))
+    beside = int(np.sum((apart > _REPEATED) & (apart <= 3 * _REPEATED))) / 2  # on twice the width
+    return count >= 3 and bool(poisson.sf(count - 1, beside + _CHANCE) < _P)
 
 
 def column_findings(item: AuditedFile) -> list[Finding]:
     """Find columns whose values as a whole speak of another unit or scale than the one they are taken in."""
     found = []
     for p in item.measured:
-        values = item.values[p.name].to_numpy(dtype=float)
+        values = item.believed(p)
         values = values[np.isfinite(values)]
         if not len(values):
             continue
-        for check in (_below_zero_kelvin, _decades, _logarithms):
+        for check in (_undecided, _below_zero_kelvin, _decades, _logarithms):
             finding = check(item, p, values)
             found += [finding] if finding else []
     return found
 
 
+def _undecided(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
+    """Find a column of temperatures whose values speak for kelvin and for Celsius."""
+    if p.known is None or p.known.rival is None:
+        return None
+    kelvin, celsius = p.known.scale, p.known.rival
+    may_be = (values >= kelvin.lower) & (values <= kelvin.upper)
+    alone = (values >= celsius.lower) & (values <= celsius.upper) & ~may_be
+    what = (
+        f"{p.name}: the unit cannot be told; {int(may_be.sum())} of {len(values)} values may be {kelvin.unit}, "
+        f"{int(alone.sum())} only {celsius.unit}"
+    )
+    column = item.values[p.name].to_numpy(dtype=float)
+    return Finding(
+        f"unit {p.name}", "warning", (item.name,), what,
+        "Either the column holds two units, or it is all in Celsius; no range was checked.",
+        f"say which (--unit {p.name}=K or --unit {p.name}=°C); the values that do not fit are listed then",
+        int(alone.sum()), rows_at(item, np.isin(column, values[alone]), p),
+    )  # fmt: skip
+
+
 def _below_zero_kelvin(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
-    below = item.values[p.name].to_numpy(dtype=float) <= 0
+    below = item.believed(p) <= 0
     if not p.is_temperature or p.item.unit != "K" or not below.any():
         return None
     what = f"{p.name}: {int(below.sum())} of {len(values)} values not above 0 K"
@@ -178,10 +227,11 @@ def _shifts(item: AuditedFile, near: Near, p: AuditedProperty) -> Iterator[tuple
     """Yield what a shift would mean, the residuals on the scale where it is one, and the shift."""
     if p.is_temperature and p.item.transform == "identity":
         residual = residuals(item, near, p)
-        yield "Celsius for kelvin", residual, -ZERO_CELSIUS
-        yield "kelvin for Celsius", residual, ZERO_CELSIUS
+        mixed = p.known is not None and p.known.rival is not None
+        yield "kelvin and Celsius mixed" if mixed else "Celsius for kelvin", residual, -ZERO_CELSIUS
+        yield "kelvin and Celsius mixed" if mixed else "kelvin for Celsius", residual, ZERO_CELSIUS
         return
-    values = item.values[p.name].to_numpy(dtype=float)
+    values = item.believed(p)
     estimate = np.full(len(values), np.nan)
     estimate[near.rows] = p.item.from_model(near.estimates[p.name])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -203,4 +253,4 @@ def _hits(residual: np.ndarray, shift: float) -> np.ndarray | None:
     hit = np.abs(np.nan_to_num(residual) - shift) < width
     mirrored = np.count_nonzero(np.abs(np.nan_to_num(residual) + shift) < width)
     count = np.count_nonzero(hit)
-    return hit if count >= 3 and poisson.sf(count - 1, mirrored + _CHANCE) < 1e-3 else None
+    return hit if count >= 3 and poisson.sf(count - 1, mirrored + _CHANCE) < _P else None

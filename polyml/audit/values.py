@@ -9,20 +9,17 @@ import pandas as pd
 
 from polyml.audit.findings import Finding, Severity, counted
 from polyml.audit.neighbours import Near
+from polyml.audit.placeholders import repeated_value
+from polyml.audit.robust import MANY, robust_deviation
 from polyml.audit.sources import AuditedFile, AuditedProperty
 from polyml.audit.spec import AuditSpec
 
-PLACEHOLDERS = (0.0, 1.0, -1.0, 99.0, -99.0, 999.0, -999.0, 9999.0, -9999.0, 99999.0, -99999.0, 273.15, 298.15, 300.0)
-"""What people write where nothing was measured."""
-_FEW = 20  # values below which spread and repetition say nothing
-_RATIO = 5  # how many times more often than the next value one must stand
-_PLACEHOLDER_RATIO = 2
 _HEAPED = 0.3  # share of multiples of ten of the last digit, where a tenth is expected
 
 
 def value_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
     """Look at the values of each property by themselves."""
-    found: list[Finding] = []
+    found = [_text(item, name, cells) for name, cells in item.texts.items()]
     for p in item.measured:
         values = item.values[p.name].to_numpy(dtype=float)
         checks = (_refused, _outside, _constant, _placeholder, _heaped)
@@ -32,29 +29,27 @@ def value_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
     return found
 
 
+def _text(item: AuditedFile, name: str, cells: pd.DataFrame) -> Finding:
+    """Say which cells of a column hold text that a person reads as a number."""
+    shown = ", ".join(f"'{text}'" for text in cells["text"].drop_duplicates().head(3))
+    left_out = "" if name in {p.name for p in item.properties} else "; the column is not audited"
+    return Finding(
+        f"text {name}", "warning", (item.name,),
+        f"column {name} has {counted(len(cells), 'cell')} with text such as {shown}{left_out}",
+        "polyml reads no bounds, ranges, units or decimal commas in a cell: these values are left out.",
+        "write one number with a decimal point in a cell, and the unit in the name of the column; leave bounds out",
+        len(cells), cells,
+    )  # fmt: skip
+
+
 def rows_at(item: AuditedFile, mask: np.ndarray, p: AuditedProperty, **columns: np.ndarray) -> pd.DataFrame:
     """Return line, text and value of the rows of a mask, and further columns that are given for all rows."""
     rows = item.frame.loc[mask, ["line", "text"]].assign(**{p.name: item.values.loc[mask, p.name]})
     return rows.assign(**{name: values[mask] for name, values in columns.items()}).reset_index(drop=True)
 
 
-def robust_deviation(y: np.ndarray) -> tuple[float, float]:
-    """Return the median and a robust standard deviation: 1.4826 times the median absolute deviation; NaN is left out.
-
-    Examples
-    --------
-    >>> robust_deviation(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
-    (3.0, 1.4826)
-    """
-    y = y[~np.isnan(y)]
-    if not len(y):
-        return np.nan, np.nan
-    center = float(np.median(y))
-    return center, 1.4826 * float(np.median(np.abs(y - center)))
-
-
 def _refused(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
-    bad = p.item.outside_domain(values)
+    bad = p.item.outside_domain(values) & ~item.placeholders(p)
     if not bad.any():
         return None
     what = f"{p.name}: {counted(int(bad.sum()), 'value')} without a logarithm, as not positive"
@@ -67,7 +62,7 @@ def _refused(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
 
 
 def _outside(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
-    outside = p.item.outside_range(values) & np.isfinite(values)
+    outside = p.item.outside_range(values) & np.isfinite(values) & ~item.placeholders(p)
     if p.item.transform == "log10" or (p.is_temperature and p.item.unit == "K"):
         outside &= values > 0  # the others are told as what they are: without a logarithm, Celsius
     if not outside.any():
@@ -88,18 +83,19 @@ def _outside(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
 def _far(item: AuditedFile, p: AuditedProperty, spec: AuditSpec) -> Finding | None:
     y = item.modelled(p)
     center, spread = robust_deviation(y)
-    if np.count_nonzero(~np.isnan(y)) < _FEW or not spread > 0:
+    if np.count_nonzero(~np.isnan(y)) < MANY or not spread > 0:
         return None
     score = np.abs(y - center) / spread
-    far = score > spec.outlier
+    far = np.nan_to_num(score) > spec.outlier
     if not far.any():
         return None
     what = (
-        f"{p.item.model_label}: {counted(int(far.sum()), 'value')} more than {spec.outlier:g} robust SD from the median"
+        f"{p.item.model_label}: {counted(int(far.sum()), 'value')} more than {spec.outlier:g} robust SD (of "
+        f"{spread:.3g}) from the median of {center:.3g}"
     )
     rows = rows_at(item, far, p, robust_z=score).sort_values("robust_z", ascending=False, ignore_index=True)
     return Finding(
-        f"outliers {p.name}", "info", (item.name,), what + f" ({center:.3g})",
+        f"outliers {p.name}", "info", (item.name,), what,
         "A few values like these decide the RMSE, and the loss of a network.",
         "check them; a property that spans decades is better modelled as log10 (--log10)", int(far.sum()), rows,
     )  # fmt: skip
@@ -115,23 +111,31 @@ def _constant(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Find
 
 
 def _placeholder(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
-    """Find one value that stands much more often than any other."""
-    known = values[np.isfinite(values)]
-    numbers, counts = np.unique(known, return_counts=True)
-    if len(known) < _FEW or len(numbers) < 2:
+    """Find values that stand where nothing was measured: impossible ones, and one that is repeated again and again."""
+    impossible = item.placeholders(p)
+    number = int(np.isfinite(values).sum())
+    words = [f"{value:g} in {counted(count, 'row')}" for value, count in _counts(values[impossible])]
+    severity: Severity = "error" if words else "warning"
+    repeated = repeated_value(values[~impossible])
+    if repeated is not None:
+        value, count, following = repeated
+        words.append(f"{value:g} in {counted(count, 'row')} (the next frequent value stands {following} times)")
+        impossible = impossible | (values == value)
+    if not words:
         return None
-    order = np.argsort(-counts, kind="stable")
-    value, count, following = numbers[order[0]], int(counts[order[0]]), int(counts[order[1]])
-    ratio = _PLACEHOLDER_RATIO if value in PLACEHOLDERS else _RATIO
-    if count < 5 or count <= ratio * following + 2:
-        return None
-    severity: Severity = "error" if p.item.outside_range(value) else "warning"
-    what = f"{p.name} is {value:g} in {count} of {len(known)} rows; the next frequent value stands {following} times"
+    what = f"{p.name}: {counted(int(impossible.sum()), 'placeholder')} among {number} values: {', '.join(words)}"
     return Finding(
         f"placeholder {p.name}", severity, (item.name,), what,
-        "A value that comes again so often is more likely a placeholder or a default than a measurement.",
-        "leave the cell empty where nothing was measured", count, rows_at(item, values == value, p),
+        "An impossible value, or one that comes again and again, more likely stands where nothing was measured.",
+        "leave the cell empty where nothing was measured", int(impossible.sum()), rows_at(item, impossible, p),
     )  # fmt: skip
+
+
+def _counts(values: np.ndarray, shown: int = 3) -> list[tuple[float, int]]:
+    """Return the most frequent values with their counts."""
+    numbers, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:shown]
+    return [(float(numbers[place]), int(counts[place])) for place in order]
 
 
 def _heaped(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
@@ -151,7 +155,7 @@ def _heaped(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findin
                 tens = int(np.sum(whole % 10 == 0))
                 best = max(best or (0.0, 0.0, 0, 0), (tens / len(known), step, tens, len(known)))
                 break
-    if best is None or best[3] < _FEW or best[0] < _HEAPED or np.ptp(known) < 20 * best[1]:
+    if best is None or best[3] < MANY or best[0] < _HEAPED or np.ptp(known) < 20 * best[1]:
         return None
     if binomtest(best[2], best[3], 0.1, alternative="greater").pvalue > 1e-6:
         return None
@@ -169,7 +173,7 @@ def neighbour_findings(item: AuditedFile, near: Near, spec: AuditSpec) -> list[F
     for p in item.measured:
         residual = residuals(item, near, p)
         _, spread = robust_deviation(residual)
-        if np.count_nonzero(~np.isnan(residual)) < _FEW or not spread > 0:
+        if np.count_nonzero(~np.isnan(residual)) < MANY or not spread > 0:
             continue
         score = np.abs(residual) / spread
         far = np.nan_to_num(score) > spec.outlier
@@ -180,7 +184,7 @@ def neighbour_findings(item: AuditedFile, near: Near, spec: AuditSpec) -> list[F
         rows = rows_at(item, far, p, expected=expected, robust_z=score)
         what = (
             f"{p.item.model_label}: {counted(int(far.sum()), 'value')} apart from those of near-identical polymers "
-            f"by more than {spec.outlier:g} robust SD ({spread:.3g})"
+            f"by more than {spec.outlier:g} robust SD (of {spread:.3g})"
         )
         found.append(
             Finding(

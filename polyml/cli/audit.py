@@ -21,6 +21,8 @@ EXAMPLES = common.examples(
     "polyml audit tg.csv --target Tg --splits tg_comparison/splits.csv --strict",
     "polyml audit tg.csv --target Tg --split time --split-column year -o tg_audit",
 )
+_COLUMNS = 7  # of the table of files that fit a terminal
+_SIMILARITY = "similarity "  # findings that are told in one row
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -131,6 +133,10 @@ def _declared(
     class_: list[str] | None,
 ) -> list[Property]:
     """Return the properties that the options say something of; nothing is declared of the others."""
+    from polyml.data.known_properties import check_unit
+
+    for text in unit or ():
+        check_unit(*common.split_pair(text, "--unit"))
     said = [*(log10 or ()), *(class_ or ()), *(common.split_pair(text, "--unit")[0] for text in unit or ())]
     if not said:
         return []
@@ -144,21 +150,42 @@ def _show(found: Audit) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = ["file", "rows", "refused", "texts", "canonical", "polymers", "frame_duplicates"]
-    common.print_rows(cast("list[dict[str, Any]]", found.files[columns].to_dict("records")))
+    from polyml.audit.findings import files_table
+
+    columns = list(files_table(found).columns)[:_COLUMNS]
+    common.print_rows(cast("list[dict[str, Any]]", files_table(found)[columns].to_dict("records")))
     table = Table(title=_title(found), title_justify="left")
     for name in ("severity", "file", "check", "finding"):
         table.add_column(name, overflow="fold")
-    for item in found.findings:
+    told = [item for item in found.findings if not item.check.startswith(_SIMILARITY)]
+    for item in told:
         where = item.files[0] if len(item.files) == 1 else f"{len(item.files)} files"
         colour = _COLOURS[item.severity]
-        table.add_row(f"[{colour}]{item.severity}[/]", escape(where), escape(item.check), escape(item.what))
+        mend = "" if item.severity == "info" else f"\n[dim]→ {escape(item.fix)}[/]"
+        table.add_row(f"[{colour}]{item.severity}[/]", escape(where), escape(item.check), escape(item.what) + mend)
+    near = _nearness(found) if len(told) < len(found.findings) else None
+    if near:
+        table.add_row(f"[{_COLOURS['info']}]info[/]", near[0], "similarity", near[1])
     common.show(table, piped_width=160)
     for text in found.notes:
         common.note(f"[dim]{escape(text)}[/]")
 
 
-def _title(found: Audit) -> str:
-    from polyml.audit.findings import SEVERITIES
+def _nearness(found: Audit) -> tuple[str, str]:
+    """Say in one row how near the test polymers of all files and splits are to the training ones."""
+    from polyml.audit.findings import counted
 
-    return "Findings: " + ", ".join(f"{found.count(name)} {name}" for name in SEVERITIES)
+    table = found.tables["similarity"].dropna(subset="above_0.9")
+    words = []
+    for split, rows in table.groupby("split", sort=False):
+        low, high = f"{rows['above_0.9'].min():.0%}", f"{rows['above_0.9'].max():.0%}"
+        words.append(f"{low if low == high else f'{low} to {high}'} (split {split})")
+    files = list(dict.fromkeys(table["file"]))
+    what = f"test polymers with a training polymer of similarity above 0.9: {', '.join(words)}"
+    return files[0] if len(files) == 1 else counted(len(files), "file"), what
+
+
+def _title(found: Audit) -> str:
+    from polyml.audit.findings import SEVERITIES, severity_count
+
+    return "Findings: " + ", ".join(severity_count(found.count(name), name) for name in SEVERITIES)

@@ -266,6 +266,8 @@ def make_split(
 
 def note_table(table: PolymerTable) -> None:
     """Say how many polymers were read, merged and refused."""
+    from polyml.data.table_reader import IMPLAUSIBLE
+
     merged = f", {len(table.duplicates)} of them written more than once" if len(table.duplicates) else ""
     note(f"{len(table)} polymers{merged}")
     conflicts = table.duplicates[table.duplicates["conflict"].astype(bool)]
@@ -279,7 +281,8 @@ def note_table(table: PolymerTable) -> None:
     # Notes on structures are the same sentence for many rows; those on values differ from row to row.
     kinds = table.warnings["detail"].where(table.warnings["reason"] == "structure", table.warnings["reason"])
     for kind, rows in table.warnings.groupby(kinds, sort=False):
-        note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{kind} (line {rows.line.iloc[0]})')}")
+        hint = "; polyml audit looks into them" if kind == IMPLAUSIBLE else ""
+        note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{kind} (line {rows.line.iloc[0]})')}{hint}")
 
 
 _LEFT_OUT = {"known": "of the training set", "duplicate": "written before"}

@@ -13,6 +13,11 @@ from typing import Literal
 
 import numpy as np
 
+from polyml.errors import UserError
+
+ZERO_CELSIUS = 273.15
+"""0 °C in kelvin."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -52,16 +57,26 @@ class KnownProperty:
 class Recognised:
     """What a column most likely holds.
 
-    ``certain`` says that the name of the column, or the user, gives the unit.
+    Attributes
+    ----------
+    known : KnownProperty
+    scale : Scale
+        The unit, with the plausible range in it.
+    certain : bool
+        Whether the name of the column, or the user, gives the unit.
+    rival : Scale or None
+        Another unit that the values speak for as well: a temperature of which most values may be kelvin and too many
+        others only Celsius.
     """
 
     known: KnownProperty
     scale: Scale
     certain: bool
+    rival: Scale | None = None
 
 
 def _temperature(name: str, names: str, lower: float, upper: float) -> KnownProperty:
-    celsius = Scale("°C", lower - 273.15, upper - 273.15)
+    celsius = Scale("°C", lower - ZERO_CELSIUS, upper - ZERO_CELSIUS)
     return KnownProperty(name, names, (Scale("K", lower, upper), celsius), is_temperature=True)
 
 
@@ -156,6 +171,7 @@ _UNITS = {
 _BEFORE = r"(?:(?:exp|expt|experimental|sim|simulated|md|dft|calc|calculated|measured|mean|avg)_)?"
 _AFTER = r"(?:_(?:exp|expt|experimental|sim|simulated|md|dft|calc|calculated|measured|mean|avg|value))?"
 _CLEARLY = 0.2  # share of values by which another scale must fit better than the usual one
+_MOST = 0.5  # share of values that may be kelvin, from which on a column without a unit is not taken for Celsius
 
 
 def recognise(column: str, values: Sequence[float] | np.ndarray, unit: str = "") -> Recognised | None:
@@ -193,10 +209,48 @@ def recognise(column: str, values: Sequence[float] | np.ndarray, unit: str = "")
     ]
     best: tuple[float, Recognised] | None = None
     for item in found:
-        inside = np.mean((array >= item.scale.lower) & (array <= item.scale.upper)) if len(array) else 0.0
+        inside = np.mean(_inside(array, item.scale)) if len(array) else 0.0
         if best is None or inside > best[0] + _CLEARLY:
             best = (float(inside), item)
-    return best[1] if best else None
+    return _undecided(best[1], array) if best else None
+
+
+def _undecided(found: Recognised, values: np.ndarray) -> Recognised:
+    """Take a temperature that was taken for Celsius for kelvin, with Celsius as rival, where most values may be it."""
+    kelvin = found.known.scales[0]
+    if found.certain or not found.known.is_temperature or found.scale == kelvin:
+        return found
+    if np.mean(_inside(values, kelvin)) < _MOST:
+        return found
+    return Recognised(found.known, kelvin, certain=False, rival=found.scale)
+
+
+def _inside(values: np.ndarray, scale: Scale) -> np.ndarray:
+    inside: np.ndarray = (values >= scale.lower) & (values <= scale.upper)
+    return inside
+
+
+def check_unit(column: str, unit: str) -> None:
+    """Refuse a unit that a well-known property is not given in; any unit may be given to another column.
+
+    Raises
+    ------
+    UserError
+
+    Examples
+    --------
+    >>> check_unit("Tg", "degC")
+    >>> check_unit("Tg", "furlong")
+    Traceback (most recent call last):
+    polyml.errors.UserError: ...
+    """
+    known = recognise(column, [])
+    if known is None or recognise(column, [], unit) is not None:
+        return
+    units = [scale.unit for item in KNOWN_PROPERTIES for scale, _ in _fitting(item, column, "") if scale.unit]
+    fix = f"the known units are: {', '.join(dict.fromkeys(units))}" if units else "it has no unit: leave --unit out"
+    what = f"'{unit}' is no known unit of {column}, which is taken for {known.known.name}"
+    raise UserError(what, where="--unit", fix=f"{fix}; rename the column if it is another quantity")
 
 
 def _fitting(known: KnownProperty, column: str, unit: str) -> list[tuple[Scale, bool]]:

@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from polyml.chem import RepeatUnit
 from polyml.data.catalog import data_path
 from polyml.data.duplicates import find_duplicates, merge_rows
+from polyml.data.known_properties import recognise
 from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS, Property
 from polyml.data.readers import cell_text, check_columns, find_smiles_column, free_names
 from polyml.data.rows import Row, open_rows
@@ -22,6 +24,10 @@ from polyml.errors import RepeatUnitError, UserError
 from polyml.progress import track
 
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-"})
+IMPLAUSIBLE = "outside the plausible range"
+"""Reason of a warning of a value that is more often a slip than a discovery."""
+_DOUBTFUL = 0.5  # share of values outside the range, beyond which a column of this name is something else
+_LOGARITHMS = 0.05  # share of values that are not positive, beyond which a column holds logarithms
 _OWN_COLUMNS = ("line", "psmiles", "key")
 _FEW = 5  # polymers of a class, for as many folds
 _SHOWN = 1000  # characters of a refused structure that are kept; real repeat units are shorter
@@ -51,12 +57,14 @@ def read_table(
     merge_duplicates: bool = True,
     conflict_tolerance: float = 0.5,
     sample: SampleSpec | None = None,
+    n_rows: int | None = None,
 ) -> PolymerTable:
     """Read polymers and their measured properties from a file.
 
     A row whose structure is refused, and a row without any value, goes to the rejects. A value that is no
     finite number, or not positive where the property is modelled as ``log10``, goes to the rejects with its column and
-    counts as not measured; its row stays when another property is measured.
+    counts as not measured; its row stays when another property is measured. A value outside the plausible range, the
+    declared one or that of the well-known property a column is named after, is used and listed as a warning.
 
     Parameters
     ----------
@@ -74,6 +82,8 @@ def read_table(
         (modelled scale).
     sample : SampleSpec, optional
         Read some of the rows only.
+    n_rows : int, optional
+        Rows of the file where they have been counted, for the progress bar.
 
     Raises
     ------
@@ -82,7 +92,7 @@ def read_table(
     """
     if not properties:
         raise UserError("no target is named", where=str(path), fix="name the columns to predict, as --target COL")
-    return _read(path, properties, smiles_column, merge_duplicates, conflict_tolerance, sample)
+    return _read(path, properties, smiles_column, merge_duplicates, conflict_tolerance, sample, n_rows)
 
 
 def read_structures(
@@ -91,12 +101,13 @@ def read_structures(
     smiles_column: str | None = None,
     merge_duplicates: bool = True,
     sample: SampleSpec | None = None,
+    n_rows: int | None = None,
 ) -> PolymerTable:
     """Read polymers without values: each polymer once unless told otherwise, and no property.
 
     Parameters
     ----------
-    path, smiles_column, merge_duplicates, sample
+    path, smiles_column, merge_duplicates, sample, n_rows
         See :func:`read_table`.
 
     Raises
@@ -104,7 +115,7 @@ def read_structures(
     UserError
         The file cannot be read, or holds no repeat unit.
     """
-    return _read(path, (), smiles_column, merge_duplicates, 0.0, sample)
+    return _read(path, (), smiles_column, merge_duplicates, 0.0, sample, n_rows)
 
 
 def _read(
@@ -114,6 +125,7 @@ def _read(
     merge_duplicates: bool,
     conflict_tolerance: float,
     sample: SampleSpec | None,
+    n_rows: int | None,
 ) -> PolymerTable:
     source = open_rows(data_path(path), smiles_column=smiles_column)
     _check_properties(properties, source.where)
@@ -122,9 +134,10 @@ def _read(
     check_columns([*(item.name for item in properties), *drawn_from], source.columns, where=source.where)
     reader = _TableReader(source.columns, column, properties, source.where)
     rows = source.rows if sample is None else choose_rows(source.rows, sample, properties, source.columns)
-    for row in track(rows, "Reading polymers"):
+    for row in track(rows, "Reading polymers", total=n_rows if sample is None else None):
         reader.add(row)
     frame = reader.frame()
+    reader.note_implausible(frame)
     properties = [item.with_classes(frame[item.name]) for item in properties]
     duplicates = find_duplicates(frame, properties, conflict_tolerance)
     if merge_duplicates:
@@ -221,8 +234,32 @@ class _TableReader:
             return math.nan
         if item.outside_range(value):
             detail = f"{value:g} lies outside {_range(item)}"
-            self.warnings.add(row.line, psmiles, item.name, "outside the plausible range", detail)
+            self.warnings.add(row.line, psmiles, item.name, IMPLAUSIBLE, detail)
         return value
+
+    def note_implausible(self, frame: pd.DataFrame) -> None:
+        """Warn of values outside the range of a well-known property, where none is declared; the values stay.
+
+        A column is taken for such a property by its name and, unless it or the user says the unit, only where most of
+        its values lie in the range.
+        """
+        for item in self.properties:
+            if item.is_class or item.lower is not None or item.upper is not None:
+                continue
+            values = frame[item.name].to_numpy(dtype=float)
+            known = recognise(item.name, values, item.unit)
+            if known is None or known.rival is not None:
+                continue
+            outside = (values < known.scale.lower) | (values > known.scale.upper)
+            given = np.count_nonzero(np.isfinite(values))
+            if not known.certain and outside.sum() > _DOUBTFUL * given:
+                continue
+            if known.known.transform == "log10" and np.count_nonzero(values <= 0) > _LOGARITHMS * given:
+                continue
+            for row in frame.loc[outside, ["line", "psmiles", item.name]].itertuples(index=False, name=None):
+                range_ = f"the plausible range {known.scale.lower:g} to {known.scale.upper:g} {known.scale.unit}"
+                detail = f"{row[2]:g} lies outside {range_.rstrip()} for {known.known.name}"
+                self.warnings.add(int(row[0]), row[1], item.name, IMPLAUSIBLE, detail)
 
     def note_rare_classes(self, frame: pd.DataFrame, properties: Sequence[Property]) -> None:
         """Warn of classes too small to be in every fold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,42 @@ def test_what_is_wrong_is_said_without_a_traceback(csv: str, arguments: tuple[st
     assert result.exit_code == 2, result.output
     assert words in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+def test_people_read_plurals_plain_headings_and_the_mend(leaky: str) -> None:
+    result = run(leaky)
+    words = " ".join(result.output.replace("│", " ").split())
+    assert "usable rows" in words
+    assert "hidden repeats" in words
+    assert "frame_duplicates" not in words
+    title = re.search(r"Findings: (\d+) (errors?), (\d+) (warnings?), ", words)
+    assert title is not None
+    assert [title[2], title[4]] == [
+        "error" if title[1] == "1" else "errors",
+        "warning" if title[3] == "1" else "warnings",
+    ]
+    assert "→ add 273.15 where the source gives Celsius" in words
+    assert words.count("similarity above 0.9") == 1
+
+
+def test_an_unknown_unit_of_a_known_property_is_refused(csv: str) -> None:
+    result = run(csv, "--unit", "Tg=furlong")
+    assert result.exit_code == 2, result.output
+    assert "the known units are: K, °C" in " ".join(result.output.split())
+
+
+def test_folds_of_other_data_are_an_error(csv: str) -> None:
+    frame = pd.read_csv(csv)[["psmiles"]]
+    frame.assign(fold=np.arange(len(frame)) % 4)[:-3].to_csv("splits.csv", index=False)
+    result = run(csv, "--splits", "splits.csv", "--strict", "--json", "-q")
+    assert result.exit_code == 1, result.output
+    found = {item["check"]: item["count"] for item in json.loads(result.stdout)["findings"]}
+    assert found["incomplete folds saved"] == 3
+
+
+def test_the_page_names_units_and_plain_columns(csv: str) -> None:
+    assert run(csv, "-o", "found").exit_code == 0
+    text = Path("found/audit.html").read_text(encoding="utf-8")
+    assert "<th>usable rows</th>" in text
+    assert "frame_duplicates" not in text
+    assert '"text":"Tg (K)"' in text

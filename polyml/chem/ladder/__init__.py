@@ -118,6 +118,7 @@ def _isomers(units: Sequence[RepeatUnit]) -> dict[str, RepeatUnit]:
     # Of two readings one of which repeats a smaller unit, the smaller unit is meant.
     least = min(unit.n_atoms for unit in smallest.values())
     todo = [unit for unit in smallest.values() if unit.n_atoms == least]
+    known = {id(unit): (text, unit) for text, unit in smallest.items()}  # finding the canonical chain is the slow step
     chains: dict[str, RepeatUnit] = {}
     seen: set[bytes] = set()
     while todo and len(chains) < _MAX_ISOMERS:
@@ -126,7 +127,7 @@ def _isomers(units: Sequence[RepeatUnit]) -> dict[str, RepeatUnit]:
         if mark in seen:
             continue
         seen.add(mark)
-        found = canonical_chain(unit)
+        found = known.get(id(unit)) or canonical_chain(unit)
         if found is None:
             continue
         text, best = found

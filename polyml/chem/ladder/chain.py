@@ -114,10 +114,12 @@ class Chain:
                 labels.append(pair if bond.GetBeginAtomIdx() == at else pair[::-1])
         pieces = Chem.FragmentOnBonds(self.mol, numbers, addDummies=True, dummyLabels=labels)
         for piece in Chem.GetMolFrags(pieces, asMols=True, sanitizeFrags=False):
+            if piece.GetNumAtoms() != self.size + 2 * len(frame.cuts):
+                continue
             found = {atom.GetIsotope(): atom.GetIdx() for atom in piece.GetAtoms() if not atom.GetAtomicNum()}
             heads = [found.get(10 + k) for k in range(len(frame.cuts))]
             tails = [found.get(20 + k) for k in range(len(frame.cuts))]
-            if None in heads or None in tails or piece.GetNumAtoms() != self.size + len(heads) + len(tails):
+            if None in heads or None in tails:
                 continue
             return piece, [h for h in heads if h is not None], [t for t in tails if t is not None]
         return None

@@ -264,3 +264,19 @@ def test_the_published_sets_share_most_of_their_polymers() -> None:
     tasks = found.tables["tasks"]
     rows = tasks[(tasks["split"] == "rows") & (tasks["train_file"] == "any other")].set_index("test_file")["share"]
     assert (rows.drop("dft_egc") > 0.9).all()
+
+
+def test_saved_folds_that_do_not_fit_the_file(write: Write, look: Look, polymers: Callable, checks: Callable) -> None:
+    texts = polymers(12)
+    folds = write("splits.csv", psmiles=texts[:10], fold=np.arange(10) % 3)
+    spec = {"splits": (), "saved_splits": folds}
+    fitting = write("a.csv", psmiles=texts[:10], x=np.arange(10.0))
+    assert not checks(look(fitting, spec=spec), "error")
+    more = checks(look(write("b.csv", psmiles=texts, x=np.arange(12.0)), spec=spec), "error")
+    assert more["incomplete folds saved"].rows["line"].tolist() == [12, 13]
+    fewer = checks(look(write("c.csv", psmiles=texts[:8], x=np.arange(8.0)), spec=spec), "error")
+    assert fewer["foreign folds"].rows["psmiles"].tolist() == texts[8:10]
+    # Folds of the polymers with a value of one property are right for it.
+    holes = np.where(np.arange(12) < 10, np.arange(12.0), np.nan)
+    partly = look(write("d.csv", psmiles=texts, x=holes, y=np.arange(12.0)), spec=spec)
+    assert not checks(partly, "error")

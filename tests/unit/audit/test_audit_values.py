@@ -11,8 +11,9 @@ from polyml.audit import Audit
 from polyml.audit.labels import noise_floor
 from polyml.audit.shift import unit_relation
 from polyml.audit.units import mixup
-from polyml.data.known_properties import recognise
+from polyml.data.known_properties import check_unit, recognise
 from polyml.data.properties import Property
+from polyml.errors import UserError
 
 Look = Callable[..., Audit]
 Write = Callable[..., Path]
@@ -211,3 +212,123 @@ def test_columns_are_recognised_as_people_write_them(column: str, values: list[f
 @pytest.mark.parametrize("column", ["tg_std_k", "id", "polymer_class", "Tg_predicted_by_us", "temperature_run"])
 def test_other_columns_are_not(column: str) -> None:
     assert recognise(column, [1.0]) is None
+
+
+def test_impossible_values_are_placeholders_and_not_celsius(
+    write: Write, look: Look, polymers: Callable, smooth_tg: Callable, checks: Callable
+) -> None:
+    texts = polymers(60)
+    for value in (-999.0, 0.0):
+        values = smooth_tg(texts)
+        values[::5] = value
+        found = look(write(psmiles=texts, Tg=values))
+        assert set(checks(found, "error")) == {"placeholder Tg"}
+        assert checks(found)["placeholder Tg"].count == 12
+    values = smooth_tg(texts)
+    values[[3, 9, 20, 30]] = -999, 0, 3000, 25
+    found = checks(look(write(psmiles=texts, Tg=values)), "error")
+    assert set(found) == {"placeholder Tg", "outside range Tg"}
+    assert found["placeholder Tg"].rows["line"].tolist() == [5, 11]
+    assert found["outside range Tg"].rows["line"].tolist() == [22, 32]
+    values[[3, 9]] = -40.0, 0.0  # -40 is no number of kelvin, but one of degrees Celsius: then 0 may be one too
+    found = checks(look(write(psmiles=texts, tg_k=values)), "error")
+    assert "placeholder tg_k" not in found
+    assert found["kelvin tg_k"].rows["line"].tolist() == [5, 11]
+
+
+def test_conflicts_are_measured_in_the_spread_of_plausible_values(
+    write: Write, look: Look, polymers: Callable, checks: Callable
+) -> None:
+    texts = polymers(40)
+    values = np.linspace(250, 450, 40)
+    sd = values.std()
+    spoiled = np.append(values, values[3] + 2.5 * sd)
+    spoiled[[10, 20]] = -999, 3000
+    conflict = checks(look(write(psmiles=[*texts, texts[3]], Tg=spoiled)))["conflicts Tg"]
+    assert conflict.severity == "error"  # with the two impossible values the SD would be eight times as large
+    assert conflict.rows["lines"].tolist() == ["5;42"]
+
+
+def test_no_floor_is_given_where_repeats_disagree_more_than_polymers(
+    write: Write, look: Look, polymers: Callable, checks: Callable
+) -> None:
+    texts = polymers(24)
+    values = np.tile([300.0, 310.0], 12)
+    again = values[:12] + np.where(np.arange(12) % 2, 150.0, -150.0)
+    noise = checks(look(write(psmiles=[*texts, *texts[:12]], x=[*values, *again])))["noise"]
+    assert noise.severity == "warning"
+    assert "no floor can be given" in noise.what
+    assert "RMSE" not in noise.what
+
+
+def test_repeats_in_celsius_are_counted_though_they_scatter(
+    write: Write, look: Look, polymers: Callable, smooth_tg: Callable, checks: Callable
+) -> None:
+    texts = polymers(60)
+    values = smooth_tg(texts)
+    scatter = np.random.default_rng(0).normal(0, 3, 15)
+    celsius = checks(look(write(psmiles=[*texts, *texts[:15]], Tg=[*values, *(values[:15] - 273.15 + scatter)])))
+    assert celsius["kelvin repeats Tg"].count == 15
+    wide = np.random.default_rng(0).uniform(150, 400, 15)  # apart by anything: no unit
+    found = checks(look(write(psmiles=[*texts, *texts[:15]], Tg=[*values, *(values[:15] + wide)])))
+    assert "kelvin repeats Tg" not in found
+
+
+def test_a_column_in_two_units_is_not_taken_for_celsius(
+    write: Write, look: Look, homologues: tuple[list[str], np.ndarray], checks: Callable
+) -> None:
+    texts, values = homologues
+    kelvin = values - 80
+    mixed = np.where(np.arange(len(texts)) % 3 == 0, kelvin - 273.15, kelvin)
+    found = look(write(psmiles=texts, Tg=mixed))
+    unit = checks(found)["unit Tg"]
+    assert unit.severity == "warning"
+    assert set(unit.rows["Tg"]) == set(mixed[mixed < 100])
+    assert any("unit cannot be told" in note for note in found.notes)
+    said = checks(look(write(psmiles=texts, Tg=mixed), properties=[Property(name="Tg", unit="K")]))
+    assert "unit Tg" not in said
+    assert said["outside range Tg"].severity == "error"
+
+
+def test_a_file_that_says_celsius_is_no_mix_up(write: Write, look: Look, polymers: Callable, checks: Callable) -> None:
+    texts = polymers(40)
+    values = np.linspace(280, 480, 40)
+    said = write("b.csv", psmiles=texts[:20], Tg_C=values[:20] - 273.15)
+    found = checks(look(write("a.csv", psmiles=texts, Tg=values), said))
+    assert found["different units glass transition temperature"].severity == "warning"
+    both = checks(look(write("a.csv", psmiles=texts, tg_k=values), said))
+    assert both["different units glass transition temperature"].severity == "info"
+    wrong = write("b.csv", psmiles=texts[:20], Tg_K=values[:20] - 273.15)
+    assert "unit mix-up glass transition temperature" in checks(look(write("a.csv", psmiles=texts, tg_k=values), wrong))
+
+
+def test_a_small_but_systematic_offset_is_good_to_know(
+    write: Write, look: Look, polymers: Callable, checks: Callable
+) -> None:
+    texts = polymers(60)
+    rng = np.random.default_rng(0)
+    values = rng.normal(400, 90, 60)
+    first = write("a.csv", psmiles=texts, Tg=values)
+    found = look(first, write("b.csv", psmiles=texts[:40], Tg=values[:40] + 12 + rng.normal(0, 2, 40)))
+    shift = checks(found)["label shift glass transition temperature"]
+    assert shift.severity == "info"
+    assert "systematic offset of +12" in shift.what
+
+
+def test_text_that_means_a_number_is_told(write: Write, look: Look, polymers: Callable, checks: Callable) -> None:
+    texts = polymers(4)
+    found = look(write(psmiles=texts, Tg=[">373", "263-270", "1,234", ""], batch=["1a", "PS 2", "x", "3"]))
+    assert [name for name in checks(found) if name.startswith("text")] == ["text Tg"]
+    assert checks(found)["text Tg"].rows["line"].tolist() == [2, 3, 4]
+    assert "'>373', '263-270', '1,234'; the column is not audited" in checks(found)["text Tg"].what
+    some = look(write(psmiles=polymers(30), Tg=[">373", *range(300, 329)]))
+    assert checks(some)["text Tg"].count == 1
+    assert "not audited" not in checks(some)["text Tg"].what
+
+
+def test_units_that_are_unknown_are_refused() -> None:
+    for column, unit in (("Tg", "degC"), ("Tg", "K"), ("density", "g/cm3"), ("my_property", "furlong")):
+        check_unit(column, unit)
+    with pytest.raises(UserError, match="furlong") as caught:
+        check_unit("Tg", "furlong")
+    assert "K, °C" in str(caught.value)

@@ -157,3 +157,32 @@ def test_property_scales_are_inverse_and_refuse_what_has_no_logarithm():
         LOG.to_model([1, -1])
     with pytest.raises(ValueError, match="must be below"):
         Property(name="x", lower=2, upper=1)
+
+
+def implausible(result):
+    found = result.warnings[result.warnings["reason"] == "outside the plausible range"]
+    return found["line"].tolist()
+
+
+def test_values_outside_the_range_of_a_well_known_property_are_used_with_a_warning(tmp_path):
+    text = "psmiles,Tg\n*CC*,300\n*CO*,-999\n*CS*,3000\n*CCN*,310\n*CCO*,320\n*CCS*,25\n*CCCS*,400\n"
+    result = table(tmp_path, text, [Property(name="Tg")])
+    assert implausible(result) == [3, 4, 7]
+    detail = "-999 lies outside the plausible range 100 to 900 K for glass transition temperature"
+    assert result.warnings["detail"].iloc[0] == detail
+    assert result.values[:, 0].tolist() == [300, -999, 3000, 310, 320, 25, 400]
+    assert result.properties == (Property(name="Tg"),)
+    # A range that is declared is the only one that counts.
+    assert implausible(table(tmp_path, text, [Property(name="Tg", lower=-2000, upper=1000)])) == [4]
+    other = text.replace("Tg", "my_property")
+    assert implausible(table(tmp_path, other, [Property(name="my_property")])) == []
+
+
+def test_a_column_that_only_bears_the_name_gets_no_warning(tmp_path):
+    counts = "psmiles,n\n*CC*,10\n*CO*,20\n*CS*,30\n*CCN*,2\n"  # n is also the refractive index, from 1 to 4
+    assert implausible(table(tmp_path, counts, [Property(name="n")])) == []
+    celsius = "psmiles,Tg\n*CC*,20\n*CO*,30\n*CS*,-60\n*CCN*,120\n"
+    assert implausible(table(tmp_path, celsius, [Property(name="Tg")])) == []
+    assert implausible(table(tmp_path, celsius, [Property(name="Tg", unit="K")])) == [2, 3, 4]  # the user says kelvin
+    logarithms = "psmiles,O2\n*CC*,-1.5\n*CO*,0.5\n*CS*,1.2\n*CCN*,2.1\n"
+    assert implausible(table(tmp_path, logarithms, [Property(name="O2")])) == []
