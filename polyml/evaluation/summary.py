@@ -88,6 +88,21 @@ class Summary:
         return [name for name in self.options["metrics"] if self.board[name].notna().any()]
 
 
+COMPLETION = "Property completion: each model is given the other measured properties of a test polymer."
+"""What stands above the scores of models that were told other properties of the polymers that they are tested on."""
+
+
+def title_text(options: Mapping[str, Any]) -> str:
+    """Say what stands above the scores, where they are of another task than to predict from structures alone.
+
+    Examples
+    --------
+    >>> title_text({"known_properties": False})
+    ''
+    """
+    return COMPLETION if options.get("known_properties") else ""
+
+
 def protocol_text(options: Mapping[str, Any]) -> str:
     """Say how the scores were made.
 

@@ -16,7 +16,7 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import BEST, PROBABLY_WORSE, WORSE
 from polyml.evaluation.stats import EQUAL
-from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
+from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, title_text, verdict
 from polyml.report.html import companion_column
 
 
@@ -29,6 +29,8 @@ class Leaderboard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the leaderboard, the scores by property, the failures and how all of it was made."""
         summary = self.summary
+        if title := title_text(summary.options):
+            yield Text(title, style="bold")
         yield _main_table(summary, options.max_width)
         for metric in summary.options["metrics"]:
             if metric == summary.metric or metric not in summary.averaged:
@@ -185,6 +187,7 @@ def as_json(results: Results | Summary) -> dict[str, Any]:
     failed = summary.board[summary.board["status"] == "failed"]
     return {
         "name": summary.options["name"],
+        "title": title_text(summary.options),
         "protocol": protocol_text(summary.options),
         "scales": dict(summary.options["scales"]),
         "folds_reused": summary.options["folds_reused"],

@@ -162,14 +162,16 @@ class ComparisonTracking:
         """Add the tables, the leaderboard and the best scores to the parent run."""
         if self.tracker is None:
             return
-        from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
+        from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, title_text, verdict
         from polyml.report.domain import error_by_similarity
         from polyml.report.html import leaderboard_page
         from polyml.report.plots import leaderboard_bars
 
         board = results.leaderboard()
         options, summary = results.options, Summary.of(results)
-        notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}.\n"
+        title = title_text(options)
+        notes = f"{title}\n" if title else ""
+        notes += f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}.\n"
         order = order_text(summary)
         notes += f"{order[0].upper()}{order[1:]}; ± is the standard deviation over folds.\n{verdict(summary)}"
         self.tracker.log_table(board, "leaderboard.csv")

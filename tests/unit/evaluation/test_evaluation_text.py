@@ -102,6 +102,16 @@ def test_tables_fit_the_terminal_and_lose_no_column(width: int) -> None:
     assert text.count("R² by ratio (log10)") >= 3
 
 
+def test_completion_is_announced_above_the_scores() -> None:
+    results = make_results()
+    assert "completion" not in rendered(results)
+    assert as_json(results)["title"] == ""
+    given = replace(results, options=results.options | {"known_properties": True})
+    words = "Property completion: each model is given the other measured properties of a test polymer."
+    assert rendered(given).startswith(words)
+    assert as_json(given)["title"] == words
+
+
 def test_the_files_of_a_comparison_tell_the_same(tmp_path: Path) -> None:
     results = make_results()
     results.write(tmp_path)
