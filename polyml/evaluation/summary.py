@@ -15,7 +15,7 @@ from polyml.evaluation.bootstrap import LEVEL as INTERVAL
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.pairs import LOG_ERRORS
 from polyml.evaluation.results import Results
-from polyml.evaluation.standing import PROBABLY_WORSE, WORSE
+from polyml.evaluation.standing import PROBABLY_WORSE, TOO_FEW, WORSE
 from polyml.evaluation.stats import EQUAL, SURE, UNDECIDED
 
 _HOW = {
@@ -152,16 +152,27 @@ def verdict(summary: Summary) -> str:
     told = {word: list(part["model"]) for word, part in board.groupby("against_best")}
     said = {
         EQUAL: f"{models[0]} is practically equal to",
+        TOO_FEW: f"too few folds to decide ({_folds(tests)}) whether {models[0]} is better than",
         UNDECIDED: f"it is undecided whether {models[0]} is better than",
         PROBABLY_WORSE: f"{models[0]} is probably better than",
         WORSE: f"{models[0]} is significantly better than",
         "": f"no test is possible between {models[0]} and",
     }
     numbers = {UNDECIDED: p, PROBABLY_WORSE: p, WORSE: p}
-    text = "; ".join(f"{head} {listed(told[word], numbers.get(word))}" for word, head in said.items() if word in told)
+    tails = {TOO_FEW: ": see the bootstrap intervals"}
+    text = "; ".join(
+        f"{head} {listed(told[word], numbers.get(word))}{tails.get(word, '')}"
+        for word, head in said.items()
+        if word in told
+    )
     if not text.startswith(models[0]):  # a name stays as it is
         text = text[0].upper() + text[1:]
     return f"{text}. {_how_tested(summary, tests)}"
+
+
+def _folds(tests: pd.DataFrame) -> int:
+    """Count the folds, those of every repeat, in which the best model and another one both have a score."""
+    return int(tests["folds"].max()) if len(tests) else 0
 
 
 def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:

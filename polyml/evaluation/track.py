@@ -22,6 +22,7 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.protocol import run_tags
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
+from polyml.evaluation.standing import TOO_FEW
 from polyml.evaluation.stats import EQUAL, UNDECIDED
 from polyml.evaluation.uncertainty import (
     TITLES,
@@ -180,7 +181,7 @@ class ComparisonTracking:
         if len(results.failures) == len(results.entries):
             return
         best = results.best()
-        ties = board.loc[board["against_best"].isin([EQUAL, UNDECIDED]), "model"]
+        ties = board.loc[board["against_best"].isin([EQUAL, UNDECIDED, TOO_FEW]), "model"]
         self.tracker.set_tags({"polyml.best_model": best, "polyml.ties_with_best": ", ".join(ties)})
         scores = mean_scores(results.frame[results.frame["model"] == best])
         scores |= pooled_metrics(results.pooled, best)

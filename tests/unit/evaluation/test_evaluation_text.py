@@ -16,6 +16,7 @@ from polyml.evaluation.compared import Entry
 from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.results import Results
+from polyml.evaluation.standing import standing
 from polyml.evaluation.summary import Summary, p_value, verdict
 from polyml.evaluation.text import as_json, render_leaderboard
 
@@ -127,6 +128,34 @@ def test_the_verdict_follows_the_tests() -> None:
     assert re.match(r"It is undecided whether (.+) is better than (.+) \(p = \.\d+\)\.", text)
     text = verdict(Summary.of(replace(make_results((0.01, 0.011)), rope=0.01)))
     assert text.startswith("forest is practically equal to mean [x]. ")
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_fewer_than_three_folds_leave_nothing_undecided(folds: int) -> None:
+    results = make_results((0.6, 0.65))
+    few = replace(
+        results,
+        frame=results.frame[results.frame["fold"] < folds],
+        predictions=results.predictions[results.predictions["fold"] < folds],
+    )
+    assert set(few.leaderboard()["against_best"].iloc[1:2]) == {"too few folds"}
+    text = verdict(Summary.of(few))
+    best, other = few.leaderboard()["model"].iloc[:2]
+    words = f"Too few folds to decide ({folds}) whether {best} is better than {other}: see the bootstrap intervals."
+    assert text.startswith(words)
+    assert "undecided" not in text
+
+
+def test_two_folds_that_do_tell_are_heard() -> None:
+    tests = pd.DataFrame(
+        {
+            "model_a": "a", "model_b": ["b", "c", "d"], "property": "Tg", "metric": "log_rmse", "better": "a",
+            "verdict": ["better", "undecided", "undecided"], "p_holm_best": [0.01, 0.3, 0.3], "folds": [2, 2, 3],
+        }
+    )  # fmt: skip
+    assert standing(tests, "a", "log_rmse", "Tg") == {
+        "a": "best", "b": "worse", "c": "too few folds", "d": "undecided"
+    }  # fmt: skip
 
 
 def test_a_long_list_of_models_is_cut() -> None:
