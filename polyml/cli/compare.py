@@ -79,9 +79,11 @@ def compare(
     after an interruption: finished folds are kept. Where a model fails the others are scored all the same, and the exit
     code is 1.
     """
+    from rich.markup import escape
+
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
-    from polyml.evaluation.text import render_leaderboard
+    from polyml.evaluation.text import interval_notes, render_leaderboard
     from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
@@ -108,6 +110,8 @@ def compare(
         if replaces:
             kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
             common.note(f"the comparison that was in {output} is replaced; {kept}")
+        for text in interval_notes(results):
+            common.note(escape(text))
         common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
     if results.failures:
         common.say(f"[bold red]error:[/] {len(results.failures)} of {len(chosen)} models failed: {_listed(results)}")

@@ -181,6 +181,25 @@ def _seconds(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.{2 if value < 10 else 0}f}"
 
 
+_CALIBRATED = ("conformal", "completion")  # models whose intervals are fitted to errors on polymers they have not seen
+
+
+def interval_notes(results: Results) -> list[str]:
+    """Say what the intervals of a comparison are, and which spreads are no spreads; nothing where no model has any."""
+    found = results.uncertainty()
+    keys = {entry.label: entry.key for entry in results.entries}
+    told = []
+    if any(keys[model] not in _CALIBRATED for model in found.loc[found["n"] > 0, "model"]):
+        told.append(
+            "intervals are the models' own, not calibrated: polyml train calibrates them, and "
+            "--models conformal --param base=KEY compares calibrated ones"
+        )
+    if zero := found.groupby("model", sort=False)["n_zero_std"].sum().loc[lambda counts: counts > 0].to_dict():
+        listed = ", ".join(f"{model} for {count}" for model, count in zero.items())
+        told.append(f"a spread of (nearly) zero is predicted by {listed} of the values: uncertainty.csv gives no nll there")
+    return told
+
+
 def as_json(results: Results | Summary) -> dict[str, Any]:
     """Return the comparison as plain types for ``json.dumps``; NaN becomes None."""
     summary = results if isinstance(results, Summary) else Summary.of(results)

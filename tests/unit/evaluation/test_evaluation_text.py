@@ -18,7 +18,7 @@ from polyml.evaluation.one_fold import Failure
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import standing
 from polyml.evaluation.summary import Summary, p_value, verdict
-from polyml.evaluation.text import as_json, render_leaderboard
+from polyml.evaluation.text import as_json, interval_notes, render_leaderboard
 
 
 def make_results(
@@ -208,3 +208,18 @@ def test_json_has_plain_types_and_no_nan() -> None:
     assert value["leaderboard"][2]["rmse"] is None
     assert value["leaderboard"][0]["rank"] == 1
     assert value["failed"] == {"net": "ImportError: no module [torch]"}
+
+
+def test_whose_intervals_they_are_is_said() -> None:
+    results = make_results()
+    assert interval_notes(results) == []  # no model has any
+    predictions = results.predictions.assign(lower=-1.0, upper=1.0)
+    predictions["std"] = np.where(predictions["model"] == "forest", 0.5, np.nan)
+    (text,) = interval_notes(replace(results, predictions=predictions))
+    assert text.startswith("intervals are the models' own, not calibrated")
+    assert "--models conformal --param base=KEY" in text
+    calibrated = (Entry("forest", "conformal"), *results.entries[:2])
+    assert interval_notes(replace(results, predictions=predictions, entries=calibrated)) == []
+    predictions.loc[predictions.index[predictions["model"] == "forest"][:3], "std"] = 1e-12
+    text = interval_notes(replace(results, predictions=predictions, entries=calibrated))[0]
+    assert "forest for 3 of the values" in text
