@@ -186,6 +186,8 @@ _CALIBRATED = ("conformal", "completion")  # models whose intervals are fitted t
 
 def interval_notes(results: Results) -> list[str]:
     """Say what the intervals of a comparison are, and which spreads are no spreads; nothing where no model has any."""
+    if results.classes:
+        return ["uncertainty.csv is empty, as classes have no intervals; predictions.parquet has their probabilities"]
     found = results.uncertainty()
     keys = {entry.label: entry.key for entry in results.entries}
     told = []

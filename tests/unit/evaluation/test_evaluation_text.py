@@ -223,3 +223,4 @@ def test_whose_intervals_they_are_is_said() -> None:
     predictions.loc[predictions.index[predictions["model"] == "forest"][:3], "std"] = 1e-12
     text = interval_notes(replace(results, predictions=predictions, entries=calibrated))[0]
     assert "forest for 3 of the values" in text
+    assert "classes have no intervals" in interval_notes(replace(results, classes=("a", "b")))[0]
