@@ -17,6 +17,7 @@ from polyml.evaluation.pairs import LOG_ERRORS
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import PROBABLY_WORSE, TOO_FEW, WORSE
 from polyml.evaluation.stats import EQUAL, SURE, UNDECIDED
+from polyml.report.html import companion_column
 
 _HOW = {
     "scaffold": " by scaffold",
@@ -26,6 +27,9 @@ _HOW = {
     "fixed": " as given",
 }
 _LOGARITHMS = {"log_rmse": "the logarithm of RMSE", "log_mae": "the logarithm of MAE"}
+FEW_POLYMERS = 20
+"""Polymers below which a score is luck more than anything: of 20, the 95 % interval of a squared correlation of 0.5
+reaches from 0.15 to 0.77 (Fisher's z)."""
 _NAMED = 8  # models in a sentence; the leaderboard names them all
 
 
@@ -84,8 +88,22 @@ class Summary:
 
     @property
     def averaged(self) -> list[str]:
-        """Metrics that have a mean over properties (see :meth:`Results.averaged`)."""
-        return [name for name in self.options["metrics"] if self.board[name].notna().any()]
+        """Metrics that have a mean over properties (see :meth:`Results.averaged`), over folds or of all together.
+
+        Where every fold tests one polymer, R² has no value on any fold, and one of all folds together.
+        """
+        columns = {name: [name, companion_column(name, "pooled")] for name in self.options["metrics"]}
+        return [name for name, own in columns.items() if self.board[own].notna().any(axis=None)]
+
+    @property
+    def ordered_by(self) -> str:
+        """The metric by which the models are in order: :attr:`metric`, or the first that has a value where it has none.
+
+        R² has none where all measured values that were tested are the same.
+        """
+        pooled = [name for name in self.averaged if self.board[companion_column(name, "pooled")].notna().any()]
+        several = len(self.properties) > 1  # then the deciding metric has a mean that has no column
+        return self.metric if several or self.metric in pooled or not pooled else pooled[0]
 
 
 COMPLETION = "Property completion: each model is given the other measured properties of a test polymer."
@@ -130,15 +148,29 @@ def scale_text(options: Mapping[str, Any]) -> str:
 
 def order_text(summary: Summary) -> str:
     """Say what decides the order of the leaderboard and what the columns show."""
-    title = METRICS[summary.metric].title
+    title = METRICS[summary.ordered_by].title
     several = len(summary.properties) > 1
     mean = f", {MEAN}" if several else ""
-    if several and summary.metric not in summary.averaged:
+    if several and summary.ordered_by not in summary.averaged:
         mean = ", mean over properties in units of their spread"
     return (
         f"ordered by pooled {title}{mean}: the predictions of all folds scored together, with its "
         f"{INTERVAL * 100:.0f} % bootstrap interval over polymers"
     )
+
+
+def doubt_text(options: Mapping[str, Any]) -> str:
+    """Say that there are too few polymers for scores that mean much; nothing where there are enough.
+
+    Examples
+    --------
+    >>> doubt_text({"data": {"polymers": 5}})
+    'only 5 polymers: scores of so few mean little'
+    >>> doubt_text({"data": {"polymers": 500}})
+    ''
+    """
+    polymers = options.get("data", {}).get("polymers", FEW_POLYMERS)
+    return f"only {polymers} polymers: scores of so few mean little" if polymers < FEW_POLYMERS else ""
 
 
 def verdict(summary: Summary) -> str:

@@ -16,7 +16,7 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import BEST, PROBABLY_WORSE, WORSE
 from polyml.evaluation.stats import EQUAL
-from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, title_text, verdict
+from polyml.evaluation.summary import Summary, doubt_text, order_text, protocol_text, scale_text, title_text, verdict
 from polyml.report.html import companion_column
 
 
@@ -46,6 +46,8 @@ class Leaderboard:
         if reused and computed:
             yield Text(f"{reused} folds were finished before, {computed} were computed now", style="dim")
         yield Text(verdict(summary))
+        if doubt := doubt_text(summary.options):
+            yield Text(doubt, style="yellow")
 
 
 def render_leaderboard(results: Results | Summary) -> Leaderboard:
@@ -59,7 +61,7 @@ _STYLES = {BEST: "bold green", EQUAL: "green", PROBABLY_WORSE: "yellow", WORSE: 
 def _main_table(summary: Summary, width: int) -> Table:
     """Lay out the leaderboard; where it is too wide, times and then all scores but the first are left to the file."""
     columns = _columns(summary)
-    deciding = METRICS[summary.metric].title
+    deciding = METRICS[summary.ordered_by].title
     others = [METRICS[name].title for name in reversed(summary.averaged)]
     for title in ("predict s", "fit s", *(title for title in others if title != deciding)):
         if _width(columns) > width:
@@ -80,11 +82,11 @@ def _columns(summary: Summary) -> dict[str, list[Text]]:
     ok = board["status"] == "ok"
     columns = {"#": [str(rank) for rank in board["rank"]], "model": list(board["model"])}
     best: dict[str, pd.Series] = {}
-    for name in sorted(summary.averaged, key=lambda name: name != summary.metric):
+    for name in sorted(summary.averaged, key=lambda name: name != summary.ordered_by):
         pooled = board[companion_column(name, "pooled")]
         columns[METRICS[name].title] = [_number(value) for value in pooled]
         best[METRICS[name].title] = pooled == _best(pooled, name)
-        if name == summary.metric:
+        if name == summary.ordered_by:
             ends = (board[companion_column(name, end)] for end in ("low", "high"))
             columns["95 % interval"] = [_interval(*pair) for pair in zip(*ends, strict=True)]
             folds = zip(board[name], board[companion_column(name, "sd")], strict=True)
@@ -218,6 +220,7 @@ def as_json(results: Results | Summary) -> dict[str, Any]:
         "failed": dict(zip(failed["model"], failed["error"], strict=True)),
         "order": order_text(summary),
         "verdict": verdict(summary),
+        "doubt": doubt_text(summary.options),
     }
 
 

@@ -158,6 +158,46 @@ def test_two_folds_that_do_tell_are_heard() -> None:
     }  # fmt: skip
 
 
+def of_few(polymers: int, truth: float | None = None) -> Results:
+    """Return results of one property and as many folds as polymers, whose measured values are all ``truth`` if given."""
+    results = make_results()
+    kept = [f"k{i:02d}" for i in range(polymers)]
+    rows = results.predictions
+    rows = rows[rows["key"].isin(kept) & (rows["property"] == "O2")]
+    rows = rows.assign(fold=[kept.index(key) for key in rows["key"]])
+    if truth is not None:
+        rows = rows.assign(y_true=truth)
+    frame = score(rows, [METRICS["rmse"], METRICS["r2"]])
+    frame = frame.assign(features="ecfp", fit_seconds=1.5, predict_seconds=0.25, n_train=polymers - 1)
+    own = {"properties": [{"name": "O2"}], "scales": {"O2": "K"}, "data": {"polymers": polymers}}
+    options = results.options | own | {"split": {"kind": "kfold", "folds": polymers, "repeats": 1}}
+    return replace(
+        results, frame=frame, predictions=rows, properties=("O2",), scales={"O2": "K"}, options=options, failures={},
+        entries=results.entries[::2],
+    )  # fmt: skip
+
+
+def test_few_polymers_are_called_few_and_the_score_of_the_order_is_shown() -> None:
+    five = of_few(5)
+    assert five.leaderboard()["r2"].isna().all()  # a fold of one polymer has none
+    text = rendered(five)
+    assert "only 5 polymers: scores of so few mean little" in text
+    assert as_json(five)["doubt"].startswith("only 5 polymers")
+    assert "ordered by pooled R²:" in text
+    head = next(line for line in text.splitlines() if "95 % interval" in line).split()
+    assert head[:3] == ["#", "model", "R²"]
+    assert f"{five.leaderboard()['r2_pooled'].iloc[0]:.3f}" in text
+    assert "mean little" not in rendered(of_few(20))
+    assert as_json(of_few(20))["doubt"] == ""
+
+
+def test_where_r2_has_no_value_the_score_that_orders_is_named() -> None:
+    text = rendered(of_few(6, truth=1.0))
+    assert "ordered by pooled RMSE:" in text
+    head = next(line for line in text.splitlines() if "95 % interval" in line).split()
+    assert head[:5] == ["#", "model", "RMSE", "95", "%"]
+
+
 def test_a_long_list_of_models_is_cut() -> None:
     results = make_results()
     frame = pd.concat([results.frame, *(results.frame.replace("mean [x]", f"m{i}") for i in range(12))])
