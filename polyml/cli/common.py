@@ -253,11 +253,22 @@ def with_budget(specs: Sequence[ModelSpec], budget: str | None) -> list[ModelSpe
 def make_split(
     kind: str, folds: int, repeats: int, seed: int, column: str | None = None, digest: str | None = None
 ) -> SplitSpec:
-    """Build a split from the options of a verb; a k-fold with repeats is a repeated one, a file holds fixed folds."""
-    from polyml.data.splits import SplitSpec
+    """Build a split from the options of a verb; a k-fold with repeats is a repeated one, a file holds fixed folds.
+
+    Raises
+    ------
+    UserError
+        The kind is unknown, or the options do not go together.
+    """
+    from polyml.data.splits import KINDS, SplitSpec
+    from polyml.errors import did_you_mean
     from polyml.sections import check_section
 
     file = kind if Path(kind).suffix == ".csv" else None
+    names = [name for name in KINDS if name != "fixed"]  # folds of a file are asked for by its name
+    if file is None and kind not in names:
+        fix = f"{did_you_mean(kind, names)}known: {', '.join(names)}; or name a splits.csv to take the folds from"
+        raise UserError(f"'{kind}' is no kind of split", where="--split", fix=fix)
     kind = "fixed" if file else "repeated_kfold" if repeats > 1 and kind == "kfold" else kind
     given = {"column": column, "digest": digest, "file": file}
     options = {name: value for name, value in given.items() if value is not None}
