@@ -56,12 +56,12 @@ Sample = Annotated[int | None, typer.Option("--sample", metavar="N", min=1, help
 PerClass = Annotated[
     int | None, typer.Option("--per-class", metavar="N", min=1, help="Read N rows of each class at most.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes (else one a core).")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of every random choice.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes (else one a core).")]
 Experiment = Annotated[
     str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
 ]
-Track = Annotated[bool, typer.Option("--track/--no-track", help="Log the run in MLflow (see polyml ui).")]
+NoTrack = Annotated[bool, typer.Option("--no-track", help="Do not log the run in MLflow (see polyml ui).")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the model; repeat for several.")
 ]
@@ -82,7 +82,7 @@ Split = Annotated[
         "extrapolation, rows as papers do; or a splits.csv to take the folds from.",
     ),
 ]
-Folds = Annotated[int, typer.Option("--folds", help="Number of folds.")]
+Folds = Annotated[int, typer.Option("--folds", metavar="N", help="Number of folds.")]
 SplitColumn = Annotated[
     str | None,
     typer.Option("--split-column", metavar="COL", help="Column that leave_one_group_out and time divide by."),
@@ -91,7 +91,7 @@ SplitDigest = Annotated[
     str | None,
     typer.Option("--split-digest", metavar="HEX", help="Refuse folds of a file that do not have this digest."),
 ]
-Repeats = Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")]
+Repeats = Annotated[int, typer.Option("--repeats", metavar="N", help="Repeats of the split, each anew.")]
 
 
 def say(message: str) -> None:

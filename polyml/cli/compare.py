@@ -38,7 +38,7 @@ def compare(
     ] = None,
     tune: Annotated[
         int | None,
-        typer.Option("--tune", metavar="TRIALS", min=1, help="Tune each model anew inside every training part."),
+        typer.Option("--tune", metavar="N", min=1, help="Tune each model anew inside every training part."),
     ] = None,
     ratio: Annotated[
         list[str] | None, typer.Option("--ratio", metavar="A/B", help="Score the ratio of two log10 targets too.")
@@ -64,7 +64,7 @@ def compare(
     ] = False,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -100,8 +100,8 @@ def compare(
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
-        tracking=common.make_tracking(track, experiment, file), known_properties=known_properties, protocol=protocol,
-        allow_leaks=allow_leaks, rope=rope,
+        tracking=common.make_tracking(not no_track, experiment, file), known_properties=known_properties,
+        protocol=protocol, allow_leaks=allow_leaks, rope=rope,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})
@@ -112,7 +112,7 @@ def compare(
             common.note(f"the comparison that was in {output} is replaced; {kept}")
         for text in interval_notes(results):
             common.note(escape(text))
-        common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
+        common.note(f"written to {output}" + ("" if no_track else " · polyml ui shows the runs"))
     if results.failures:
         common.say(f"[bold red]error:[/] {len(results.failures)} of {len(chosen)} models failed: {_listed(results)}")
         common.say(f"  → the tracebacks are in {output / 'errors'}; leave these models out, or mend their parameters")

@@ -200,7 +200,9 @@ def interval_notes(results: Results) -> list[str]:
         )
     if zero := found.groupby("model", sort=False)["n_zero_std"].sum().loc[lambda counts: counts > 0].to_dict():
         listed = ", ".join(f"{model} for {count}" for model, count in zero.items())
-        told.append(f"a spread of (nearly) zero is predicted by {listed} of the values: uncertainty.csv gives no nll there")
+        told.append(
+            f"a spread of (nearly) zero is predicted by {listed} of the values: uncertainty.csv gives no nll there"
+        )
     return told
 
 

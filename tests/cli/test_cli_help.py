@@ -53,6 +53,17 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
     assert f"polyml {verb}" in result.output.partition("Examples")[2]
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_whole_on_a_narrow_terminal(verb: str) -> None:
+    """Names that are cut cannot be typed: no option, choice or default ends in an ellipsis at 80 columns."""
+    text = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    words = set(text.replace("│", " ").split())
+    command = get_command(app).commands[verb]  # type: ignore[attr-defined]
+    assert {name for option in command.params for name in option.opts if name.startswith("-")} <= words
+
+
 def test_version() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert result.output.strip() == f"polyml {__version__}"
