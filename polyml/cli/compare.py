@@ -57,7 +57,13 @@ def compare(
         str, typer.Option("--protocol", help="honest; paper lets networks pick their epoch on the test fold.")
     ] = "honest",
     rope: Annotated[
-        float | None, typer.Option("--rope", metavar="R2", help="Difference of R² that does not matter (else 0.01).")
+        float | None,
+        typer.Option(
+            "--rope",
+            metavar="R2",
+            help="Region of practical equivalence: models whose R² differs by at most this count as practically equal "
+            "(else 0.01).",
+        ),
     ] = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Compare models that know tested polymers, stamped leaky.")

@@ -215,11 +215,13 @@ def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
         return "There is nothing to test."
     over = f" ({MEAN})" if tests["property"].iloc[0] == MEAN else ""
     tested, rope = tests["metric"].iloc[0], tests["rope"].iloc[0]
-    ahead = f"an error smaller by more than {rope:.0%}".replace("%", " %") if tested in _LOGARITHMS else "further apart"
+    ahead = f"its error is smaller by more than {100 * rope:.3g} %" if tested in _LOGARITHMS else "it is further ahead"
     return (
-        f"Corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against the best, p adjusted by "
-        f"Holm. Bayesian correlated t-test with a probability above {SURE * 100:.0f} %: practically equal, {title} at "
-        f"most {own['rope'].iloc[0]:.3g} apart; probably better, {ahead}."
+        f"Significant is what a corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against "
+        f"the best finds, with p adjusted by Holm. Two models are practically equal where a Bayesian correlated t-test "
+        f"finds with a probability above {SURE * 100:.0f} % that their {title} differs by at most {own['rope'].iloc[0]:.3g}, "
+        f"the region of practical equivalence (rope). The best is probably better where that test finds with the same "
+        f"probability that {ahead}."
     )
 
 

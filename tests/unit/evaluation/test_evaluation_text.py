@@ -124,6 +124,11 @@ def test_the_verdict_follows_the_tests() -> None:
     text = verdict(Summary.of(make_results((0.3, 1.0))))
     assert text.startswith("forest is significantly better than mean [x] (p < .001).")
     assert "(mean over properties) against the best" in text
+    assert "their R² differs by at most 0.01, the region of practical equivalence (rope)." in text
+    assert text.endswith("that its error is smaller by more than 1 %.")
+    wide = verdict(Summary.of(replace(make_results((0.3, 1.0)), rope=0.025)))
+    assert "at most 0.025," in wide
+    assert wide.endswith("by more than 2.5 %.")
     text = verdict(Summary.of(make_results((0.3, 0.31))))
     assert re.match(r"It is undecided whether (.+) is better than (.+) \(p = \.\d+\)\.", text)
     text = verdict(Summary.of(replace(make_results((0.01, 0.011)), rope=0.01)))
@@ -159,7 +164,7 @@ def test_two_folds_that_do_tell_are_heard() -> None:
 
 
 def of_few(polymers: int, truth: float | None = None) -> Results:
-    """Return results of one property and as many folds as polymers, whose measured values are all ``truth`` if given."""
+    """Return results of one property and as many folds as polymers, all measured as ``truth`` if given."""
     results = make_results()
     kept = [f"k{i:02d}" for i in range(polymers)]
     rows = results.predictions
