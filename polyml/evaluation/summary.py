@@ -219,8 +219,8 @@ def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
     return (
         f"Significant is what a corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against "
         f"the best finds, with p adjusted by Holm. Two models are practically equal where a Bayesian correlated t-test "
-        f"finds with a probability above {SURE * 100:.0f} % that their {title} differs by at most {own['rope'].iloc[0]:.3g}, "
-        f"the region of practical equivalence (rope). The best is probably better where that test finds with the same "
+        f"finds with a probability above {SURE * 100:.0f} % that their {title} differs by at most "
+        f"{own['rope'].iloc[0]:.3g}, the region of practical equivalence (rope). The best is probably better where that test finds with the same "
         f"probability that {ahead}."
     )
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from polyml import __version__
 from polyml.cli.main import app
+from polyml.data.catalog import suite_folder
 
 VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 HEAVY = (
@@ -62,6 +63,12 @@ def test_help_is_whole_on_a_narrow_terminal(verb: str) -> None:
     words = set(text.replace("│", " ").split())
     command = get_command(app).commands[verb]  # type: ignore[attr-defined]
     assert {name for option in command.params for name in option.opts if name.startswith("-")} <= words
+
+
+def test_help_of_benchmark_names_the_suites_that_come_with_polyml() -> None:
+    suites = sorted(path.stem for path in suite_folder().glob("*.yaml"))
+    text = CliRunner().invoke(app, ["benchmark", "--help"]).output
+    assert f"{', '.join(suites[:-1])} or {suites[-1]}." in " ".join(text.replace("│", " ").split())
 
 
 def test_version() -> None:
