@@ -20,9 +20,7 @@ EXAMPLES = common.examples(
 
 
 def benchmark(
-    suite: Annotated[
-        str, typer.Argument(metavar="SUITE", help="A YAML file, or a suite that comes with polyml: dft, md or tg.")
-    ],
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="YAML file, or a suite of polyml: dft, md or tg.")],
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Folder of the suite's files (else POLYML_BENCHMARKS).")
     ] = None,

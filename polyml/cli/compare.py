@@ -77,9 +77,10 @@ def compare(
 ) -> None:
     """Compare models on the same folds of a file.
 
-    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, uncertainty.csv (how far the intervals
-    can be trusted), domain.csv (errors by similarity to the training polymers), splits.csv, and what became of the
-    other rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it
+    Writes leaderboard.html and plots.html to look at; results.csv, leaderboard.csv, predictions.parquet,
+    paired_tests.csv, uncertainty.csv (how far the intervals can be trusted), domain.csv (errors by similarity to the
+    training polymers), splits.csv, and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. A
+    polymer never stands on both sides of a fold, however it
     is written (but for --split rows, which counts those that do). The result says by which protocol it was made:
     honest, paper, or leaky with the reason. --split OTHER/splits.csv takes the folds of another comparison. Run again
     after an interruption: finished folds are kept. Where a model fails the others are scored all the same, and the exit

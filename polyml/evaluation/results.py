@@ -172,8 +172,9 @@ class Results:
             rank, model, key, family, features, status ("ok" or "failed"); against_best ("best", "practically equal",
             "undecided", "too few folds", "probably worse" or "worse", see :meth:`standing`); for each metric
             ``rmse`` and ``rmse_sd`` (mean over properties, then mean and standard deviation over folds),
-            ``rmse_pooled`` with its 95 % bootstrap interval ``rmse_low`` to ``rmse_high``, and the same per property as ``rmse[O2]``, ``rmse_sd[O2]``,
-            ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per fold); error.
+            ``rmse_pooled`` with its 95 % bootstrap interval ``rmse_low`` to ``rmse_high``, and the same per property
+            as ``rmse[O2]``, ``rmse_sd[O2]``, ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per
+            fold); error.
         """
         return self._board.copy()
 

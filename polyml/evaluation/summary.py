@@ -220,8 +220,8 @@ def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
         f"Significant is what a corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against "
         f"the best finds, with p adjusted by Holm. Two models are practically equal where a Bayesian correlated t-test "
         f"finds with a probability above {SURE * 100:.0f} % that their {title} differs by at most "
-        f"{own['rope'].iloc[0]:.3g}, the region of practical equivalence (rope). The best is probably better where that test finds with the same "
-        f"probability that {ahead}."
+        f"{own['rope'].iloc[0]:.3g}, the region of practical equivalence (rope). The best is probably better where "
+        f"that test finds with the same probability that {ahead}."
     )
 
 

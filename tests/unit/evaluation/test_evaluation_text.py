@@ -15,6 +15,7 @@ from polyml.errors import UserError
 from polyml.evaluation.compared import Entry
 from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
+from polyml.evaluation.pages import headings, leaderboard_html, write_pages
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import standing
 from polyml.evaluation.summary import Summary, p_value, verdict
@@ -269,3 +270,45 @@ def test_whose_intervals_they_are_is_said() -> None:
     text = interval_notes(replace(results, predictions=predictions, entries=calibrated))[0]
     assert "forest for 3 of the values" in text
     assert "classes have no intervals" in interval_notes(replace(results, classes=("a", "b")))[0]
+
+
+def paged(results: Results) -> Results:
+    """Return results with what a page says of the data."""
+    return replace(results, options=results.options | {"data": {"polymers": 100}})
+
+
+def test_the_page_puts_the_score_of_the_order_next_to_the_model() -> None:
+    several = headings(Summary.of(paged(make_results())))
+    assert list(several.values())[:7] == [
+        "#",
+        "model",
+        "R²",
+        "R² over folds",
+        "against best",
+        "RMSE",
+        "RMSE over folds",
+    ]
+    assert several["r2_pooled[N2]"] == "R² N2"
+    assert list(several.values())[-5:] == ["key", "family", "features", "fit s", "predict s"]
+    one = headings(Summary.of(of_few(30)))
+    assert [name for name in one if "[" in name] == []  # or every number would stand there twice
+    page = leaderboard_html(Summary.of(of_few(30)))
+    assert page.index(">R²<") < page.index(">RMSE<")
+    board = of_few(30).leaderboard().iloc[0]
+    assert f'data-value="{float(board["r2_pooled"])!r}">' in page
+    assert 'class="spread">(' in page  # its interval
+
+
+def test_the_page_of_a_completion_says_so() -> None:
+    results = paged(make_results())
+    given = replace(results, options=results.options | {"known_properties": True})
+    assert "<p>Property completion: each model" in leaderboard_html(Summary.of(given))
+    assert "Property completion" not in leaderboard_html(Summary.of(results))
+
+
+def test_pages_stand_in_the_folder(tmp_path: Path) -> None:
+    write_pages(paged(make_results()), tmp_path)
+    assert "practical equivalence" in (tmp_path / "leaderboard.html").read_text("utf-8")
+    plots = (tmp_path / "plots.html").read_text("utf-8")
+    assert "<h2>R²</h2>" in plots
+    assert "<h2>Error against similarity, N2</h2>" in plots
