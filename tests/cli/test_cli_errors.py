@@ -59,6 +59,10 @@ class TestBadFiles:
     def test_text_in_every_number(self) -> None:
         check(compare("psmiles,Tg\n*CC*,high\n*CCO*,low\n"), "not a number", "line 2")
 
+    def test_labels_for_numbers(self) -> None:
+        check(compare("psmiles,kind\n*CC*,soft\n*CCO*,hard\n", target="kind"), "holds classes", "--class kind")
+        assert "--class" not in compare("psmiles,Tg\n*CC*,195 K\n*CCO*,206 K\n").output
+
     def test_negative_permeability_under_log10(self) -> None:
         check(compare("psmiles,Tg\n*CC*,-1\n*CCO*,-2\n", "--log10", "Tg"), "not positive", "-1")
 
