@@ -104,6 +104,8 @@ def compare(
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)
+    if known_properties:
+        common.note("to complete properties each model is fitted about six times a fold (gp_coregional: once)")
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
