@@ -21,7 +21,7 @@ from rich.progress import (
 
 T = TypeVar("T")
 LINE_EVERY = 60.0
-"""Seconds between the lines that stand for a bar where standard error is no terminal: a log is to show signs of life."""
+"""Seconds between the lines that stand for a bar where standard error is no terminal: a log shows signs of life."""
 _state = {"quiet": False}
 
 

@@ -56,7 +56,8 @@ def screen(
 ) -> None:
     """Predict a library of candidates in chunks, judge them and rank them.
 
-    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html. Expressions know + - * / **, comparisons,
+    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html; the folder shards holds the finished
+    chunks, which --resume goes on from and which may be deleted afterwards. Expressions know + - * / **, comparisons,
     log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
     from polyml.pipeline.screening import screen_candidates
