@@ -187,7 +187,7 @@ def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
     for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
         frame.loc[row, predicted] = np.nan
         frame.loc[row, "error"] = fault
-    for name in frame.select_dtypes("floating"):
+    for name in [name for name in frame if frame[name].dtype.kind == "f"]:
         frame[name] = [float(f"{value:.{_DIGITS}g}") for value in frame[name]]
     frame.insert(0, "line", chunk.lines)
     for name, cells in chunk.columns.items():
