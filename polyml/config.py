@@ -170,7 +170,7 @@ class CompareSpec(Section):
     property completion, a task of its own.
 
     ``protocol: paper`` lets networks keep the epoch that is best on the test fold, to reproduce published figures.
-    ``rope`` is the difference of R² that does not matter.
+    ``rope`` is the region of practical equivalence: the difference of R² up to which models are practically equal.
     ``allow_leaks`` compares models whose pretrained encoder has learned labels of tested polymers, stamped ``leaky``.
     """
 

@@ -20,6 +20,7 @@ from polyml.row_faults import Parsed, in_batches, parse_all
 if TYPE_CHECKING:
     import pandas as pd
 
+_DIGITS = 10  # significant digits of a prediction in a file: 339.8775, not 339.87750000000017
 _SHOWN = 40  # characters of a cell in a note
 
 
@@ -186,6 +187,8 @@ def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
     for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
         frame.loc[row, predicted] = np.nan
         frame.loc[row, "error"] = fault
+    for name in [name for name in frame if frame[name].dtype.kind == "f"]:
+        frame[name] = [float(f"{value:.{_DIGITS}g}") for value in frame[name]]
     frame.insert(0, "line", chunk.lines)
     for name, cells in chunk.columns.items():
         while name in frame:

@@ -92,10 +92,18 @@ def check_section(section: type[Model], **values: Any) -> Model:
         return section.model_validate(values)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        name = str(fault["loc"][0]) if fault["loc"] else ""
-        option = f"--{_OPTIONS.get(name, name).replace('_', '-')}" if name else "options"
-        got = f" (got {fault.get('input')!r})" if name else ""
-        raise UserError(f"{_message(fault)}{got}", where=option, fix=_remedy(fault)) from None
+        if fault["loc"]:
+            name, got = str(fault["loc"][0]), f" (got {fault.get('input')!r})"
+            raise UserError(f"{_message(fault)}{got}", where=_option(name), fix=_remedy(fault)) from None
+        # A fault of several fields together calls them by their names in a recipe.
+        quoted = re.compile("|".join(f"'{field}'" for field in section.model_fields))
+        what = quoted.sub(lambda field: _option(field.group().strip("'")), _message(fault))
+        raise UserError(what, fix=_remedy(fault)) from None
+
+
+def _option(field: str) -> str:
+    """Return the option that sets a field."""
+    return f"--{_OPTIONS.get(field, field).replace('_', '-')}"
 
 
 def _explain(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ def _comparison(item: Finished, scores: pd.DataFrame, ranks: RankComparison | No
         own = scores[scores["metric"] == metric]
         lines += _table(spec, own, metric) if len(own) else []
     lines += _ranks(item, ranks) if ranks is not None else []
-    lines += _published(spec)
+    lines += _published(spec, set(scores["property"]))
     failures = {label: why.error for results in item.results.values() for label, why in results.failures.items()}
     if failures:
         lines += ["Not scored: " + "; ".join(f"`{label}`: {why}" for label, why in failures.items()) + ".", ""]
@@ -225,13 +225,15 @@ def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
     return [text, ""]
 
 
-def _published(spec: ComparisonSpec) -> list[str]:
-    if not spec.published:
+def _published(spec: ComparisonSpec, scored: Collection[str]) -> list[str]:
+    """Lay out the figures of others for the properties that were scored here."""
+    published = [item for item in spec.published if {*item.scores} & {*scored}]
+    if not published:
         return []
-    names = list(dict.fromkeys(name for item in spec.published for name in item.scores))
+    names = list(dict.fromkeys(name for item in published for name in item.scores if name in scored))
     lines = [f"Published {METRICS[spec.metric].title}, each by its own protocol:", ""]
     lines += ["| | " + " | ".join([*names, "protocol", "source"]) + " |", "|---" * (len(names) + 3) + "|"]
-    for item in spec.published:
+    for item in published:
         lines.append(f"| {item.name} | " + " | ".join([*_figures(item, names), item.protocol, item.source]) + " |")
     return [*lines, ""]
 

@@ -20,7 +20,7 @@ EXAMPLES = common.examples(
 
 
 def benchmark(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A YAML file, or a suite that comes with polyml: dft.")],
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="YAML file, or a suite of polyml: dft, md or tg.")],
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Folder of the suite's files (else POLYML_BENCHMARKS).")
     ] = None,
@@ -38,7 +38,7 @@ def benchmark(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the suite; repeat.")
     ] = None,
     jobs: common.Jobs = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -67,7 +67,7 @@ def benchmark(
     folder = output or Path("outputs") / "benchmarks" / chosen.name
     finished = run_suite(
         chosen, source, folder, jobs=jobs, report=common.note,
-        tracking=TrackingSpec(enabled=track, experiment=experiment or f"benchmark {chosen.name}"),
+        tracking=TrackingSpec(enabled=not no_track, experiment=experiment or f"benchmark {chosen.name}"),
     )  # fmt: skip
     scores = scores_frame(finished)
     text = render_report(chosen, finished, _command(suite, sets, models, override or ()))
@@ -83,7 +83,7 @@ def benchmark(
         return
     common.show(Markdown(text), piped_width=160)
     written = " and ".join(str(path) for path in (folder, report) if path)
-    common.note(f"written to {written}" + (" · polyml ui shows the runs" if track else ""))
+    common.note(f"written to {written}" + ("" if no_track else " · polyml ui shows the runs"))
 
 
 def _command(suite: str, sets: str | None, models: str | None, overrides: Sequence[str]) -> str:

@@ -56,12 +56,12 @@ Sample = Annotated[int | None, typer.Option("--sample", metavar="N", min=1, help
 PerClass = Annotated[
     int | None, typer.Option("--per-class", metavar="N", min=1, help="Read N rows of each class at most.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes (else one a core).")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of every random choice.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes (else one a core).")]
 Experiment = Annotated[
     str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
 ]
-Track = Annotated[bool, typer.Option("--track/--no-track", help="Log the run in MLflow (see polyml ui).")]
+NoTrack = Annotated[bool, typer.Option("--no-track", help="Do not log the run in MLflow (see polyml ui).")]
 Params = Annotated[
     list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Parameter of the model; repeat for several.")
 ]
@@ -82,7 +82,7 @@ Split = Annotated[
         "extrapolation, rows as papers do; or a splits.csv to take the folds from.",
     ),
 ]
-Folds = Annotated[int, typer.Option("--folds", help="Number of folds.")]
+Folds = Annotated[int, typer.Option("--folds", metavar="N", help="Number of folds.")]
 SplitColumn = Annotated[
     str | None,
     typer.Option("--split-column", metavar="COL", help="Column that leave_one_group_out and time divide by."),
@@ -91,7 +91,7 @@ SplitDigest = Annotated[
     str | None,
     typer.Option("--split-digest", metavar="HEX", help="Refuse folds of a file that do not have this digest."),
 ]
-Repeats = Annotated[int, typer.Option("--repeats", help="Repeats of the split, each anew.")]
+Repeats = Annotated[int, typer.Option("--repeats", metavar="N", help="Repeats of the split, each anew.")]
 
 
 def say(message: str) -> None:
@@ -253,11 +253,22 @@ def with_budget(specs: Sequence[ModelSpec], budget: str | None) -> list[ModelSpe
 def make_split(
     kind: str, folds: int, repeats: int, seed: int, column: str | None = None, digest: str | None = None
 ) -> SplitSpec:
-    """Build a split from the options of a verb; a k-fold with repeats is a repeated one, a file holds fixed folds."""
-    from polyml.data.splits import SplitSpec
+    """Build a split from the options of a verb; a k-fold with repeats is a repeated one, a file holds fixed folds.
+
+    Raises
+    ------
+    UserError
+        The kind is unknown, or the options do not go together.
+    """
+    from polyml.data.splits import KINDS, SplitSpec
+    from polyml.errors import did_you_mean
     from polyml.sections import check_section
 
     file = kind if Path(kind).suffix == ".csv" else None
+    names = [name for name in KINDS if name != "fixed"]  # folds of a file are asked for by its name
+    if file is None and kind not in names:
+        fix = f"{did_you_mean(kind, names)}known: {', '.join(names)}; or name a splits.csv to take the folds from"
+        raise UserError(f"'{kind}' is no kind of split", where="--split", fix=fix)
     kind = "fixed" if file else "repeated_kfold" if repeats > 1 and kind == "kfold" else kind
     given = {"column": column, "digest": digest, "file": file}
     options = {name: value for name, value in given.items() if value is not None}

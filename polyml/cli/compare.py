@@ -38,7 +38,7 @@ def compare(
     ] = None,
     tune: Annotated[
         int | None,
-        typer.Option("--tune", metavar="TRIALS", min=1, help="Tune each model anew inside every training part."),
+        typer.Option("--tune", metavar="N", min=1, help="Tune each model anew inside every training part."),
     ] = None,
     ratio: Annotated[
         list[str] | None, typer.Option("--ratio", metavar="A/B", help="Score the ratio of two log10 targets too.")
@@ -57,31 +57,40 @@ def compare(
         str, typer.Option("--protocol", help="honest; paper lets networks pick their epoch on the test fold.")
     ] = "honest",
     rope: Annotated[
-        float | None, typer.Option("--rope", metavar="R2", help="Difference of R² that does not matter (else 0.01).")
+        float | None,
+        typer.Option(
+            "--rope",
+            metavar="R2",
+            help="Region of practical equivalence: models whose R² differs by at most this count as practically equal "
+            "(else 0.01).",
+        ),
     ] = None,
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Compare models that know tested polymers, stamped leaky.")
     ] = False,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Compare models on the same folds of a file.
 
-    Writes results.csv, leaderboard.csv, predictions.parquet, paired_tests.csv, uncertainty.csv (how far the intervals
-    can be trusted), domain.csv (errors by similarity to the training polymers), splits.csv, and what became of the
-    other rows: rejects.csv, warnings.csv and duplicates.csv. A polymer never stands on both sides of a fold, however it
+    Writes leaderboard.html and plots.html to look at; results.csv, leaderboard.csv, predictions.parquet,
+    paired_tests.csv, uncertainty.csv (how far the intervals can be trusted), domain.csv (errors by similarity to the
+    training polymers), splits.csv, and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. A
+    polymer never stands on both sides of a fold, however it
     is written (but for --split rows, which counts those that do). The result says by which protocol it was made:
     honest, paper, or leaky with the reason. --split OTHER/splits.csv takes the folds of another comparison. Run again
     after an interruption: finished folds are kept. Where a model fails the others are scored all the same, and the exit
     code is 1.
     """
+    from rich.markup import escape
+
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
-    from polyml.evaluation.text import render_leaderboard
+    from polyml.evaluation.text import interval_notes, render_leaderboard
     from polyml.pipeline import fitting, steps
 
     properties = common.make_properties(file, target, log10, unit, class_)
@@ -95,11 +104,13 @@ def compare(
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)
     common.note_table(table)
+    if known_properties:
+        common.note("to complete properties each model is fitted about six times a fold (gp_coregional: once)")
     replaces = (output / "results.csv").is_file()
     results = steps.compare_models(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
-        tracking=common.make_tracking(track, experiment, file), known_properties=known_properties, protocol=protocol,
-        allow_leaks=allow_leaks, rope=rope,
+        tracking=common.make_tracking(not no_track, experiment, file), known_properties=known_properties,
+        protocol=protocol, allow_leaks=allow_leaks, rope=rope,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})
@@ -108,7 +119,9 @@ def compare(
         if replaces:
             kept = f"{results.reused} of its folds were kept" if results.reused else "none of its folds could be kept"
             common.note(f"the comparison that was in {output} is replaced; {kept}")
-        common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
+        for text in interval_notes(results):
+            common.note(escape(text))
+        common.note(f"written to {output}" + ("" if no_track else " · polyml ui shows the runs"))
     if results.failures:
         common.say(f"[bold red]error:[/] {len(results.failures)} of {len(chosen)} models failed: {_listed(results)}")
         common.say(f"  → the tracebacks are in {output / 'errors'}; leave these models out, or mend their parameters")

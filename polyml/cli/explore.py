@@ -30,7 +30,7 @@ def explore(
     ] = "kmeans",
     methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Projections: pca, tsne.")] = "pca,tsne",
     seed: common.Seed = 1,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
 ) -> None:
@@ -48,5 +48,5 @@ def explore(
     spec = check_section(ExploreSpec, features=features, **chosen)
     table = steps.read(file, properties, smiles_column=smiles_column)
     common.note_table(table)
-    steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(track, experiment, file))
+    steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(not no_track, experiment, file))
     common.note("written: " + ", ".join(str(path) for path in sorted(output.glob("*"))))

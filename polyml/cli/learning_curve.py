@@ -41,7 +41,7 @@ def learning_curve(
     param: common.ParamsOfAll = None,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -70,7 +70,7 @@ def learning_curve(
     common.note_table(table)
     curve = steps.learning_curve(
         table, chosen, spec, output, sizes=[int(number) for number in numbers] or None, seed=seed, jobs=jobs,
-        name=output.name, tracking=common.make_tracking(track, experiment, file),
+        name=output.name, tracking=common.make_tracking(not no_track, experiment, file),
     )  # fmt: skip
     rows = [{str(name): value for name, value in row.items()} for row in curve.summary().to_dict("records")]
     if as_json:
@@ -80,4 +80,4 @@ def learning_curve(
     common.print_rows(rows)
     for line in curve.words():
         typer.echo(line)
-    common.note(f"written to {output}" + (" · polyml ui shows the runs" if track else ""))
+    common.note(f"written to {output}" + ("" if no_track else " · polyml ui shows the runs"))

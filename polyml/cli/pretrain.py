@@ -41,12 +41,12 @@ def pretrain(
         typer.Option("--without", metavar="FILE", help="Leave out the polymers of this file or embedded set; repeat."),
     ] = None,
     param: common.Params = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the polymers.")] = 10,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Polymers a step.")] = 64,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the polymers.")] = 10,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Polymers a step.")] = 64,
     lr: Annotated[float, typer.Option("--lr", help="Highest learning rate.")] = 2e-3,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -86,7 +86,7 @@ def pretrain(
         common.note(f"{len(table) - len(rows)} of them left out, {len(rows)} polymers are left")
     card = pretraining.pretrain_encoder(
         table, output, spec, rows=rows, without=without or (), sample=drawn, jobs=jobs,
-        tracking=common.make_tracking(track, experiment, file),
+        tracking=common.make_tracking(not no_track, experiment, file),
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **{name: card[name] for name in ("encoder", "pretext", "checks")}})

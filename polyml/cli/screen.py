@@ -39,22 +39,25 @@ def screen(
         list[str] | None,
         typer.Option("--prefilter", metavar="EXPR", help="Condition on the quick model's predictions; repeat."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, help="Rows of ranked.csv.")] = 1000,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Rows of ranked.csv.")] = 1000,
     keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
     ] = False,
-    chunk_size: Annotated[int, typer.Option("--chunk-size", min=1, help="Candidates read at a time.")] = 5000,
+    chunk_size: Annotated[
+        int, typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.")
+    ] = 5000,
     jobs: common.Jobs = None,
     smiles_column: common.SmilesColumn = None,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Predict a library of candidates in chunks, judge them and rank them.
 
-    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html. Expressions know + - * / **, comparisons,
+    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html; the folder shards holds the finished
+    chunks, which --resume goes on from and which may be deleted afterwards. Expressions know + - * / **, comparisons,
     log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
     from polyml.pipeline.screening import screen_candidates
@@ -79,7 +82,7 @@ def screen(
         quick=quick,
         resume=resume,
         name=output.name,
-        tracking=common.make_tracking(track, experiment, file),
+        tracking=common.make_tracking(not no_track, experiment, file),
         jobs=jobs,
         smiles_column=smiles_column,
     )

@@ -39,18 +39,19 @@ def train(
     ] = None,
     param: common.Params = None,
     budget: common.Budget = None,
-    calibrate: Annotated[
+    no_calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate/--no-calibrate",
-            help="Make the 90 % intervals hold on unseen polymers, for five more fits of the model.",
+            "--no-calibrate",
+            help="Leave the intervals as the model gives them, and spare the five more fits that make 90 % of unseen "
+            "polymers lie inside.",
         ),
-    ] = True,
+    ] = False,
     register: Annotated[
         str | None, typer.Option("--register", metavar="NAME", help="Register in MLflow as models:/NAME@champion.")
     ] = None,
     seed: common.Seed = 1,
-    track: common.Track = True,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -76,10 +77,12 @@ def train(
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
     folder = output or Path(f"{Path(file).stem}_{key}")
-    tracking = common.make_tracking(track, experiment, file)
+    tracking = common.make_tracking(not no_track, experiment, file)
     replaces = (folder / "bundle.json").is_file()
-    uri = fitting.train_model(table, spec, folder, seed=seed, register=register, tracking=tracking, calibrate=calibrate)
-    calibrated = calibrate and fitting.takes_calibration(key, table.task)
+    uri = fitting.train_model(
+        table, spec, folder, seed=seed, register=register, tracking=tracking, calibrate=not no_calibrate
+    )
+    calibrated = not no_calibrate and fitting.takes_calibration(key, table.task)
     if as_json:
         told = {"folder": str(folder), "model": key, "uri": uri, "polymers": len(table), "calibrated": calibrated}
         common.print_json(told)

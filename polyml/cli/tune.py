@@ -67,8 +67,10 @@ def tune(
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Begin no trial after this time.")
     ] = None,
     seed: common.Seed = 1,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; with one the seed decides all.")] = 1,
-    track: common.Track = True,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes; with one the seed decides all.")
+    ] = 1,
+    no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -110,7 +112,7 @@ def tune(
         folder,
         search=search,
         seed=seed,
-        tracking=common.make_tracking(track, experiment, file),
+        tracking=common.make_tracking(not no_track, experiment, file),
         study=study,
         storage=storage,
         resume=resume,
@@ -122,7 +124,7 @@ def tune(
         common.print_json({"folder": str(folder), **summary(found)})
         return
     show_best(found)
-    common.note(f"written to {folder}" + (" · polyml ui shows the runs" if track else ""))
+    common.note(f"written to {folder}" + ("" if no_track else " · polyml ui shows the runs"))
     common.note(f"next: polyml train {file} ... --tuned {folder}, or paste best_params.yaml into a recipe")
     common.note("to score honestly, with a search of its own inside every training part: polyml compare --tune TRIALS")
 

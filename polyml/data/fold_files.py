@@ -87,7 +87,7 @@ def load_folds(
     frame = _read(path)
     if digest is not None and not folds_digest(frame).startswith(digest.lower()):
         what = f"the folds have the digest {folds_digest(frame)[:16]}, not {digest}"
-        raise UserError(what, where=str(path), fix="use the file that the digest was taken of, or leave digest out")
+        raise UserError(what, where=str(path), fix="use the file that the digest was taken of, or leave the digest out")
     folds = []
     for repeat, part in frame.groupby("repeat"):
         present = sorted(part["fold"].unique().tolist())

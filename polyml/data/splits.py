@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,13 @@ SplitKind = Literal[
     "kfold", "repeated_kfold", "scaffold", "cluster", "leave_one_cluster_out", "leave_one_group_out", "time",
     "extrapolation", "fixed", "rows",
 ]  # fmt: skip
+KINDS: tuple[str, ...] = get_args(SplitKind)
+"""Names of all kinds."""
 BY_COLUMN = ("leave_one_group_out", "time")
 """Kinds that divide rows by a column of the file."""
 UNMERGED = ("rows", *BY_COLUMN)
 """Kinds for which the rows of one polymer are not merged: each has a place or a column of its own."""
-_NEEDS = {"column": "the one that it divides by; --split-column", "file": "the one with the folds"}
+_NEEDS = {"column": "the column that it divides by", "file": "the file with the folds"}
 _ONCE = ("kfold", "rows", "leave_one_cluster_out", "leave_one_group_out", "time", "extrapolation", "fixed")
 
 
@@ -77,14 +79,17 @@ class SplitSpec(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> SplitSpec:
         if self.kind in _ONCE and self.repeats > 1:
-            raise ValueError(f"a split of kind {self.kind} has one repeat; use kind: repeated_kfold")
+            own = "the folds of a file have repeats of their own"
+            what = own if self.kind == "fixed" else f"a split of kind {self.kind} has one repeat"
+            instead = ", or use kind repeated_kfold" if self.kind == "kfold" else ""
+            raise ValueError(f"{what}: leave 'repeats' out{instead}")
         owners = {"column": BY_COLUMN, "target": ("extrapolation",), "file": ("fixed",), "digest": ("fixed",)}
         for name, kinds in owners.items():
             if getattr(self, name) is not None and self.kind not in kinds:
                 raise ValueError(f"'{name}' is for a split of kind {' or '.join(kinds)}, not {self.kind}")
         for name in ("column", "file"):
             if getattr(self, name) is None and self.kind in owners[name]:
-                raise ValueError(f"a split of kind {self.kind} needs '{name}' ({_NEEDS[name]})")
+                raise ValueError(f"a split of kind {self.kind} needs '{name}': {_NEEDS[name]}")
         return self
 
 

@@ -288,6 +288,14 @@ class _TableReader:
         text = ", ".join(f"{reason} ({n})" for reason, n in counts.items())
         line, _, column, _, detail = self.rejects.rows[0]
         first = f"the first one, line {line}{f', column {column}' if column else ''}: {detail}"
+        if (
+            column
+            and set(counts.index) == {"not a number"}
+            and not self.rejects.frame["detail"].str.contains(r"\d").any()
+        ):
+            first += (
+                f"\n  → if {column} holds classes, learn their labels with --class {column} (recipe: transform: class)"
+            )
         raise UserError(f"no row is usable: {text}", where=self.where, fix=first)
 
 

@@ -103,7 +103,8 @@ def compare(
     train_size : int, optional
         Polymers that are left in each training part; see :func:`polyml.data.splits.thin_folds`.
     rope : float, optional
-        Differences between models that do not matter; :data:`polyml.evaluation.pairs.ROPE` by default.
+        Region of practical equivalence: differences between models that do not matter;
+        :data:`polyml.evaluation.pairs.ROPE` by default.
 
     Returns
     -------
@@ -129,7 +130,9 @@ def compare(
     )  # fmt: skip
     rope = ROPE if rope is None else rope
     if not 0.0 <= rope < 1.0:
-        raise UserError(f"rope={rope:g}", fix="give a difference of R² that does not matter, such as 0.01")
+        raise UserError(
+            f"rope={rope:g}", fix="give the difference of R² up to which models are practically equal, such as 0.01"
+        )
     plan.options.update(jobs=jobs, status="running", rope=rope)
     write_json(plan.folder / "compare.json", plan.options)  # a folder that cannot be written to is found out here
     waiting = [task for task in plan.tasks if not is_finished(task)]

@@ -30,8 +30,9 @@ from polyml.evaluation.metrics import MEAN, METRICS
 from polyml.evaluation.stats import corrected_resampled_ttest, correlated_bayesian_ttest, holm
 
 ROPE = 0.01
-"""Differences that do not matter: of R² and other bare numbers by themselves, of errors as a share of the spread
-(standard deviation) of the measured values."""
+"""Half width of the region of practical equivalence: differences that do not matter. Of R² and other bare numbers by
+themselves, of errors as a share of the spread (standard deviation) of the measured values, of their logarithms as a
+share of the error."""
 
 LOG_ERRORS: Mapping[str, str] = MappingProxyType({"r2": "log_rmse", "rmse": "log_rmse", "mae": "log_mae"})
 """The logarithm of an error that is tested for a metric, as a metric of its own. Its differences are ratios of errors:

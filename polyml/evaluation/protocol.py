@@ -92,7 +92,9 @@ def stamp(
         reasons.insert(0, f"{shared} of {tested} tested polymers {stand} in the training part of the same fold")
     parts = [_KINDS.get(split.kind, _GROUPED)]
     if shared and not reasons:
-        parts[0] += f" ({shared} of {tested} polymers on both sides of a fold)"
+        parts[0] += f" ({shared} of {tested} polymers on both sides of a fold; honest up to {100 * TOLERATED:g} %)"
+    elif split.kind == "rows" and not shared:
+        parts[0] += " (no polymer on both sides of a fold)"
     parts.append(PROTOCOLS[asked])
     if known_properties:
         parts.append("for each property of a test polymer its other measured properties are given")

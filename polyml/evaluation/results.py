@@ -90,7 +90,7 @@ class Results:
     reused, computed : int
         Folds taken from an earlier call, and folds trained in this one.
     rope : float
-        Differences that do not matter; see :data:`polyml.evaluation.pairs.ROPE`.
+        Region of practical equivalence: differences that do not matter; see :data:`polyml.evaluation.pairs.ROPE`.
     """
 
     frame: pd.DataFrame
@@ -170,10 +170,11 @@ class Results:
         -------
         DataFrame
             rank, model, key, family, features, status ("ok" or "failed"); against_best ("best", "practically equal",
-            "undecided", "probably worse" or "worse", see :meth:`standing`); for each metric ``rmse`` and ``rmse_sd``
-            (mean over properties, then mean and standard deviation over folds), ``rmse_pooled`` with its 95 % bootstrap
-            interval ``rmse_low`` to ``rmse_high``, and the same per property as ``rmse[O2]``, ``rmse_sd[O2]``,
-            ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per fold); error.
+            "undecided", "too few folds", "probably worse" or "worse", see :meth:`standing`); for each metric
+            ``rmse`` and ``rmse_sd`` (mean over properties, then mean and standard deviation over folds),
+            ``rmse_pooled`` with its 95 % bootstrap interval ``rmse_low`` to ``rmse_high``, and the same per property
+            as ``rmse[O2]``, ``rmse_sd[O2]``, ``rmse_pooled[O2]`` and so on; fit_seconds and predict_seconds (mean per
+            fold); error.
         """
         return self._board.copy()
 

@@ -15,8 +15,9 @@ from polyml.evaluation.bootstrap import LEVEL as INTERVAL
 from polyml.evaluation.metrics import MEAN, METRICS, deciding_metric
 from polyml.evaluation.pairs import LOG_ERRORS
 from polyml.evaluation.results import Results
-from polyml.evaluation.standing import PROBABLY_WORSE, WORSE
+from polyml.evaluation.standing import PROBABLY_WORSE, TOO_FEW, WORSE
 from polyml.evaluation.stats import EQUAL, SURE, UNDECIDED
+from polyml.report.html import companion_column
 
 _HOW = {
     "scaffold": " by scaffold",
@@ -26,6 +27,9 @@ _HOW = {
     "fixed": " as given",
 }
 _LOGARITHMS = {"log_rmse": "the logarithm of RMSE", "log_mae": "the logarithm of MAE"}
+FEW_POLYMERS = 20
+"""Polymers below which a score is luck more than anything: of 20, the 95 % interval of a squared correlation of 0.5
+reaches from 0.15 to 0.77 (Fisher's z)."""
 _NAMED = 8  # models in a sentence; the leaderboard names them all
 
 
@@ -84,8 +88,37 @@ class Summary:
 
     @property
     def averaged(self) -> list[str]:
-        """Metrics that have a mean over properties (see :meth:`Results.averaged`)."""
-        return [name for name in self.options["metrics"] if self.board[name].notna().any()]
+        """Metrics that have a mean over properties (see :meth:`Results.averaged`), over folds or of all together.
+
+        Where every fold tests one polymer, R² has no value on any fold, and one of all folds together.
+        """
+        columns = {name: [name, companion_column(name, "pooled")] for name in self.options["metrics"]}
+        return [name for name, own in columns.items() if self.board[own].notna().any(axis=None)]
+
+    @property
+    def ordered_by(self) -> str:
+        """The metric by which the models are in order: :attr:`metric`, or the first that has a value where it has none.
+
+        R² has none where all measured values that were tested are the same.
+        """
+        pooled = [name for name in self.averaged if self.board[companion_column(name, "pooled")].notna().any()]
+        several = len(self.properties) > 1  # then the deciding metric has a mean that has no column
+        return self.metric if several or self.metric in pooled or not pooled else pooled[0]
+
+
+COMPLETION = "Property completion: each model is given the other measured properties of a test polymer."
+"""What stands above the scores of models that were told other properties of the polymers that they are tested on."""
+
+
+def title_text(options: Mapping[str, Any]) -> str:
+    """Say what stands above the scores, where they are of another task than to predict from structures alone.
+
+    Examples
+    --------
+    >>> title_text({"known_properties": False})
+    ''
+    """
+    return COMPLETION if options.get("known_properties") else ""
 
 
 def protocol_text(options: Mapping[str, Any]) -> str:
@@ -115,15 +148,29 @@ def scale_text(options: Mapping[str, Any]) -> str:
 
 def order_text(summary: Summary) -> str:
     """Say what decides the order of the leaderboard and what the columns show."""
-    title = METRICS[summary.metric].title
+    title = METRICS[summary.ordered_by].title
     several = len(summary.properties) > 1
     mean = f", {MEAN}" if several else ""
-    if several and summary.metric not in summary.averaged:
+    if several and summary.ordered_by not in summary.averaged:
         mean = ", mean over properties in units of their spread"
     return (
         f"ordered by pooled {title}{mean}: the predictions of all folds scored together, with its "
         f"{INTERVAL * 100:.0f} % bootstrap interval over polymers"
     )
+
+
+def doubt_text(options: Mapping[str, Any]) -> str:
+    """Say that there are too few polymers for scores that mean much; nothing where there are enough.
+
+    Examples
+    --------
+    >>> doubt_text({"data": {"polymers": 5}})
+    'only 5 polymers: scores of so few mean little'
+    >>> doubt_text({"data": {"polymers": 500}})
+    ''
+    """
+    polymers = options.get("data", {}).get("polymers", FEW_POLYMERS)
+    return f"only {polymers} polymers: scores of so few mean little" if polymers < FEW_POLYMERS else ""
 
 
 def verdict(summary: Summary) -> str:
@@ -137,16 +184,27 @@ def verdict(summary: Summary) -> str:
     told = {word: list(part["model"]) for word, part in board.groupby("against_best")}
     said = {
         EQUAL: f"{models[0]} is practically equal to",
+        TOO_FEW: f"too few folds to decide ({_folds(tests)}) whether {models[0]} is better than",
         UNDECIDED: f"it is undecided whether {models[0]} is better than",
         PROBABLY_WORSE: f"{models[0]} is probably better than",
         WORSE: f"{models[0]} is significantly better than",
         "": f"no test is possible between {models[0]} and",
     }
     numbers = {UNDECIDED: p, PROBABLY_WORSE: p, WORSE: p}
-    text = "; ".join(f"{head} {listed(told[word], numbers.get(word))}" for word, head in said.items() if word in told)
+    tails = {TOO_FEW: ": see the bootstrap intervals"}
+    text = "; ".join(
+        f"{head} {listed(told[word], numbers.get(word))}{tails.get(word, '')}"
+        for word, head in said.items()
+        if word in told
+    )
     if not text.startswith(models[0]):  # a name stays as it is
         text = text[0].upper() + text[1:]
     return f"{text}. {_how_tested(summary, tests)}"
+
+
+def _folds(tests: pd.DataFrame) -> int:
+    """Count the folds, those of every repeat, in which the best model and another one both have a score."""
+    return int(tests["folds"].max()) if len(tests) else 0
 
 
 def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
@@ -157,11 +215,13 @@ def _how_tested(summary: Summary, tests: pd.DataFrame) -> str:
         return "There is nothing to test."
     over = f" ({MEAN})" if tests["property"].iloc[0] == MEAN else ""
     tested, rope = tests["metric"].iloc[0], tests["rope"].iloc[0]
-    ahead = f"an error smaller by more than {rope:.0%}".replace("%", " %") if tested in _LOGARITHMS else "further apart"
+    ahead = f"its error is smaller by more than {100 * rope:.3g} %" if tested in _LOGARITHMS else "it is further ahead"
     return (
-        f"Corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against the best, p adjusted by "
-        f"Holm. Bayesian correlated t-test with a probability above {SURE * 100:.0f} %: practically equal, {title} at "
-        f"most {own['rope'].iloc[0]:.3g} apart; probably better, {ahead}."
+        f"Significant is what a corrected paired t-test over folds of {_LOGARITHMS.get(tested, title)}{over} against "
+        f"the best finds, with p adjusted by Holm. Two models are practically equal where a Bayesian correlated t-test "
+        f"finds with a probability above {SURE * 100:.0f} % that their {title} differs by at most "
+        f"{own['rope'].iloc[0]:.3g}, the region of practical equivalence (rope). The best is probably better where "
+        f"that test finds with the same probability that {ahead}."
     )
 
 

@@ -16,7 +16,7 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.results import Results
 from polyml.evaluation.standing import BEST, PROBABLY_WORSE, WORSE
 from polyml.evaluation.stats import EQUAL
-from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
+from polyml.evaluation.summary import Summary, doubt_text, order_text, protocol_text, scale_text, title_text, verdict
 from polyml.report.html import companion_column
 
 
@@ -29,6 +29,8 @@ class Leaderboard:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the leaderboard, the scores by property, the failures and how all of it was made."""
         summary = self.summary
+        if title := title_text(summary.options):
+            yield Text(title, style="bold")
         yield _main_table(summary, options.max_width)
         for metric in summary.options["metrics"]:
             if metric == summary.metric or metric not in summary.averaged:
@@ -44,6 +46,8 @@ class Leaderboard:
         if reused and computed:
             yield Text(f"{reused} folds were finished before, {computed} were computed now", style="dim")
         yield Text(verdict(summary))
+        if doubt := doubt_text(summary.options):
+            yield Text(doubt, style="yellow")
 
 
 def render_leaderboard(results: Results | Summary) -> Leaderboard:
@@ -57,7 +61,7 @@ _STYLES = {BEST: "bold green", EQUAL: "green", PROBABLY_WORSE: "yellow", WORSE: 
 def _main_table(summary: Summary, width: int) -> Table:
     """Lay out the leaderboard; where it is too wide, times and then all scores but the first are left to the file."""
     columns = _columns(summary)
-    deciding = METRICS[summary.metric].title
+    deciding = METRICS[summary.ordered_by].title
     others = [METRICS[name].title for name in reversed(summary.averaged)]
     for title in ("predict s", "fit s", *(title for title in others if title != deciding)):
         if _width(columns) > width:
@@ -78,11 +82,11 @@ def _columns(summary: Summary) -> dict[str, list[Text]]:
     ok = board["status"] == "ok"
     columns = {"#": [str(rank) for rank in board["rank"]], "model": list(board["model"])}
     best: dict[str, pd.Series] = {}
-    for name in sorted(summary.averaged, key=lambda name: name != summary.metric):
+    for name in sorted(summary.averaged, key=lambda name: name != summary.ordered_by):
         pooled = board[companion_column(name, "pooled")]
         columns[METRICS[name].title] = [_number(value) for value in pooled]
         best[METRICS[name].title] = pooled == _best(pooled, name)
-        if name == summary.metric:
+        if name == summary.ordered_by:
             ends = (board[companion_column(name, end)] for end in ("low", "high"))
             columns["95 % interval"] = [_interval(*pair) for pair in zip(*ends, strict=True)]
             folds = zip(board[name], board[companion_column(name, "sd")], strict=True)
@@ -179,12 +183,36 @@ def _seconds(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.{2 if value < 10 else 0}f}"
 
 
+_CALIBRATED = ("conformal", "completion")  # models whose intervals are fitted to errors on polymers they have not seen
+
+
+def interval_notes(results: Results) -> list[str]:
+    """Say what the intervals of a comparison are, and which spreads are no spreads; nothing where no model has any."""
+    if results.classes:
+        return ["uncertainty.csv is empty, as classes have no intervals; predictions.parquet has their probabilities"]
+    found = results.uncertainty()
+    keys = {entry.label: entry.key for entry in results.entries}
+    told = []
+    if any(keys[model] not in _CALIBRATED for model in found.loc[found["n"] > 0, "model"]):
+        told.append(
+            "intervals are the models' own, not calibrated: polyml train calibrates them, and "
+            "--models conformal --param base=KEY compares calibrated ones"
+        )
+    if zero := found.groupby("model", sort=False)["n_zero_std"].sum().loc[lambda counts: counts > 0].to_dict():
+        listed = ", ".join(f"{model} for {count}" for model, count in zero.items())
+        told.append(
+            f"a spread of (nearly) zero is predicted by {listed} of the values: uncertainty.csv gives no nll there"
+        )
+    return told
+
+
 def as_json(results: Results | Summary) -> dict[str, Any]:
     """Return the comparison as plain types for ``json.dumps``; NaN becomes None."""
     summary = results if isinstance(results, Summary) else Summary.of(results)
     failed = summary.board[summary.board["status"] == "failed"]
     return {
         "name": summary.options["name"],
+        "title": title_text(summary.options),
         "protocol": protocol_text(summary.options),
         "scales": dict(summary.options["scales"]),
         "folds_reused": summary.options["folds_reused"],
@@ -194,6 +222,7 @@ def as_json(results: Results | Summary) -> dict[str, Any]:
         "failed": dict(zip(failed["model"], failed["error"], strict=True)),
         "order": order_text(summary),
         "verdict": verdict(summary),
+        "doubt": doubt_text(summary.options),
     }
 
 

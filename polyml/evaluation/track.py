@@ -18,10 +18,10 @@ import pandas as pd
 from polyml.data.files import write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.domain import error_by_domain
-from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.one_fold import fingerprint
 from polyml.evaluation.protocol import run_tags
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
+from polyml.evaluation.standing import TOO_FEW
 from polyml.evaluation.stats import EQUAL, UNDECIDED
 from polyml.evaluation.uncertainty import (
     TITLES,
@@ -162,39 +162,22 @@ class ComparisonTracking:
         """Add the tables, the leaderboard and the best scores to the parent run."""
         if self.tracker is None:
             return
-        from polyml.evaluation.summary import Summary, order_text, protocol_text, scale_text, verdict
-        from polyml.report.domain import error_by_similarity
-        from polyml.report.html import leaderboard_page
-        from polyml.report.plots import leaderboard_bars
+        from polyml.evaluation.pages import comparison_figures, leaderboard_html
+        from polyml.evaluation.summary import Summary
 
         board = results.leaderboard()
-        options, summary = results.options, Summary.of(results)
-        notes = f"{protocol_text(options)}. {options['data']['polymers']} polymers; {scale_text(options)}.\n"
-        order = order_text(summary)
-        notes += f"{order[0].upper()}{order[1:]}; ± is the standard deviation over folds.\n{verdict(summary)}"
         self.tracker.log_table(board, "leaderboard.csv")
-        self.tracker.log_text(leaderboard_page(board, options["name"], notes), "leaderboard.html")
+        self.tracker.log_text(leaderboard_html(Summary.of(results)), "leaderboard.html")
         self.tracker.log_files([self.folder / name for name in FILES], "tables")
         if len(results.failures) == len(results.entries):
             return
         best = results.best()
-        ties = board.loc[board["against_best"].isin([EQUAL, UNDECIDED]), "model"]
+        ties = board.loc[board["against_best"].isin([EQUAL, UNDECIDED, TOO_FEW]), "model"]
         self.tracker.set_tags({"polyml.best_model": best, "polyml.ties_with_best": ", ".join(ties)})
         scores = mean_scores(results.frame[results.frame["model"] == best])
         scores |= pooled_metrics(results.pooled, best)
         self.tracker.log_metrics({f"best/{name}": value for name, value in scores.items()})
-        bars = {
-            METRICS[name].title: leaderboard_bars(
-                board, name, METRICS[name].title, maximize=METRICS[name].direction == "maximize"
-            )
-            for name in results.metrics
-            if results.averaged(name)
-        }
-        if not results.classes:
-            for prop, part in results.error_by_domain().groupby("property", sort=False):
-                label = f"{prop} [{results.scales[str(prop)]}]" if results.scales.get(str(prop)) else str(prop)
-                bars[f"Error against similarity, {prop}"] = error_by_similarity(part, label)
-        self.tracker.log_figures(bars, "plots.html", title=results.options["name"])
+        self.tracker.log_figures(comparison_figures(results), "plots.html", title=results.options["name"])
 
     def _save(self) -> None:
         if self._state["run_id"]:  # a tracker that records nothing has no run to come back to

@@ -25,7 +25,10 @@ TITLES: Mapping[str, str] = {
     "error_std_correlation": "rank correlation of |error| and standard deviation",
 }
 """The measures by name, as people call them. Coverage is best at 0.9; of the last more is better, of the rest less."""
-COLUMNS = ["model", "property", "n", *TITLES]
+COLUMNS = ["model", "property", "n", "n_zero_std", *TITLES]
+NO_SPREAD = 1e-6
+"""Standard deviations up to this share of that of the measured values are taken for zero: where all trees of a forest
+agree, rounding errors are what is left. No density can be had of them, and one would outweigh all other polymers."""
 _LEVELS = np.linspace(0.0, 1.0, 101)
 
 
@@ -40,8 +43,9 @@ def uncertainty_table(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns model, property, n (measured values that were predicted with a spread), and the measures of
-        :data:`TITLES`. Those of a model without a spread are NaN.
+        Columns model, property, n (measured values that were predicted with a spread), n_zero_std (those among them
+        whose spread is nearly zero, see :data:`NO_SPREAD`), and the measures of :data:`TITLES`. Those of a model
+        without a spread are NaN, and so is the negative log-likelihood beside a spread of zero.
     """
     if predictions.empty:
         return pd.DataFrame(columns=COLUMNS)
@@ -53,18 +57,20 @@ def uncertainty_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def measures(predictions: pd.DataFrame) -> dict[str, float]:
-    """Return ``n`` and the measures of :data:`TITLES` of one model and property."""
+    """Return ``n``, ``n_zero_std`` and the measures of :data:`TITLES` of one model and property."""
     known = with_spread(predictions)
     if known.empty:
-        return {"n": 0} | dict.fromkeys(TITLES, math.nan)
+        return {"n": 0, "n_zero_std": 0} | dict.fromkeys(TITLES, math.nan)
     y, mean, std, lower, upper = (known[name].to_numpy(float) for name in ("y_true", "y_pred", "std", "lower", "upper"))
+    none = int((std <= NO_SPREAD * y.std()).sum())
     return {
         "n": len(known),
+        "n_zero_std": none,
         "coverage": float(((lower <= y) & (y <= upper)).mean()),
         "interval_width": float((upper - lower).mean()),
         "interval_score": interval_score(y, lower, upper),
         "miscalibration_area": miscalibration_area(y - mean, std),
-        "nll": gaussian_nll(y - mean, std),
+        "nll": math.nan if none else gaussian_nll(y - mean, std),
         "error_std_correlation": error_std_correlation(y - mean, std),
     }
 

@@ -168,14 +168,17 @@ def compare_models(
     allow_leaks: bool = False,
     rope: float | None = None,
 ) -> Results:
-    """Compare models on the same folds; see :func:`polyml.evaluation.compare.compare`."""
+    """Compare models on the same folds, and write the pages of it; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
+    from polyml.evaluation.pages import write_pages
 
     tracker = open_tracker(tracking, name)
-    return evaluation.compare(
+    results = evaluation.compare(
         table, _compared(models), split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
         known_properties=known_properties, protocol=protocol, allow_leaks=allow_leaks, rope=rope,
     )  # fmt: skip
+    write_pages(results, folder)
+    return results
 
 
 def learning_curve(

@@ -47,7 +47,9 @@ def embedded_figures(figures: Mapping[str, Figure]) -> tuple[str, str]:
     return "\n".join(parts), f"<script>{get_plotlyjs()}</script>"
 
 
-def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> str:
+def leaderboard_page(
+    leaderboard: pd.DataFrame, title: str, notes: str = "", headings: Mapping[str, str] | None = None
+) -> str:
     """Return a leaderboard as one HTML page; a click on a heading sorts.
 
     Parameters
@@ -59,12 +61,17 @@ def leaderboard_page(leaderboard: pd.DataFrame, title: str, notes: str = "") -> 
     title : str
     notes : str
         Plain text under the title: protocol, number of polymers, scale of the scores.
+    headings : mapping, optional
+        The columns to show, in this order, each with its heading; else every column under its own name.
     """
     companions = _companions(list(leaderboard.columns))
     hidden = {*(name for own in companions.values() for name in own), "error", "status"}
-    columns = [name for name in leaderboard.columns if name not in hidden]
+    columns = [name for name in headings or leaderboard.columns if name not in hidden]
+    told = headings or {name: name for name in columns}
     numeric = {name for name in columns if pd.api.types.is_numeric_dtype(leaderboard[name])}
-    head = "".join(f'<th scope="col" tabindex="0"{_number(name in numeric)}>{_text(name)}</th>' for name in columns)
+    head = "".join(
+        f'<th scope="col" tabindex="0"{_number(name in numeric)}>{_text(told[name])}</th>' for name in columns
+    )
     rows = []
     for values in leaderboard.to_dict("records"):
         record = {str(name): value for name, value in values.items()}

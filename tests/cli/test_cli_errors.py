@@ -59,6 +59,10 @@ class TestBadFiles:
     def test_text_in_every_number(self) -> None:
         check(compare("psmiles,Tg\n*CC*,high\n*CCO*,low\n"), "not a number", "line 2")
 
+    def test_labels_for_numbers(self) -> None:
+        check(compare("psmiles,kind\n*CC*,soft\n*CCO*,hard\n", target="kind"), "holds classes", "--class kind")
+        assert "--class" not in compare("psmiles,Tg\n*CC*,195 K\n*CCO*,206 K\n").output
+
     def test_negative_permeability_under_log10(self) -> None:
         check(compare("psmiles,Tg\n*CC*,-1\n*CCO*,-2\n", "--log10", "Tg"), "not positive", "-1")
 
@@ -249,6 +253,26 @@ def test_options_of_a_split_are_called_by_their_names() -> None:
     check(compare(GOOD, "--split", "time"), "--split-column")
     check(compare(GOOD, "--split", "folds.csv", "--split-digest", "01"), "--split-digest", "at least 8 characters")
     check(compare(GOOD, "--split", "folds.csv"), "folds.csv: there is no such file of folds", "splits.csv")
+    check(compare(GOOD, "--split", "time"), "error: a split of kind time needs --split-column: the column")
+    check(compare(GOOD, "--split-column", "year"), "error: --split-column is for a split of kind leave_one_group_out")
+    check(compare(GOOD, "--split-digest", "0123abcd"), "error: --split-digest is for a split of kind fixed, not kfold")
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("kind", ["leave_one_cluster_out", "extrapolation", "rows", "folds.csv"])
+def test_a_split_without_repeats_says_how_to_mend_it(kind: str) -> None:
+    Path("folds.csv").write_text("psmiles,fold\n*CC*,0\n")
+    result = compare(GOOD, "--split", kind, "--repeats", "2")
+    check(result, ": leave --repeats out")
+    assert "repeated_kfold" not in result.output
+
+
+@pytest.mark.usefixtures("workdir")
+@pytest.mark.parametrize("kind", ["group", "fixed"])
+def test_an_unknown_split_is_told_what_can_be_asked_for(kind: str) -> None:
+    result = compare(GOOD, "--split", kind)
+    check(result, f"--split: '{kind}' is no kind of split", "leave_one_group_out, time", "or name a splits.csv")
+    assert "fixed, rows" not in " ".join(result.output.split())
 
 
 @pytest.mark.usefixtures("workdir")

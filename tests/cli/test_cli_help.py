@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from polyml import __version__
 from polyml.cli.main import app
+from polyml.data.catalog import suite_folder
 
 VERBS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 HEAVY = (
@@ -51,6 +52,23 @@ def test_every_verb_has_help_with_examples(verb: str) -> None:
     result = CliRunner().invoke(app, [verb, "--help"])
     assert result.exit_code == 0
     assert f"polyml {verb}" in result.output.partition("Examples")[2]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_whole_on_a_narrow_terminal(verb: str) -> None:
+    """Names that are cut cannot be typed: no option, choice or default ends in an ellipsis at 80 columns."""
+    text = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    words = set(text.replace("│", " ").split())
+    command = get_command(app).commands[verb]  # type: ignore[attr-defined]
+    assert {name for option in command.params for name in option.opts if name.startswith("-")} <= words
+
+
+def test_help_of_benchmark_names_the_suites_that_come_with_polyml() -> None:
+    suites = sorted(path.stem for path in suite_folder().glob("*.yaml"))
+    text = CliRunner().invoke(app, ["benchmark", "--help"]).output
+    assert f"{', '.join(suites[:-1])} or {suites[-1]}." in " ".join(text.replace("│", " ").split())
 
 
 def test_version() -> None:

@@ -50,7 +50,21 @@ def test_compare_writes_tables_and_json(csv: str) -> None:
     assert set(tidy["property"]) == {"O2", "N2", "O2/N2"}
     assert set(tidy["fold"]) == {0, 1}
     assert Path("out/leaderboard.csv").is_file()
+    assert "R² O2/N2" in Path("out/leaderboard.html").read_text("utf-8")  # whether tracked or not
+    assert Path("out/plots.html").is_file()
     assert not Path("mlruns").exists()
+
+
+def test_compare_says_what_a_reader_must_know_unless_quiet(csv: str) -> None:
+    options = ("--models", "mean", "--folds", "2", "--jobs", "1", "--no-track", "-o", "out")
+    text = " ".join(run("compare", csv, *TARGETS, *options).output.split())
+    assert "intervals are the models' own, not calibrated" in text
+    assert "Property completion" not in text
+    text = " ".join(run("compare", csv, *TARGETS, *options, "--known-properties").output.split())
+    assert "Property completion: each model is given the other measured properties" in text
+    assert "each model is fitted about six times a fold" in text
+    assert "not calibrated" not in text  # the intervals of completion are
+    assert "not calibrated" not in run("compare", csv, *TARGETS, *options, "--quiet").output
 
 
 def test_train_predict_and_screen(csv: str, workdir: Path) -> None:

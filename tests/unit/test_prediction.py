@@ -32,6 +32,15 @@ def test_predict_file_writes_every_row_in_order(bundle, tmp_path, ending, chunk_
     assert frame["error"].fillna("").tolist() == expected["error"].tolist()
 
 
+def test_numbers_in_a_file_have_the_digits_that_a_prediction_has(bundle, tmp_path):
+    (tmp_path / "in.smi").write_text("*CC(*)C\n*CC*\n*CC(*)CC\njunk\n")
+    predict_file(bundle, tmp_path / "in.smi", tmp_path / "out.csv")
+    cells = pd.read_csv(tmp_path / "out.csv", dtype=str)[["O2", "O2_std", "Tg", "nearest_similarity"]].stack()
+    digits = cells.str.replace(r"e.*", "", regex=True).str.replace(".", "").str.lstrip("0").str.len()
+    assert digits.max() <= 10  # not 339.87750000000017
+    assert digits.max() > 5
+
+
 def test_predict_file_says_what_is_wrong_and_leaves_nothing(bundle, tmp_path):
     (tmp_path / "in.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no column of SMILES"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     assert "Protocol **honest**: rows shuffled as in published work" in text
     assert "its other measured properties are given" in text
     assert "| Paper | 0.5 | theirs | A 1, 1 |" in text
+    other = replace(finished[0], results={"nitrogen": finished[0].results["nitrogen"]})
+    assert "Published" not in render_report(chosen, [other], "command")  # the paper has no figure of nitrogen
     measured = {name: len(pd.read_csv(data / f"{name}.csv")) for name in ("oxygen", "nitrogen")}
     assert f"O2 {measured['oxygen']} (log10(O2)), N2 {measured['nitrogen']};" in text
 

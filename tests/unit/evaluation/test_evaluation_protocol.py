@@ -35,7 +35,7 @@ def test_a_few_shared_polymers_of_published_folds_are_counted_and_many_are_a_lea
     few = int(200 * TOLERATED)
     judged = stamp("honest", SplitSpec(kind="rows"), folds_sharing(few), KEYS)
     assert judged.stamp == "honest"
-    assert f"{few} of {200 + few} polymers on both sides" in judged.words
+    assert f"{few} of {200 + few} polymers on both sides of a fold; honest up to 1 %" in judged.words
     judged = stamp("honest", SplitSpec(kind="rows"), folds_sharing(20), KEYS)
     assert judged.stamp == "leaky"
     assert judged.reasons == ("20 of 220 tested polymers stand in the training part of the same fold",)

@@ -204,7 +204,7 @@ def test_degenerate_comparisons_have_a_leaderboard(tmp_path: Path) -> None:
         assert as_json(summary)["leaderboard"][-1]["status"] == "failed"
     assert told["one model"] == ["best", ""]
     assert told["equal"] == told["perfect"] == ["best", "practically equal", ""]
-    assert told["one fold"] == ["best", "", ""]
+    assert told["one fold"] == ["best", "too few folds", ""]
     assert told["constant"] == ["best", "undecided", ""]  # R² is not defined, the errors are
     nothing = make_results(pd.DataFrame(), failed=["broken"])
     assert list(nothing.leaderboard()["status"]) == ["failed"]

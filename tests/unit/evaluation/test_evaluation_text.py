@@ -15,9 +15,11 @@ from polyml.errors import UserError
 from polyml.evaluation.compared import Entry
 from polyml.evaluation.metrics import METRICS, score
 from polyml.evaluation.one_fold import Failure
+from polyml.evaluation.pages import headings, leaderboard_html, write_pages
 from polyml.evaluation.results import Results
+from polyml.evaluation.standing import standing
 from polyml.evaluation.summary import Summary, p_value, verdict
-from polyml.evaluation.text import as_json, render_leaderboard
+from polyml.evaluation.text import as_json, interval_notes, render_leaderboard
 
 
 def make_results(
@@ -102,6 +104,16 @@ def test_tables_fit_the_terminal_and_lose_no_column(width: int) -> None:
     assert text.count("R² by ratio (log10)") >= 3
 
 
+def test_completion_is_announced_above_the_scores() -> None:
+    results = make_results()
+    assert "completion" not in rendered(results)
+    assert as_json(results)["title"] == ""
+    given = replace(results, options=results.options | {"known_properties": True})
+    words = "Property completion: each model is given the other measured properties of a test polymer."
+    assert rendered(given).startswith(words)
+    assert as_json(given)["title"] == words
+
+
 def test_the_files_of_a_comparison_tell_the_same(tmp_path: Path) -> None:
     results = make_results()
     results.write(tmp_path)
@@ -113,10 +125,83 @@ def test_the_verdict_follows_the_tests() -> None:
     text = verdict(Summary.of(make_results((0.3, 1.0))))
     assert text.startswith("forest is significantly better than mean [x] (p < .001).")
     assert "(mean over properties) against the best" in text
+    assert "their R² differs by at most 0.01, the region of practical equivalence (rope)." in text
+    assert text.endswith("that its error is smaller by more than 1 %.")
+    wide = verdict(Summary.of(replace(make_results((0.3, 1.0)), rope=0.025)))
+    assert "at most 0.025," in wide
+    assert wide.endswith("by more than 2.5 %.")
     text = verdict(Summary.of(make_results((0.3, 0.31))))
     assert re.match(r"It is undecided whether (.+) is better than (.+) \(p = \.\d+\)\.", text)
     text = verdict(Summary.of(replace(make_results((0.01, 0.011)), rope=0.01)))
     assert text.startswith("forest is practically equal to mean [x]. ")
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_fewer_than_three_folds_leave_nothing_undecided(folds: int) -> None:
+    results = make_results((0.6, 0.65))
+    few = replace(
+        results,
+        frame=results.frame[results.frame["fold"] < folds],
+        predictions=results.predictions[results.predictions["fold"] < folds],
+    )
+    assert set(few.leaderboard()["against_best"].iloc[1:2]) == {"too few folds"}
+    text = verdict(Summary.of(few))
+    best, other = few.leaderboard()["model"].iloc[:2]
+    words = f"Too few folds to decide ({folds}) whether {best} is better than {other}: see the bootstrap intervals."
+    assert text.startswith(words)
+    assert "undecided" not in text
+
+
+def test_two_folds_that_do_tell_are_heard() -> None:
+    tests = pd.DataFrame(
+        {
+            "model_a": "a", "model_b": ["b", "c", "d"], "property": "Tg", "metric": "log_rmse", "better": "a",
+            "verdict": ["better", "undecided", "undecided"], "p_holm_best": [0.01, 0.3, 0.3], "folds": [2, 2, 3],
+        }
+    )  # fmt: skip
+    assert standing(tests, "a", "log_rmse", "Tg") == {
+        "a": "best", "b": "worse", "c": "too few folds", "d": "undecided"
+    }  # fmt: skip
+
+
+def of_few(polymers: int, truth: float | None = None) -> Results:
+    """Return results of one property and as many folds as polymers, all measured as ``truth`` if given."""
+    results = make_results()
+    kept = [f"k{i:02d}" for i in range(polymers)]
+    rows = results.predictions
+    rows = rows[rows["key"].isin(kept) & (rows["property"] == "O2")]
+    rows = rows.assign(fold=[kept.index(key) for key in rows["key"]])
+    if truth is not None:
+        rows = rows.assign(y_true=truth)
+    frame = score(rows, [METRICS["rmse"], METRICS["r2"]])
+    frame = frame.assign(features="ecfp", fit_seconds=1.5, predict_seconds=0.25, n_train=polymers - 1)
+    own = {"properties": [{"name": "O2"}], "scales": {"O2": "K"}, "data": {"polymers": polymers}}
+    options = results.options | own | {"split": {"kind": "kfold", "folds": polymers, "repeats": 1}}
+    return replace(
+        results, frame=frame, predictions=rows, properties=("O2",), scales={"O2": "K"}, options=options, failures={},
+        entries=results.entries[::2],
+    )  # fmt: skip
+
+
+def test_few_polymers_are_called_few_and_the_score_of_the_order_is_shown() -> None:
+    five = of_few(5)
+    assert five.leaderboard()["r2"].isna().all()  # a fold of one polymer has none
+    text = rendered(five)
+    assert "only 5 polymers: scores of so few mean little" in text
+    assert as_json(five)["doubt"].startswith("only 5 polymers")
+    assert "ordered by pooled R²:" in text
+    head = next(line for line in text.splitlines() if "95 % interval" in line).split()
+    assert head[:3] == ["#", "model", "R²"]
+    assert f"{five.leaderboard()['r2_pooled'].iloc[0]:.3f}" in text
+    assert "mean little" not in rendered(of_few(20))
+    assert as_json(of_few(20))["doubt"] == ""
+
+
+def test_where_r2_has_no_value_the_score_that_orders_is_named() -> None:
+    text = rendered(of_few(6, truth=1.0))
+    assert "ordered by pooled RMSE:" in text
+    head = next(line for line in text.splitlines() if "95 % interval" in line).split()
+    assert head[:5] == ["#", "model", "RMSE", "95", "%"]
 
 
 def test_a_long_list_of_models_is_cut() -> None:
@@ -169,3 +254,61 @@ def test_json_has_plain_types_and_no_nan() -> None:
     assert value["leaderboard"][2]["rmse"] is None
     assert value["leaderboard"][0]["rank"] == 1
     assert value["failed"] == {"net": "ImportError: no module [torch]"}
+
+
+def test_whose_intervals_they_are_is_said() -> None:
+    results = make_results()
+    assert interval_notes(results) == []  # no model has any
+    predictions = results.predictions.assign(lower=-1.0, upper=1.0)
+    predictions["std"] = np.where(predictions["model"] == "forest", 0.5, np.nan)
+    (text,) = interval_notes(replace(results, predictions=predictions))
+    assert text.startswith("intervals are the models' own, not calibrated")
+    assert "--models conformal --param base=KEY" in text
+    calibrated = (Entry("forest", "conformal"), *results.entries[:2])
+    assert interval_notes(replace(results, predictions=predictions, entries=calibrated)) == []
+    predictions.loc[predictions.index[predictions["model"] == "forest"][:3], "std"] = 1e-12
+    text = interval_notes(replace(results, predictions=predictions, entries=calibrated))[0]
+    assert "forest for 3 of the values" in text
+    assert "classes have no intervals" in interval_notes(replace(results, classes=("a", "b")))[0]
+
+
+def paged(results: Results) -> Results:
+    """Return results with what a page says of the data."""
+    return replace(results, options=results.options | {"data": {"polymers": 100}})
+
+
+def test_the_page_puts_the_score_of_the_order_next_to_the_model() -> None:
+    several = headings(Summary.of(paged(make_results())))
+    assert list(several.values())[:7] == [
+        "#",
+        "model",
+        "R²",
+        "R² over folds",
+        "against best",
+        "RMSE",
+        "RMSE over folds",
+    ]
+    assert several["r2_pooled[N2]"] == "R² N2"
+    assert list(several.values())[-5:] == ["key", "family", "features", "fit s", "predict s"]
+    one = headings(Summary.of(of_few(30)))
+    assert [name for name in one if "[" in name] == []  # or every number would stand there twice
+    page = leaderboard_html(Summary.of(of_few(30)))
+    assert page.index(">R²<") < page.index(">RMSE<")
+    board = of_few(30).leaderboard().iloc[0]
+    assert f'data-value="{float(board["r2_pooled"])!r}">' in page
+    assert 'class="spread">(' in page  # its interval
+
+
+def test_the_page_of_a_completion_says_so() -> None:
+    results = paged(make_results())
+    given = replace(results, options=results.options | {"known_properties": True})
+    assert "<p>Property completion: each model" in leaderboard_html(Summary.of(given))
+    assert "Property completion" not in leaderboard_html(Summary.of(results))
+
+
+def test_pages_stand_in_the_folder(tmp_path: Path) -> None:
+    write_pages(paged(make_results()), tmp_path)
+    assert "practical equivalence" in (tmp_path / "leaderboard.html").read_text("utf-8")
+    plots = (tmp_path / "plots.html").read_text("utf-8")
+    assert "<h2>R²</h2>" in plots
+    assert "<h2>Error against similarity, N2</h2>" in plots

@@ -77,6 +77,19 @@ def test_a_spread_of_zero():
     assert math.isnan(error_std_correlation(errors, std))
 
 
+@pytest.mark.parametrize(("tiny", "count"), [(0.0, 1), (3e-13, 1), (1e-3, 0)])
+def test_a_spread_that_is_nearly_zero_gives_no_likelihood(tiny, count):
+    """Where all trees agree, what is left of their spread is rounding error."""
+    found = measures(FOUR.assign(std=[1.0, 1.0, 2.0, tiny, tiny]))  # the last was not measured
+    assert found["n_zero_std"] == count
+    assert math.isnan(found["nll"]) == bool(count)
+    assert found["coverage"] == 0.75
+    kelvin = FOUR.assign(**{name: 1e9 * FOUR[name] for name in ("y_true", "y_pred", "std", "lower", "upper")})
+    assert measures(kelvin)["n_zero_std"] == 0  # small is what is small beside the measured values
+    constant = FOUR.assign(y_true=[5.0] * 5)
+    assert measures(constant)["n_zero_std"] == 0
+
+
 def test_bins_hold_equal_numbers():
     rng = np.random.default_rng(2)
     std = rng.uniform(0.1, 1.0, size=1003)
@@ -96,6 +109,7 @@ def test_a_model_without_a_spread_gets_no_numbers():
     assert table[["model", "property", "n"]].to_numpy().tolist() == [["m", "Tg", 4], ["plain", "Tg", 0], ["m", "Tm", 4]]
     assert table.iloc[1][list(TITLES)].isna().all()
     assert table.iloc[0][list(TITLES)].notna().all()
+    assert table["n_zero_std"].tolist() == [0, 0, 0]
     empty = uncertainty_table(pd.DataFrame())
     assert list(empty.columns) == COLUMNS
     assert len(empty) == 0
