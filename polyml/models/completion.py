@@ -34,9 +34,9 @@ class CompletionModel(PolymerModel):
     data) by expectation maximisation over what was measured (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1,
     1977), and is the same for all polymers.
 
-    What that cannot express a second level may add: it reads features, the known properties, what they make expected
-    and by how much the structure alone was wrong about them, and learns the property from training polymers predicted
-    without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions, Mach. Learn. 24, 49,
+    What that cannot express a second level may add: it reads features, the known properties, what they make expected,
+    their differences, and by how much the structure alone was wrong about them, and learns the property from training
+    polymers predicted without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions, Mach. Learn. 24, 49,
     1996). Nothing needs to be known: without other properties the prediction is the model's own.
 
     Parameters
@@ -241,7 +241,10 @@ def _reading(model: TabularModel, mean: np.ndarray, expected: np.ndarray) -> Tab
     """
     from polyml.features.batch import featurize
 
+    first, other = np.triu_indices(expected.shape[1], 1)
+    differences = expected[:, first] - expected[:, other]  # a band gap is one: trees do not subtract
+
     def source(items: Sequence[Any]) -> np.ndarray:
-        return np.hstack([featurize(model.features, items), mean, expected, expected - mean])
+        return np.hstack([featurize(model.features, items), mean, expected, expected - mean, differences])
 
     return model.read_from(source)
