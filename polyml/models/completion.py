@@ -36,8 +36,8 @@ class CompletionModel(PolymerModel):
 
     What that cannot express a second level may add: it reads features, the known properties, what they make expected,
     their differences, and by how much the structure alone was wrong about them, and learns the property from training
-    polymers predicted without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions, Mach. Learn. 24, 49,
-    1996). Nothing needs to be known: without other properties the prediction is the model's own.
+    polymers predicted without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions,
+    Mach. Learn. 24, 49, 1996). Nothing needs to be known: without other properties the prediction is the model's own.
 
     Parameters
     ----------
