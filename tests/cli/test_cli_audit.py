@@ -111,7 +111,8 @@ def test_what_is_wrong_is_said_without_a_traceback(csv: str, arguments: tuple[st
     assert "Traceback" not in result.output
 
 
-def test_people_read_plurals_plain_headings_and_the_mend(leaky: str) -> None:
+def test_people_read_plurals_plain_headings_and_the_mend(leaky: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # so that no heading is divided
     result = run(leaky)
     words = " ".join(result.output.replace("│", " ").split())
     assert "usable rows" in words
