@@ -12,6 +12,7 @@ import json
 import re
 import traceback
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from polyml.errors import UserError
 from polyml.evaluation.metrics import probability_columns
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.catalog import ModelFactory, make_seeded, with_task
+from polyml.models.conformal import ConformalModel
 from polyml.models.inspect import features_of
 from polyml.models.neural import NeuralModel
 from polyml.workers import limited_threads
@@ -176,6 +178,8 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
     started = perf_counter()
     if task.watched and isinstance(model, NeuralModel):
         model.fit_watching(list(task.train["psmiles"]), task.y_train, test, task.y_test)
+    elif isinstance(model, ConformalModel):  # whose messages name the property that has too few values
+        deque(model.fit_steps(list(task.train["psmiles"]), task.y_train, task.properties), maxlen=0)
     else:
         model.fit(list(task.train["psmiles"]), task.y_train)
     fitted = perf_counter()

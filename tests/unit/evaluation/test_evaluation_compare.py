@@ -371,3 +371,15 @@ def test_an_output_folder_that_is_a_file_is_refused(table: PolymerTable, tmp_pat
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot write"):
         run(table, tmp_path / "out", STUB)
+
+
+def test_a_calibration_names_the_property_that_has_too_few_values(tmp_path: Path) -> None:
+    texts = [f"*{'C' * n}{end}*" for n in range(2, 14) for end in ("O", "S")]
+    values = np.arange(24.0)
+    frame = pd.DataFrame({"psmiles": texts, "gap": values, "seldom": np.where(values % 3 == 0, values, np.nan)})
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    data = read_table(tmp_path / "few.csv", [Property(name="gap"), Property(name="seldom")])
+    specs = [Compared("mean"), Compared("conformal", params={"base": "mean"})]
+    results = compare(data, specs, SPLIT, tmp_path / "out", jobs=1)
+    assert results.failures["conformal"].error.startswith("seldom: ")
+    assert "values to calibrate a 90 % interval on" in results.failures["conformal"].error
