@@ -158,13 +158,14 @@ def open_study(
             optuna.delete_study(study_name=name, storage=storage)
         try:
             study = optuna.create_study(study_name=name, storage=storage, direction="maximize", **parts)
-            study.set_user_attr(_BASIS, dict(basis))
+            prepare(study)
+            study.set_user_attr(_BASIS, dict(basis))  # last: who finds the basis finds all first trials queued
         except optuna.exceptions.DuplicatedStudyError:
             study = optuna.load_study(study_name=name, storage=storage, **parts)
             _check_basis(study, basis, url)
             _check_may_go_on(study, url, resume)
-        queue_lost(study)
-        prepare(study)
+            queue_lost(study)
+            prepare(study)
     return study
 
 
@@ -188,12 +189,7 @@ def load(url: str, name: str, parts: Mapping[str, Any]) -> Any:
 
 
 def _check_basis(study: Any, basis: Mapping[str, Any], url: str) -> None:
-    found = study.user_attrs.get(_BASIS)
-    for _ in range(20):  # its maker may be about to write it
-        if found is not None:
-            break
-        time.sleep(0.1)
-        found = study.user_attrs.get(_BASIS)
+    found = _wait_for_basis(study)
     other = "another study of this name: choose one with --study NAME, or replace it with --force"
     if not isinstance(found, dict):
         raise UserError(f"the study '{study.study_name}' was not made by polyml", where=shown(url), fix=other)
@@ -207,6 +203,18 @@ def _check_basis(study: Any, basis: Mapping[str, Any], url: str) -> None:
             where=shown(url),
             fix="scores of the two cannot be compared: choose another name with --study, or replace it with --force",
         )
+
+
+def _wait_for_basis(study: Any) -> Any:
+    """Return the basis of a study, or None when its maker neither writes it nor queues a trial for two seconds."""
+    queued, until = -1, time.monotonic()
+    while (found := study.user_attrs.get(_BASIS)) is None:
+        if (trials := len(study.get_trials(deepcopy=False))) != queued:
+            queued, until = trials, time.monotonic() + 2.0
+        elif time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    return found
 
 
 def _short(value: Any) -> str:

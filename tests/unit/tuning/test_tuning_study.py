@@ -7,8 +7,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from polyml.errors import UserError
 from polyml.models.catalog import make_model
 from polyml.tracking import make_tracker
 from polyml.tuning import SearchSettings
-from polyml.tuning.storage import load, queue_lost, storage_url, this_process
+from polyml.tuning.storage import load, open_study, queue_lost, storage_url, this_process
 from polyml.tuning.trials import SearchResult, read_trials
 from polyml.tuning.tune import tune
 
@@ -185,6 +187,26 @@ def test_two_processes_share_a_study(csv: Path, table: PolymerTable, tmp_path: P
     study = load(storage_url(None, folder), "toy_svm", {})
     assert len({trial.user_attrs["process"]["pid"] for trial in study.trials}) == 2
     assert len({tuple(trial.params.values()) for trial in study.trials}) == len(study.trials)
+
+
+def test_a_process_that_joins_while_a_study_is_made_queues_nothing_twice(tmp_path: Path) -> None:
+    made, url = threading.Event(), storage_url(None, tmp_path)
+
+    def queue_first(study: Any, seconds: float) -> None:
+        if not study.trials:
+            made.set()
+            time.sleep(seconds)  # what another process does between the look and the queue
+            study.enqueue_trial({"C": 5.0})
+
+    def join(seconds: float) -> Any:
+        return open_study(url, "s", {"data": 1}, {}, partial(queue_first, seconds=seconds), resume=True, force=False)
+
+    maker = threading.Thread(target=join, args=(0.5,))
+    maker.start()
+    assert made.wait(60)
+    joined = join(0.0)
+    maker.join()
+    assert len(joined.trials) == 1
 
 
 def test_a_killed_process_loses_nothing(
