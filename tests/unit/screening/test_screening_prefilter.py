@@ -31,8 +31,8 @@ def test_only_what_the_quick_model_passes_on_is_ranked(bundle, quick, library, t
     expected = full[by_quick >= limit]
     assert 0 < len(expected) < len(full)
     assert ranked["canonical"].tolist() == expected["canonical"].tolist()
-    # The accurate model's numbers, not the quick one's. It read other polymers beside these, and the rows of a product of
-    # matrices in single precision depend in their last digit on how many there are.
+    # The accurate model's numbers, not the quick one's. It read other polymers beside these, and the rows of a
+    # product of matrices in single precision depend in their last digit on how many there are.
     np.testing.assert_allclose(ranked["O2"], expected["O2"], rtol=1e-5)
     for column in ("O2_std", "O2_lower", "O2_upper"):  # kept from the chunks here, computed at the end there
         np.testing.assert_allclose(ranked[column], expected[column], rtol=1e-6)
