@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import TabularModel
 
 _MODEL, _SECOND = "model", "second"
+_READ = ("descriptors", "electronic")  # features of the second level
 _LEAST_ROWS = 20  # polymers with the property and another one, for a second level to learn from
 
 
@@ -34,19 +35,20 @@ class CompletionModel(PolymerModel):
     data) by expectation maximisation over what was measured (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1,
     1977), and is the same for all polymers.
 
-    What that cannot express a second level may add: it reads features, the known properties, what they make expected,
-    their differences, and by how much the structure alone was wrong about them, and learns the property from training
-    polymers predicted without themselves; the prediction is the mean of both levels (Breiman, Stacked regressions,
-    Mach. Learn. 24, 49, 1996). Nothing needs to be known: without other properties the prediction is the model's own.
+    What that cannot express a second level may add: its models read features, the known properties, what they make
+    expected, their differences, and by how much the structure alone was wrong about them, and learn the property from
+    training polymers predicted without themselves; the prediction is the mean of the first level and of these models
+    (Breiman, Stacked regressions, Mach. Learn. 24, 49, 1996). Nothing needs to be known: without other properties the
+    prediction is the first level's own.
 
     Parameters
     ----------
     base : str or mapping
         A model of the catalog by its key, or with parameters: ``{"key": "svm", "C": 10}``.
-    second : str or mapping, optional
-        The second level, a model that reads an array of features. The preset "two_levels" has trees above
-        ``gp_coregional``: the closest of those that were tried. It is what ``best`` stands for where properties are
-        known.
+    second : str, mapping, or list of these, optional
+        The second level: models that read an array of features. The preset "two_levels" has trees and a support
+        vector machine above ``gp_coregional``: the closest of those that were tried. It is what ``best`` stands for
+        where properties are known.
     folds : int
         Folds of the out-of-fold predictions; each costs a fit of the model. ``gp_coregional`` needs none.
     random_state : int or None
@@ -72,13 +74,16 @@ class CompletionModel(PolymerModel):
     presets = {
         "two_levels": {
             "base": {"key": "gp_coregional", "features": ARRAYS},
-            "second": {"key": "extra_trees", "features": ("descriptors", "electronic"), "max_features": 0.5},
+            "second": (
+                {"key": "extra_trees", "features": _READ, "max_features": 0.5},
+                {"key": "svm", "features": _READ, "C": 20.0, "gamma": 0.1, "epsilon": 0.02},
+            ),
         }
     }
     toy_params = {"base": {"key": "extra_trees", "n_estimators": 10}, "folds": 3}
 
     base: Member = "gp_coregional"
-    second: Member | None = None
+    second: Member | Sequence[Member] | None = None
     folds: int = 5
     random_state: int | None = 0
 
@@ -90,24 +95,28 @@ class CompletionModel(PolymerModel):
             raise UserError(f"folds={self.folds}", where=where, fix="ask for two folds or more")
         if member_params(self.base, where)[0] == self.key:
             raise UserError("a completion cannot be completed again", where=where, fix="name another base")
-        self._make_base(0)
-        if self.second is not None:
-            self._make_second(0)
+        self.inner_models()
 
     def inner_models(self) -> list[PolymerModel]:
         """Return the models, unfitted."""
-        return [self._make_base(0), *([] if self.second is None else [self._make_second(0)])]
+        return [self._make_base(0), *self._make_second(0)]
 
     def _make_base(self, seed: int) -> PolymerModel:
         return make_member(self.base, f"base of model '{self.key}'", seed)
 
-    def _make_second(self, seed: int) -> TabularModel:
+    def _make_second(self, seed: int) -> list[TabularModel]:
         where = f"second level of model '{self.key}'"
-        model = make_member(self.second or "", where, seed)
-        if not isinstance(model, TabularModel) or model.needs_counts:
-            fix = "take one that reads any numbers: extra_trees, lightgbm or svm, say"
-            raise UserError(f"'{model.key}' cannot be the second level", where=where, fix=fix)
-        return model
+        if self.second is None:
+            return []
+        members = [self.second] if isinstance(self.second, str | Mapping) else list(self.second)
+        made = []
+        for member in members:
+            model = make_member(member, where, seed)
+            if not isinstance(model, TabularModel) or model.needs_counts:
+                fix = "take one that reads any numbers: extra_trees, lightgbm or svm, say"
+                raise UserError(f"'{model.key}' cannot be the second level", where=where, fix=fix)
+            made.append(model)
+        return made
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> CompletionModel:
         """Fit the model on all polymers, and learn its errors from predictions of polymers it has not seen."""
@@ -124,7 +133,7 @@ class CompletionModel(PolymerModel):
             mean = self._out_of_fold(items, values, seed)
             self.covariance_ = error_covariance(values - mean)
             unseen = self._same_covariance(mean)
-        self.second_ = {} if self.second is None else self._fit_second(items, values, unseen, seed)
+        self.second_ = self._fit_second(items, values, unseen, seed)
         return self
 
     def _out_of_fold(self, items: list[Any], y: np.ndarray, seed: int) -> np.ndarray:
@@ -139,9 +148,11 @@ class CompletionModel(PolymerModel):
     def _same_covariance(self, mean: np.ndarray) -> Joint:
         return Joint(mean, np.broadcast_to(self.covariance_, (len(mean), *self.covariance_.shape)))
 
-    def _fit_second(self, items: list[Any], y: np.ndarray, unseen: Joint, seed: int) -> dict[int, TabularModel]:
+    def _fit_second(self, items: list[Any], y: np.ndarray, unseen: Joint, seed: int) -> dict[int, list[TabularModel]]:
         """Fit the second level of every target that enough polymers have together with another one."""
-        second = {}
+        second: dict[int, list[TabularModel]] = {}
+        if self.second is None:
+            return second
         predicted = ~np.isnan(unseen.mean).any(axis=1)
         for target in range(y.shape[1]):
             others = np.delete(~np.isnan(y), target, axis=1).any(axis=1)
@@ -151,7 +162,9 @@ class CompletionModel(PolymerModel):
             chosen = [items[row] for row in rows]
             part = Joint(unseen.mean[rows], unseen.covariance[rows])
             expected = part.given(y[rows], target)[0]
-            second[target] = _reading(self._make_second(seed), part.mean, expected).fit(chosen, y[rows, target])
+            second[target] = [
+                _reading(model, part.mean, expected).fit(chosen, y[rows, target]) for model in self._make_second(seed)
+            ]
         return second
 
     def predict(self, psmiles: Sequence[str], known: np.ndarray | None = None) -> np.ndarray:
@@ -182,9 +195,10 @@ class CompletionModel(PolymerModel):
             mean[:, target] = expected[:, target]
             told = np.flatnonzero(np.delete(~np.isnan(known), target, axis=1).any(axis=1))
             if target in self.second_ and len(told):
-                second = _reading(self.second_[target], joint.mean[told], expected[told])
                 chosen: Any = [items[row] for row in told]
-                mean[told, target] = (mean[told, target] + second.predict(chosen)) / 2
+                readers = [_reading(model, joint.mean[told], expected[told]) for model in self.second_[target]]
+                levels = [mean[told, target], *(reader.predict(chosen) for reader in readers)]
+                mean[told, target] = np.mean(levels, axis=0)
         return Prediction.gaussian(mean, np.sqrt(variance) * self.factor_)
 
     def _joint(self, items: list[Any]) -> Joint:
@@ -199,8 +213,9 @@ class CompletionModel(PolymerModel):
         state = {"n_targets": self.n_targets_, "second": list(self.second_), **self._target_state()}
         write_model(Path(folder), self, state, {"covariance": self.covariance_, "factor": self.factor_})
         self.model_.save(Path(folder) / _MODEL)
-        for target, model in self.second_.items():
-            model.save(Path(folder) / f"{_SECOND}_{target}")
+        for target, models in self.second_.items():
+            for place, model in enumerate(models):
+                model.save(_second_folder(Path(folder), target, place))
 
     @classmethod
     def load(cls, folder: Path) -> CompletionModel:
@@ -212,10 +227,16 @@ class CompletionModel(PolymerModel):
         model._load_target_state(stored.state)
         model.n_targets_ = stored.state["n_targets"]
         model.covariance_, model.factor_ = stored.arrays["covariance"], stored.arrays["factor"]
-        model.model_ = load_model(Path(folder) / _MODEL)
-        loaded = {target: load_model(Path(folder) / f"{_SECOND}_{target}") for target in stored.state["second"]}
-        model.second_ = {target: found for target, found in loaded.items() if isinstance(found, TabularModel)}
+        model.model_, model.second_ = load_model(Path(folder) / _MODEL), {}
+        places = range(len(model._make_second(0)))
+        for target in stored.state["second"]:
+            loaded = [load_model(_second_folder(Path(folder), target, place)) for place in places]
+            model.second_[target] = [found for found in loaded if isinstance(found, TabularModel)]
         return model
+
+
+def _second_folder(folder: Path, target: int, place: int) -> Path:
+    return folder / f"{_SECOND}_{target}_{place}"
 
 
 def _calibration(unseen: Joint, y: np.ndarray) -> np.ndarray:

@@ -95,7 +95,11 @@ def test_second_level_learns_what_no_covariance_can_say(tmp_path):
         np.testing.assert_array_equal(found, model.predict([POLYMERS[i] for i in test], y[test]))
         return float(np.sqrt(np.mean((found[:, 0] - y[test, 0]) ** 2)))
 
-    assert error(second={"key": "extra_trees", "max_features": 1.0}) < 0.75 * error()
+    trees = {"key": "extra_trees", "max_features": 1.0}
+    assert error(second=trees) < 0.75 * error()
+    assert error(second=[trees, {**trees, "random_state": 1}]) < error(
+        second=trees
+    )  # the first level counts for a third
 
 
 def test_intervals_hold_out_of_fold():
@@ -126,6 +130,8 @@ def test_a_target_seldom_measured_is_no_reason_to_fail():
         ({"base": "completion"}, "cannot be completed again"),
         ({"folds": 1}, "folds=1"),
         ({"second": "extra_tree"}, "did you mean 'extra_trees'"),
+        ({"second": ["extra_trees", "svn"]}, "did you mean 'svm'"),
+        ({"second": [3]}, "3 is no model"),
         ({"second": "gcn"}, "'gcn' cannot be the second level"),
         ({"second": "svm_tanimoto"}, "'svm_tanimoto' cannot be the second level"),
         ({"task": "classification"}, "does no classification"),
