@@ -161,8 +161,8 @@ def stereo_findings(item: AuditedFile, spec: AuditSpec) -> list[Finding]:
             "stereo", "info" if alike else "warning", (item.name,),
             f"{counted(number, 'polymer')} unlike another one in configurations alone (R/S, E/Z)"
             + (f"; median difference of their labels: {told}" if told else ""),
-            "No feature of polyml reads configurations: to a model these are repeats, and folds may part them.",
-            "where tacticity was not controlled, write the units without @, / and \\; else keep them on one side",
+            "No feature of polyml reads configurations: to a model these are repeats. Its folds keep them on one side.",
+            "where tacticity was not controlled, write the units without @, / and \\, and they are merged",
             number, rows,
         )
     ]  # fmt: skip

@@ -15,6 +15,7 @@ SENTINELS = (999.0, -999.0, 9999.0, -9999.0, 99999.0, -99999.0)
 _FAR = 6.0  # robust SD from the median that make a sentinel impossible where no range is known
 _RATIO = 5  # how many times more often than the next value one must stand
 _PLACEHOLDER_RATIO = 2
+_ALONE = 3  # rows with one negative placeholder, where no other value is negative
 
 
 def repeated_value(values: np.ndarray) -> tuple[float, int, int] | None:
@@ -41,7 +42,8 @@ def impossible_placeholders(values: np.ndarray, item: Property, *, temperature: 
     """Mark the values that are no measurement beyond doubt: they are neither in another unit nor mistyped.
 
     These are values outside the plausible range that are repeated much more often than any other or are one of
-    ``SENTINELS``, temperatures below absolute zero in any unit, and 0 K where nothing else speaks of Celsius.
+    ``SENTINELS``, temperatures below absolute zero in any unit, 0 K where nothing else speaks of Celsius, and one of
+    ``PLACEHOLDERS`` below zero in several rows where nothing else is.
 
     Parameters
     ----------
@@ -58,9 +60,14 @@ def impossible_placeholders(values: np.ndarray, item: Property, *, temperature: 
     array([ True,  True, False, False])
     >>> impossible_placeholders(np.array([-20.0, 0.0, 25.0, 300.0]), kelvin, temperature=True)
     array([False, False, False, False])
+    >>> impossible_placeholders(np.array([-1.0, -1.0, -1.0, 300.0]), kelvin, temperature=True)
+    array([ True,  True,  True, False])
     """
     impossible = _impossible(values, item)
     found = impossible & np.isin(values, SENTINELS)
+    below = impossible & ~found & (values < 0)
+    if np.count_nonzero(below) >= _ALONE and len(same := np.unique(values[below])) == 1 and same[0] in PLACEHOLDERS:
+        found |= below  # one such number in row after row, and nothing else that is negative
     if temperature:
         found |= values < -ZERO_CELSIUS
         celsius = (values < 0) & (values > -ZERO_CELSIUS)

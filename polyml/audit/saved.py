@@ -1,4 +1,4 @@
-"""Saved folds that do not fit the file: rows that no fold tests, polymers that the file does not have."""
+"""Saved folds that do not fit the file: rows that no fold tests or two do, polymers that the file does not have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def saved_findings(item: AuditedFile, path: Path, divisions: Sequence[Folds]) ->
     divisions : sequence of Folds
         What :func:`polyml.audit.splits.read_saved` made of it, one a repeat; others are passed over.
     """
-    found = []
+    found = _numbering(item, path)
     keys = item.frame["key"]
     parts = [np.ones(len(keys), dtype=bool), *(~np.isnan(item.modelled(p)) for p in item.properties)]
     for division in (folds for folds in divisions if folds.kind == "saved"):
@@ -40,6 +40,10 @@ def saved_findings(item: AuditedFile, path: Path, divisions: Sequence[Folds]) ->
             f"({counted(len(rows), 'row')}) in none of them"
         )
         found.append(_finding(item, f"incomplete folds {division.name}", what, rows))
+    twice = _tested_twice(item, path)
+    if len(twice):
+        what = f"the folds overlap: {counted(len(twice), 'row')} of them in two test parts of one repeat"
+        found.append(_finding(item, "overlapping folds", what, twice))
     unknown = _unknown(item, path)
     if len(unknown):
         what = f"the folds name {counted(len(unknown), 'row')} that the data do not have, or that cannot be used"
@@ -55,10 +59,47 @@ def _finding(item: AuditedFile, check: str, what: str, rows: pd.DataFrame) -> Fi
     )  # fmt: skip
 
 
-def _unknown(item: AuditedFile, path: Path) -> pd.DataFrame:
-    """Return the rows of the folds whose polymer is not in the data, by its key, else by its text or line."""
+def _read(path: Path) -> tuple[pd.DataFrame, str]:
+    """Return the rows of a file of folds, with a repeat, and the column that names polymers or rows."""
     frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
     by = next(name for name in ("key", "psmiles", "line") if name in frame)
+    return (frame if "repeat" in frame else frame.assign(repeat=0)), by
+
+
+def _test_parts(path: Path) -> tuple[pd.DataFrame, str]:
+    frame, by = _read(path)
+    return (frame[frame["part"] == "test"] if "part" in frame else frame), by
+
+
+def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
+    """Find numbers between 0 and the last fold that no fold of a repeat has."""
+    tests, _ = _test_parts(path)
+    gaps = [
+        {"repeat": repeat, "fold": fold}
+        for repeat, folds in tests.groupby("repeat")["fold"]
+        for fold in sorted(set(range(int(folds.max()) + 1)) - set(folds.astype(int)))
+    ]
+    if not gaps:
+        return []
+    named = ", ".join(f"fold {gap['fold']} of repeat {gap['repeat']!s}" for gap in gaps[:5])
+    what = f"the folds are incomplete: there is no {named}{' …' if len(gaps) > 5 else ''} (they count from 0)"
+    return [_finding(item, "missing folds", what, pd.DataFrame(gaps))]
+
+
+def _tested_twice(item: AuditedFile, path: Path) -> pd.DataFrame:
+    """Return the rows of the folds that stand in more test parts of a repeat than the data have rows of them."""
+    tests, by = _test_parts(path)
+    own = item.frame["text" if by == "psmiles" else by].value_counts().to_dict()
+    folds = tests.groupby(["repeat", by])["fold"].nunique()
+    allowed = folds.index.get_level_values(by).map(own).fillna(1).to_numpy()
+    twice = folds[folds.to_numpy() > allowed].index
+    named = pd.MultiIndex.from_frame(tests[["repeat", by]])
+    return tests[named.isin(twice)].sort_values(["repeat", by, "fold"], ignore_index=True)
+
+
+def _unknown(item: AuditedFile, path: Path) -> pd.DataFrame:
+    """Return the rows of the folds whose polymer is not in the data, by its key, else by its text or line."""
+    frame, by = _read(path)
     own = item.frame["text" if by == "psmiles" else by]
     named = frame[by].isin(own)
     if by == "psmiles" and not named.all():

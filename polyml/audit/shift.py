@@ -155,6 +155,9 @@ def _finding(record: dict, first: _Source, second: _Source, rows: pd.DataFrame, 
     if record["relation"]:
         return _two_units(record, first, second, rows)
     words, small = _differences(record, spec), _small_offset(record)
+    units = [source.p.item.unit for source in (first, second)]
+    if all(units) and units[0] != units[1]:
+        return _taken_for_two_units(record, first, second, rows, words)
     if not (words or small):
         return None
     return Finding(
@@ -181,6 +184,19 @@ def _two_units(record: dict, first: _Source, second: _Source, rows: pd.DataFrame
         f"unit mix-up {record['property']}" if severity == "error" else f"different units {record['property']}",
         severity, tuple(dict.fromkeys((first.file, second.file))), what + taken,
         "Brought together, the two make one column in two units.", "convert one of them before you join them",
+        len(rows), rows,
+    )  # fmt: skip
+
+
+def _taken_for_two_units(record: dict, first: _Source, second: _Source, rows: pd.DataFrame, words: str) -> Finding:
+    """Say that two sources are taken for different units, where no shared polymers tell whether they are."""
+    certain = all(source.p.known is not None and source.p.known.certain for source in (first, second))
+    what = f"{first.name} is taken for {first.p.item.unit} and {second.name} for {second.p.item.unit}"
+    return Finding(
+        f"different units {record['property']}", "info" if certain else "warning",
+        tuple(dict.fromkeys((first.file, second.file))), f"{what}; {words}" if words else what,
+        "Brought together, the two make one column in two units.",
+        "convert one of them before you join them; where the unit was not meant so, say it with --unit",
         len(rows), rows,
     )  # fmt: skip
 

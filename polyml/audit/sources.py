@@ -15,7 +15,8 @@ from polyml.audit.columns import Header, target_columns, text_columns
 from polyml.audit.copolymers import beside_columns, identify_copolymers, structure_columns
 from polyml.audit.placeholders import impossible_placeholders
 from polyml.audit.spec import AuditSpec
-from polyml.audit.spelling import canonical_smiles, flat_key
+from polyml.audit.spelling import canonical_smiles
+from polyml.chem import constitution
 from polyml.data.catalog import data_path, declared_properties
 from polyml.data.known_properties import Recognised, recognise
 from polyml.data.properties import Property
@@ -290,7 +291,7 @@ def _identified(
     frame["canonical"] = [canonical_smiles(text) for text in texts]
     stereo = [any(mark in text for mark in "@/\\") for text in texts]
     frame["flat"] = [
-        flat_key(text) if marked else key for text, marked, key in zip(texts, stereo, frame["key"], strict=True)
+        constitution(text) if marked else key for text, marked, key in zip(texts, stereo, frame["key"], strict=True)
     ]
     return frame, table.rejects
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from rdkit import Chem
 
 from polyml.chem import RepeatUnit
+from polyml.chem.constitution import without_configurations
 
 KINDS = ("identical", "respelled", "swapped", "reversed", "stereo marks", "shifted", "multiplied")
 """How a text relates to another one of the same polymer.
@@ -37,28 +38,9 @@ def canonical_smiles(text: str) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def flat_key(text: str) -> str:
-    r"""Return the key of a polymer with its configurations taken away.
-
-    Examples
-    --------
-    >>> flat_key("*C/C=C/C*") == flat_key(r"*C/C=C\C*")
-    True
-    """
-    unit = RepeatUnit.parse(text)
-    return _without_stereo(unit).key if unit.has_stereo else unit.key
-
-
-@lru_cache(maxsize=100_000)
 def flat_smiles(text: str) -> str:
     """Return the RDKit canonical SMILES of a unit as written, without its configurations."""
-    return str(Chem.MolToSmiles(_without_stereo(RepeatUnit.parse(text)).mol))
-
-
-def _without_stereo(unit: RepeatUnit) -> RepeatUnit:
-    mol = Chem.Mol(unit.mol)
-    Chem.RemoveStereochemistry(mol)
-    return RepeatUnit.from_mol(mol, unit.stars, stereo=False)
+    return str(Chem.MolToSmiles(without_configurations(RepeatUnit.parse(text)).mol))
 
 
 def relation(first: str, second: str) -> str:
@@ -80,7 +62,7 @@ def relation(first: str, second: str) -> str:
         return "reversed" if _directed(a, (1, 2)) == _directed(b, (2, 1)) else "respelled"
     if a.n_atoms != b.n_atoms:
         return "multiplied"
-    flat = [Chem.MolToSmiles(_without_stereo(unit).mol) for unit in (a, b)]
+    flat = [Chem.MolToSmiles(without_configurations(unit).mol) for unit in (a, b)]
     return "stereo marks" if flat[0] == flat[1] else "shifted"
 
 

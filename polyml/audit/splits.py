@@ -38,7 +38,7 @@ def split_tables(
         and the training part), similarity (of test polymers to the nearest training polymer, and the share of them
         whose scaffold is in training) and histogram of these similarities.
     leaking : dict of str to DataFrame
-        For each split the rows of polymers on both sides.
+        For each split the rows of polymers on both sides, and of those with a twin there (column same).
     """
     scaffolds = None if item.is_copolymer else _scaffolds(item, jobs)
     leaks, folds, similarity, histogram = [], [], [], []
@@ -93,8 +93,10 @@ def _leaks(item: AuditedFile, division: Folds) -> tuple[dict[str, object], pd.Da
     record["leaked_share"] = float(marks["key"].sum() / max(tested, 1))
     if item.is_copolymer:
         record |= _units_seen(item, division)
-    rows = item.frame.loc[marks["key"], ["line", "text", "key"]].assign(fold=division.number[marks["key"]])
-    return record, rows.sort_values(["key", "line"], ignore_index=True)
+    either = marks["key"] | marks["flat"]
+    rows = item.frame.loc[either, ["line", "text", "key", "flat"]].assign(fold=division.number[either])
+    rows["same"] = np.where(marks["key"][either], "polymer", "constitution")
+    return record, rows.sort_values(["flat", "key", "line"], ignore_index=True).drop(columns="flat")
 
 
 def _units_seen(item: AuditedFile, division: Folds) -> dict[str, float]:
@@ -145,11 +147,13 @@ def split_findings(
     item: AuditedFile, tables: dict[str, pd.DataFrame], leaking: dict[str, pd.DataFrame], spec: AuditSpec
 ) -> list[Finding]:
     """Say what is wrong with the splits of a file."""
-    found = [
-        _leak_finding(item, row, leaking[str(row["split"])], spec)
-        for row in tables["leaks"].to_dict("records")
-        if row["leaked_key"]
-    ]
+    found = []
+    for row in tables["leaks"].to_dict("records"):
+        rows = leaking[str(row["split"])]
+        if row["leaked_key"]:
+            found.append(_leak_finding(item, row, rows[rows["same"] == "polymer"], spec))
+        if row["leaked_flat"] > row["leaked_key"]:
+            found.append(_twin_finding(item, row, rows[rows["same"] == "constitution"], spec))
     if not tables["folds"].empty:
         found += _uneven(item, tables["folds"])
     near = tables["similarity"].to_dict("records")
@@ -170,6 +174,19 @@ def _leak_finding(item: AuditedFile, row: dict, rows: pd.DataFrame, spec: AuditS
         f"leak {row['split']}", "error" if grouped or spec.asked else "warning", (item.name,), what,
         "The model is scored on polymers it was trained on.", "group the folds by the key: --split kfold",
         int(row["leaked_key"]), rows,
+    )  # fmt: skip
+
+
+def _twin_finding(item: AuditedFile, row: dict, rows: pd.DataFrame, spec: AuditSpec) -> Finding:
+    number = int(row["leaked_flat"] - row["leaked_key"])
+    what = (
+        f"split {row['split']}: {number} of {row['test_rows']} test rows ({number / max(row['test_rows'], 1):.1%}) "
+        "have a polymer in the training part that is unlike theirs in configurations alone (R/S, E/Z)"
+    )
+    return Finding(
+        f"leak configurations {row['split']}", "error" if spec.asked else "warning", (item.name,), what,
+        "No feature of polyml reads configurations: the model is scored on what it was trained on.",
+        "let polyml divide the polymers, which keeps them on one side: --split kfold", number, rows,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.audit.findings import Finding, Severity, counted
+from polyml.audit.logarithms import holds_logarithms
 from polyml.audit.neighbours import Near
 from polyml.audit.robust import robust_deviation
 from polyml.audit.sources import AuditedFile, AuditedProperty
@@ -184,18 +185,17 @@ def _decades(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
 
 def _logarithms(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Finding | None:
     """Find logarithms in a column of a property that is positive and spans decades."""
-    if p.known is None or p.known.known.transform != "log10" or p.item.transform == "log10":
+    if p.known is None or not holds_logarithms(p, values):
         return None
-    scale = p.known.scale
-    inside = (values >= np.log10(scale.lower)) & (values <= np.log10(scale.upper))
-    if not (values <= 0).any() or inside.mean() < 0.95:
-        return None
-    below = counted(int((values <= 0).sum()), "value")
-    what = f"{p.name}: looks like log10 of a {p.known.known.name}, with {below} not positive"
+    below = int((values <= 0).sum())
+    sign = f"with {counted(below, 'value')} not positive" if below else "as its values are spread evenly"
+    what = f"{p.name}: looks like log10 of a {p.known.known.name}, {sign}"
     return Finding(
         f"logarithm {p.name}", "warning", (item.name,), what,
         "Ranges, ratios and screens read the column as the value itself.",
-        "write the values themselves (10 to the power of the column) and model them with --log10", len(values),
+        "write the values themselves (10 to the power of the column) and model them with --log10; no range and no "
+        "power of ten was checked",
+        len(values),
     )  # fmt: skip
 
 
@@ -232,6 +232,8 @@ def _shifts(item: AuditedFile, near: Near, p: AuditedProperty) -> Iterator[tuple
         yield "kelvin and Celsius mixed" if mixed else "kelvin for Celsius", residual, ZERO_CELSIUS
         return
     values = item.believed(p)
+    if holds_logarithms(p, values):
+        return  # those near zero scatter by decades
     estimate = np.full(len(values), np.nan)
     estimate[near.rows] = p.item.from_model(near.estimates[p.name])
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.audit.findings import Finding, Severity, counted
+from polyml.audit.logarithms import holds_logarithms
 from polyml.audit.neighbours import Near
 from polyml.audit.placeholders import repeated_value
 from polyml.audit.robust import MANY, robust_deviation
@@ -65,7 +66,7 @@ def _outside(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Findi
     outside = p.item.outside_range(values) & np.isfinite(values) & ~item.placeholders(p)
     if p.item.transform == "log10" or (p.is_temperature and p.item.unit == "K"):
         outside &= values > 0  # the others are told as what they are: without a logarithm, Celsius
-    if not outside.any():
+    if not outside.any() or holds_logarithms(p, item.believed(p)):
         return None
     low, high = (
         unbounded if end is None else f"{end:g}" for end, unbounded in ((p.item.lower, "-∞"), (p.item.upper, "∞"))

@@ -39,6 +39,8 @@ def folds_frame(folds: Sequence[Fold], frame: pd.DataFrame) -> pd.DataFrame:
 def folds_digest(folds: pd.DataFrame) -> str:
     """Return the SHA-256 of which polymer is where, whatever the order of the rows.
 
+    Where a polymer stands in several lines that folds may part, the lines count too.
+
     Parameters
     ----------
     folds : DataFrame
@@ -51,6 +53,8 @@ def folds_digest(folds: pd.DataFrame) -> str:
     (True, '924f739f')
     """
     columns = [folds[name].astype(str) for name in ("repeat", "fold", "part", "key")]
+    if _parts_lines(folds):
+        columns.append(folds["line"].astype(str))
     rows = sorted("\t".join(row) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
@@ -93,7 +97,7 @@ def load_folds(
         present = sorted(part["fold"].unique().tolist())
         if gaps := sorted(set(range(max(present) + 1)) - set(present)):
             what = f"repeat {repeat} has no fold {', '.join(map(str, gaps))}: the folds count from 0 to {max(present)}"
-            raise UserError(what, where=str(path), fix=_FIX)
+            raise UserError(what, where=str(path), fix="number the folds from 0" if gaps == [0] else _FIX)
         explicit = bool((part["part"] == "train").any())
         if not explicit:
             _check_one_fold(part, str(path))
@@ -114,7 +118,10 @@ def names_rows(path: str | Path) -> bool:
     UserError
         It is no file of folds.
     """
-    frame = _read(path)
+    return _parts_lines(_read(path))
+
+
+def _parts_lines(frame: pd.DataFrame) -> bool:
     return "line" in frame and bool((frame.groupby("key")["line"].nunique() > 1).any())
 
 
@@ -166,7 +173,8 @@ def _check_one_fold(part: pd.DataFrame, where: str) -> None:
     several = several[several > 1]
     if len(several):
         what = f"{len(several)} polymers are in two folds of one repeat: {_some(several.index)}"
-        raise UserError(what, where=where, fix="give every polymer one fold, however it is written")
+        fix = "give every polymer one fold, however it is written; folds by rows are made anew by --split rows --seed N"
+        raise UserError(what, where=where, fix=fix)
 
 
 def _check_once(folds: Sequence[Fold], keys: Sequence[str], where: str, *, explicit: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from polyml.chem import constitution_names
 from polyml.data.splits import Fold
 from polyml.errors import UserError, unknown_name
 
@@ -39,7 +40,7 @@ def held_out_folds(table: PolymerTable | Sequence[str], spec: SplitSpec) -> list
     else:
         column = _column(table, str(spec.column))
         pairs = _by_group(column, str(spec.column)) if spec.kind == "leave_one_group_out" else _by_time(column, spec)
-    keys = np.asarray(table.keys, dtype=object)
+    keys = np.asarray(constitution_names(table.keys), dtype=object)
     folds = []
     for number, (train, test) in enumerate(pairs):
         tested = set(keys[test])

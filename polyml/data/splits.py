@@ -104,7 +104,7 @@ class Fold:
 
 
 def make_folds(polymers: PolymerTable | Sequence[str], spec: SplitSpec) -> list[Fold]:
-    """Divide polymers into folds; all rows of one polymer fall on the same side.
+    """Divide polymers into folds; all rows of one polymer fall on the same side, and of those of one constitution.
 
     Parameters
     ----------
@@ -197,6 +197,7 @@ def _labels_of(polymers: PolymerTable | Sequence[str]) -> np.ndarray | None:
 
 def _groups(keys: list[str], spec: SplitSpec, seed: int) -> np.ndarray:
     """Return a group number for each sorted unique key."""
+    from polyml.chem import constitution_names
     from polyml.data.groups import CLUSTERS_PER_FOLD, cluster_numbers, scaffold
 
     if spec.kind == "scaffold":
@@ -205,7 +206,7 @@ def _groups(keys: list[str], spec: SplitSpec, seed: int) -> np.ndarray:
         return cluster_numbers(keys, clusters=CLUSTERS_PER_FOLD * spec.folds, seed=seed)
     if spec.kind == "leave_one_cluster_out":
         return cluster_numbers(keys, clusters=spec.folds, seed=seed)
-    return np.arange(len(keys))
+    return np.unique(constitution_names(keys), return_inverse=True)[1]
 
 
 def _check_count(groups: np.ndarray, spec: SplitSpec, rows: int, polymers: int) -> None:
@@ -222,7 +223,7 @@ def _check_count(groups: np.ndarray, spec: SplitSpec, rows: int, polymers: int) 
 
 def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray | None) -> np.ndarray:
     """Return the fold number of each unique key."""
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     number = np.empty(len(groups), dtype=int)
     if spec.kind == "leave_one_cluster_out":
@@ -237,7 +238,7 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray |
             stratified = StratifiedGroupKFold(spec.folds, shuffle=True, random_state=seed)
             parts = list(stratified.split(groups, labels, groups))
     elif spec.kind in ("kfold", "repeated_kfold"):
-        parts = KFold(spec.folds, shuffle=True, random_state=seed).split(groups)
+        return _kfold(groups, spec.folds, seed)
     else:
         # GroupKFold balances sizes and breaks ties by group number: shuffled numbers bring in the seed.
         shuffled = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
@@ -245,6 +246,24 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray |
     for fold, (_, test) in enumerate(parts):
         number[test] = fold
     return number
+
+
+def _kfold(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Deal unique keys by shuffled k-fold, and put those of one group where the first of them is.
+
+    So few groups of several keys leave all others where they are. Where a fold would be empty, groups are dealt.
+    """
+    from sklearn.model_selection import KFold
+
+    def dealt(count: int) -> np.ndarray:
+        number = np.empty(count, dtype=int)
+        for fold, (_, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(np.zeros(count))):
+            number[test] = fold
+        return number
+
+    first = np.unique(groups, return_index=True)[1]
+    number: np.ndarray = dealt(len(groups))[first][groups]
+    return number if len(np.unique(number)) == folds else dealt(len(first))[groups]
 
 
 def thin_folds(folds: Sequence[Fold], keys: Sequence[str], y: np.ndarray, size: int, seed: int) -> list[Fold]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyml.chem import constitution_names
+
 if TYPE_CHECKING:
     from polyml.data.splits import Fold, SplitSpec
 
@@ -116,8 +118,11 @@ def run_tags(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def shared_polymers(folds: Sequence[Fold], keys: Sequence[str]) -> tuple[int, int]:
-    """Count the polymers that stand on both sides of a fold, and those that are tested."""
-    names = np.asarray(keys, dtype=object)
+    """Count the polymers that stand on both sides of a fold, and those that are tested.
+
+    Polymers unlike in configurations alone count as one: no feature tells them apart.
+    """
+    names = np.asarray(constitution_names(keys), dtype=object)
     shared: set[str] = set()
     tested: set[str] = set()
     for fold in folds:

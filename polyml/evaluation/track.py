@@ -66,6 +66,7 @@ class ComparisonTracking:
     def __init__(self, tracker: Tracker | None, folder: Path) -> None:
         self.tracker, self.folder = tracker, folder
         self._state: dict[str, Any] = {"run_id": None, "models": {}}
+        self._stamp: dict[str, str] = {}
 
     @contextmanager
     def comparison(self, table: PolymerTable, options: Mapping[str, Any]) -> Iterator[ComparisonTracking]:
@@ -82,6 +83,7 @@ class ComparisonTracking:
         params |= {"protocol": stamped["polyml.protocol"], "models": [m["label"] for m in options["models"]]}
         tags = {"polyml.stage": "compare", "polyml.data_digest": options["data"]["digest"]}
         tags |= stamped
+        self._stamp = stamped
         with self.tracker.parent_run(options["name"], params, tags, run_id=known) as run_id:
             if run_id != known:  # a new run knows none of the models
                 self._state = {"run_id": run_id, "models": {}}
@@ -96,7 +98,7 @@ class ComparisonTracking:
         if self.tracker is None or self._state["models"].get(label) == mark:
             return
         params = {"model": outcome.entry.key, "family": outcome.entry.family, **outcome.params}
-        tags = {"polyml.model": outcome.entry.key, "polyml.family": outcome.entry.family}
+        tags = {"polyml.model": outcome.entry.key, "polyml.family": outcome.entry.family, **self._stamp}
         with self.tracker.child_run(label, params, tags):
             if outcome.failure is not None:
                 self.tracker.log_text(outcome.failure.traceback, "error.txt")

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from polyml.chem import ensure_units
 from polyml.models.base import Prediction
-from polyml.models.inputs import class_indicators, draw_seed
+from polyml.models.inputs import class_indicators, draw_seed, fold_names
 from polyml.models.partition import Folds, Partition, cluster_statistics, density_reaches, polymer_folds
 from polyml.models.scaling import scaling_steps
 from polyml.models.space import Choice, Int
@@ -66,7 +65,7 @@ class ClusterModel(TabularModel):
         choices = self._choices(points)
         choice = choices[0]
         if len(choices) > 1:
-            folds = polymer_folds([unit.key for unit in ensure_units(items)], seed)
+            folds = polymer_folds(fold_names(items), seed)
             choice = self._choose(choices, x, values, weights, seed, folds)
         self.partition_ = self._partition(points, choice, seed)
         self.means_, self.stds_ = cluster_statistics(self.partition_, values, weights)

@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from polyml.chem import ensure_units
 from polyml.errors import UserError, unknown_name
 from polyml.models.base import LEVEL, PolymerModel, Prediction
 from polyml.models.best import BestModel
-from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed, fold_names
 from polyml.models.limits import seconds
 from polyml.models.local_error import LocalError, fingerprint_bits
 from polyml.models.members import Member, make_member, member_params
@@ -194,7 +193,7 @@ class ConformalModel(PolymerModel):
             if self.models_[0].gives_std:
                 usual = np.nanmean(np.where(np.isnan(errors), np.nan, std), axis=0)
                 self.weight_ = np.divide(np.nanmean(np.abs(errors), axis=0), usual, where=usual > 0, out=self.weight_)
-            keys = [unit.key for unit in ensure_units(items)]
+            keys = fold_names(items)
             self.local_ = LocalError.learn(fingerprint_bits(items), errors, keys)
             scale = self._scale(std, self.local_.at_known(keys))
         scores = np.abs(errors) / scale

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.chem import RepeatUnit, ensure_units
+from polyml.chem import RepeatUnit
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
-from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed, fold_names
 from polyml.models.limits import check_name, check_number
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.space import Choice, Float, Int
@@ -139,7 +139,7 @@ class EmbeddingModel(TrainedModel):
         seed = draw_seed(self.random_state)
         regressor = self._make_regressor(seed)
         items, _ = regressor._training_data(psmiles, y)
-        keys = [unit.key for unit in ensure_units(items)]
+        keys = fold_names(items)
         inputs = self._inputs(items)
         self._prepare(inputs)
         optimisation = self._optimisation()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from polyml.chem import RepeatUnit
+from polyml.chem import RepeatUnit, constitution_names, ensure_units
 from polyml.errors import UserError
 
 
@@ -35,6 +35,18 @@ def as_psmiles(psmiles: Sequence[str | RepeatUnit]) -> list[str | RepeatUnit]:
                 f"expected a pSMILES string, got {item!r}", where=f"row {row}", fix="give texts or repeat units"
             )
     return items
+
+
+def fold_names(items: Sequence[str | RepeatUnit]) -> list[str]:
+    """Return what rows are kept together by in folds inside the training data: the polymer, configurations apart.
+
+    Examples
+    --------
+    >>> names = fold_names(["*OCC*", "*COC*", "*CC*"])
+    >>> names[0] == names[1] != names[2]
+    True
+    """
+    return constitution_names([unit.key for unit in ensure_units(items)])
 
 
 def as_training_data(psmiles: Sequence[str | RepeatUnit], y: Any) -> tuple[list[str | RepeatUnit], np.ndarray, bool]:

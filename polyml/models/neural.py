@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from polyml.chem import RepeatUnit, ensure_units
+from polyml.chem import RepeatUnit
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import Prediction
-from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed
+from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed, fold_names
 from polyml.models.limits import check_name
 from polyml.models.nn.options import ACTIVATIONS, NOISE_LOSSES, NORMS
 from polyml.models.space import Float, Int
@@ -152,7 +152,7 @@ class NeuralModel(TrainedModel):
 
         self.check_params()
         items, values = self._training_data(psmiles, y)
-        keys = [unit.key for unit in ensure_units(items)]
+        keys = fold_names(items)
         part = self._optimisation().validation_part(len(set(keys)))
         return self._train(items, values, lambda seed: split_validation(keys, part, seed))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyml.chem import constitution_of_key
 from polyml.data.files import sha256_file
 from polyml.errors import UserError
 
@@ -114,14 +115,14 @@ def load_encoder(encoder: nn.Module, name: str | Path) -> None:
 
 
 def polymer_mark(key: str) -> str:
-    """Return what stands for a polymer in the list of those whose labels an encoder has learned.
+    """Return what stands for a polymer, configurations apart, in the list of those whose labels an encoder has learned.
 
     Examples
     --------
     >>> polymer_mark("*CC*")
     '1289de2a75eda556'
     """
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+    return hashlib.sha256(constitution_of_key(key).encode()).hexdigest()[:16]
 
 
 def labelled_text(keys: Iterable[str]) -> str:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from polyml.chem import ensure_units
 from polyml.errors import UserError
 from polyml.models.base import Prediction
 from polyml.models.ensembles import Ensemble
-from polyml.models.inputs import draw_seed
+from polyml.models.inputs import draw_seed, fold_names
 
 _LEAST = 0.01  # probability that stands for less, and for a class that a member has not seen
 
@@ -71,7 +70,7 @@ class Stacking(Ensemble):
         parts = np.full((len(self.members), len(items), width), np.nan)
         # Each fold gets its share of every class, or of every combination of measured targets.
         strata = np.nan_to_num(y, nan=-1.0) if self._classifies else (~np.isnan(y)) @ (2.0 ** np.arange(width))
-        number = grouped_folds([unit.key for unit in ensure_units(items)], strata, self.folds, seed)
+        number = grouped_folds(fold_names(items), strata, self.folds, seed)
         for fold in np.unique(number):
             train, test = np.flatnonzero(number != fold), np.flatnonzero(number == fold)
             parts[:, test] = self._predict_fold(items, y, train, test, seed)
@@ -152,9 +151,7 @@ def inner_folds(
         nothing to learn are left out.
     """
     measured = ~np.isnan(y)
-    number = grouped_folds(
-        [unit.key for unit in ensure_units(items)], measured @ (2.0 ** np.arange(y.shape[1])), folds, seed
-    )
+    number = grouped_folds(fold_names(items), measured @ (2.0 ** np.arange(y.shape[1])), folds, seed)
     parts = [(np.flatnonzero(number != fold), np.flatnonzero(number == fold)) for fold in np.unique(number)]
     found = [(train, test, np.flatnonzero(measured[train].any(axis=0))) for train, test in parts]
     return [part for part in found if len(part[2])]

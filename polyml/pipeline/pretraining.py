@@ -81,6 +81,8 @@ def pretrain_encoder(
 def rows_without(table: PolymerTable, files: Iterable[str], *, smiles_column: str | None = None) -> list[int]:
     """Return which rows of a table hold polymers that are in none of some files, however they are written there.
 
+    Polymers unlike in configurations alone count as one.
+
     Parameters
     ----------
     table : PolymerTable
@@ -94,6 +96,7 @@ def rows_without(table: PolymerTable, files: Iterable[str], *, smiles_column: st
     UserError
         A file cannot be read, or holds no repeat unit.
     """
+    from polyml.chem import constitution_of_key
     from polyml.data.catalog import data_path
     from polyml.data.rows import open_rows
     from polyml.data.table_reader import read_structures
@@ -102,4 +105,5 @@ def rows_without(table: PolymerTable, files: Iterable[str], *, smiles_column: st
     for file in files:
         has_column = smiles_column is not None and smiles_column in open_rows(data_path(file)).columns
         left_out.update(read_structures(file, smiles_column=smiles_column if has_column else None).keys)
-    return [row for row, key in enumerate(table.keys) if key not in left_out]
+    left_out = set(map(constitution_of_key, left_out))
+    return [row for row, key in enumerate(table.keys) if constitution_of_key(key) not in left_out]

@@ -247,6 +247,11 @@ def _tracking(recipe: Recipe) -> TrackingSpec:
     return recipe.tracking.model_copy(update={"experiment": recipe.tracking.experiment or recipe.name})
 
 
+def _audited_data(recipe: Recipe) -> tuple[str, ...]:
+    """Return what a stage needs that reads the data: the audit too where it is strict."""
+    return ("prepare", "audit") if recipe.audit.strict else ("prepare",)
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", _prepare, _section("data", "split"), sources=_source_and_folds),
     Stage(
@@ -257,20 +262,25 @@ STAGES: tuple[Stage, ...] = (
         sources=_audited,
         continues="always",
     ),
-    Stage("featurize", _featurize, _section("featurize"), needs=lambda recipe: ("prepare",)),
-    Stage("explore", _explore, _section("explore", "seed", "tracking"), needs=lambda recipe: ("prepare", "featurize")),
+    Stage("featurize", _featurize, _section("featurize"), needs=_audited_data),
+    Stage(
+        "explore",
+        _explore,
+        _section("explore", "seed", "tracking"),
+        needs=lambda recipe: (*_audited_data(recipe), "featurize"),
+    ),
     Stage(
         "compare",
         _compare,
         _with_encoders(_section("compare", "split", "seed", "tracking"), _compared_encoders),
-        needs=lambda recipe: ("prepare",),
+        needs=_audited_data,
         continues="always",
     ),
     Stage(
         "train",
         _train,
         _with_encoders(_section("train", "seed", "tracking"), _trained_encoders),
-        needs=lambda recipe: ("prepare", "compare") if recipe.train.model == WINNER else ("prepare",),
+        needs=lambda recipe: (*_audited_data(recipe), *(["compare"] if recipe.train.model == WINNER else [])),
     ),
     Stage(
         "screen", _screen, _section("screen"), needs=lambda recipe: ("train",), sources=_candidates, continues="same"

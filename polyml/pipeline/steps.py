@@ -87,12 +87,15 @@ def audit_recipe(
         The recipe is strict, and a finding is an error; the report stays in the folder.
     """
     from polyml.audit import AuditSpec
+    from polyml.audit.findings import counted
     from polyml.data.splits import SplitSpec
 
     by_rows = () if split.kind == "rows" else (SplitSpec(kind="rows", folds=split.folds, seed=split.seed),)
     found = audit_files(
         files,
-        AuditSpec(splits=(split, *by_rows), source_column=section.source, sample=data.sample),
+        AuditSpec(
+            splits=(split, *by_rows), asked=split.kind == "rows", source_column=section.source, sample=data.sample
+        ),
         folder,
         targets=[item.name for item in data.targets],
         properties=data.targets,
@@ -101,7 +104,7 @@ def audit_recipe(
     if section.strict and found.has_errors:
         first = next(item for item in found.findings if item.severity == "error")
         raise UserError(
-            f"the audit of the data found {found.count('error')} errors; the first: {first.what}",
+            f"the audit of the data found {counted(found.count('error'), 'error')}; the first: {first.what}",
             where=str(folder / "audit.html"),
             fix="mend the data, or go on all the same with --set audit.strict=false",
         )

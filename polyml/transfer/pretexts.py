@@ -10,6 +10,7 @@ import numpy as np
 
 from polyml.chem import ensure_units
 from polyml.errors import UserError, unknown_name
+from polyml.models.inputs import fold_names
 from polyml.models.limits import check_number
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def train_encoder(
     units = ensure_units(psmiles)
     inputs = model._main_inputs(units)
     encoder = model._main_encoder(model._main_shape(inputs))
-    rows = split_validation([unit.key for unit in units], VALIDATION, spec.seed)
+    rows = split_validation(fold_names(units), VALIDATION, spec.seed)
     optimisation = Optimisation(
         lr=spec.lr, max_epochs=spec.epochs, patience=spec.epochs, batch_size=spec.batch_size, weight_decay=0.01
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyml.chem import RepeatUnit, ensure_units
+from polyml.chem import RepeatUnit, constitution_names, ensure_units
 from polyml.data.splits import Fold
 from polyml.errors import UserError
 from polyml.evaluation.one_fold import fold_seed
@@ -122,7 +122,7 @@ def make_problem(
         y=values,
         truth=truth,
         classes=classes,
-        folds=tuple(inner_folds(keys, strata, folds, repeats, seed)),
+        folds=tuple(inner_folds(constitution_names(keys), strata, folds, repeats, seed)),
         seed=seed,
         digest=_digest(keys, values),
     )
