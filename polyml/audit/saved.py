@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,14 +75,14 @@ def _test_parts(path: Path) -> tuple[pd.DataFrame, str]:
 def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
     """Find numbers between 0 and the last fold that no fold of a repeat has."""
     tests, _ = _test_parts(path)
-    gaps = [
+    gaps: list[dict[str, Any]] = [
         {"repeat": repeat, "fold": fold}
         for repeat, folds in tests.groupby("repeat")["fold"]
         for fold in sorted(set(range(int(folds.max()) + 1)) - set(folds.astype(int)))
     ]
     if not gaps:
         return []
-    named = ", ".join(f"fold {gap['fold']} of repeat {gap['repeat']!s}" for gap in gaps[:5])
+    named = ", ".join(f"fold {gap['fold']} of repeat {gap['repeat']}" for gap in gaps[:5])
     what = f"the folds are incomplete: there is no {named}{' …' if len(gaps) > 5 else ''} (they count from 0)"
     return [_finding(item, "missing folds", what, pd.DataFrame(gaps))]
 
