@@ -28,6 +28,7 @@ from polyml.bundle_format import (
 from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
+from polyml.data.table import REPORT_FILES
 from polyml.domain import FILE as DOMAIN_FILE
 from polyml.domain import ApplicabilityDomain, DomainLimits
 from polyml.errors import DAMAGED, UserError
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOVELTY = "novelty"
+_OWN = ("bundle.json", "model", "training.parquet", DOMAIN_FILE, *REPORT_FILES)
 """Column of models that tell how strange a polymer is to them."""
 SUFFIXES = ("", *SPREAD_SUFFIXES)
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
@@ -107,7 +109,7 @@ class Bundle:
         """
         folder = Path(folder)
         check_replaceable(folder, "bundle.json", "a trained model")
-        with replaced_folder(folder, "the trained model") as new:
+        with replaced_folder(folder, "the trained model", _OWN) as new:
             (new / "model").mkdir()
             self.model.save(new / "model")
             self._training_frame().to_parquet(new / "training.parquet", index=False)

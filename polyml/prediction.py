@@ -12,7 +12,7 @@ from polyml.bundle import NOVELTY, SCORE, SIMILARITY, SUFFIXES, VERDICT, Bundle,
 from polyml.chem import RepeatUnit
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
 from polyml.data.table_reader import MISSING, parse_number
-from polyml.data.writers import check_not_input, check_suffix, frame_writer
+from polyml.data.writers import check_not_input, check_replaceable_table, check_suffix, frame_writer
 from polyml.models.base import Prediction
 from polyml.progress import progress_bar
 from polyml.row_faults import Parsed, in_batches, parse_all
@@ -132,6 +132,7 @@ def predict_file(
     """
     check_suffix(out)
     check_not_input(out, source)
+    check_replaceable_table(out, ("line", "psmiles", VERDICT, "error"), "predictions")
     chunks = read_candidates(source, smiles_column, chunk_size=chunk_size, keep_blank=True)
     total = count_rows(source) if str(source) != "-" else None
     counts = {"predicted": 0, "refused": 0}

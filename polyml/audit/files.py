@@ -11,6 +11,7 @@ from polyml.data.files import check_replaceable, replaced_folder, whole_file, wr
 from polyml.data.writers import write_frame
 
 REPORT = "audit.json"
+_OWN = (REPORT, "audit.html", "rows", "tables")
 _WHAT = "the report of an audit"
 _NAMES = 80  # characters of a file's name
 
@@ -28,7 +29,7 @@ def write_audit(audit: Audit, folder: str | Path) -> None:
     """
     folder = Path(folder)
     check_folder(folder)
-    with replaced_folder(folder, _WHAT) as new:
+    with replaced_folder(folder, _WHAT, _OWN) as new:
         write_into(audit, new)
 
 

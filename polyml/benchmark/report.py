@@ -61,8 +61,8 @@ def write_ranks(finished: Sequence[Finished], folder: Path) -> None:
     """Write ``ranks.csv`` and, with the diagrams, ``ranks.html`` beside the report.
 
     ``ranks.csv`` has one row a comparison and model: comparison, metric, model, average_rank, behind_best,
-    distinguishable_from_best; and of the comparison data_sets, critical_difference, friedman, friedman_p,
-    iman_davenport and iman_davenport_p. Nothing is written where no comparison has two properties and two models.
+    distinguishable_from_best; and of the comparison data_sets, critical_difference, friedman and
+    friedman_p. Nothing is written where no comparison has two properties and two models.
     """
     from polyml.report.critical_difference import critical_difference_diagram
     from polyml.report.html import figures_page
@@ -73,7 +73,7 @@ def write_ranks(finished: Sequence[Finished], folder: Path) -> None:
         table = found.table()
         table.insert(0, "metric", specs[name].metric)
         table.insert(0, "comparison", name)
-        tests = ("data_sets", "critical_difference", "friedman", "friedman_p", "iman_davenport", "iman_davenport_p")
+        tests = ("data_sets", "critical_difference", "friedman", "friedman_p")
         tables.append(table.assign(**{column: getattr(found, column) for column in tests}))
         heading = f"{specs[name].title}: average rank by {METRICS[specs[name].metric].title}"
         diagram = critical_difference_diagram(found.ranks, found.groups(), found.critical_difference)
@@ -214,7 +214,7 @@ def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
     lead = f"`{best}` has the best average rank by {title} {over}, {ranks.ranks.iloc[0]:.2f} of {len(ranks.ranks)}"
     told = "no test for fewer than three models"
     if not math.isnan(ranks.friedman_p):
-        told = f"Friedman {p_value(ranks.friedman_p)}, Iman and Davenport {p_value(ranks.iman_davenport_p)}"
+        told = f"Friedman {p_value(ranks.friedman_p)}"
     ties = [f"`{name}`" for name in ranks.tied_with_best()]
     near = f"Not distinguishable from it (Nemenyi, critical difference {ranks.critical_difference:.2f}): "
     text = f"{lead} ({told}). {near}{listed(ties) if ties else 'none'}."

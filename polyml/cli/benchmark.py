@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,18 +54,19 @@ def benchmark(
 
     from polyml.benchmark import load_suite, render_report, run_suite, scores_frame, write_ranks
     from polyml.config import TrackingSpec
-    from polyml.data.files import whole_file
+    from polyml.data.files import check_replaceable, whole_file
     from polyml.errors import UserError
     from polyml.settings import benchmark_folder
 
-    chosen = load_suite(suite, override or ()).restricted(
-        sets=common.split_names(sets) or (), models=common.split_names(models) or ()
-    )
+    whole = load_suite(suite, override or ())
+    chosen = whole.restricted(sets=common.split_names(sets) or (), models=common.split_names(models) or ())
     source = data or benchmark_folder()
     if source is None:
         fix = "give the folder that holds its files with --data, or set POLYML_BENCHMARKS"
         raise UserError("a suite needs the folder of its data sets", where=f"suite {chosen.name}", fix=fix)
     folder = output or Path("outputs") / "benchmarks" / chosen.name
+    parts = "|".join(re.escape(item.name) for item in whole.comparisons)
+    check_replaceable(folder, "scores.csv", "a benchmark", begun=f"data|{parts}")
     finished = run_suite(
         chosen, source, folder, jobs=jobs, report=common.note,
         tracking=TrackingSpec(enabled=not no_track, experiment=experiment or f"benchmark {chosen.name}"),

@@ -88,6 +88,7 @@ def compare(
     """
     from rich.markup import escape
 
+    from polyml.data.files import check_replaceable
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
     from polyml.evaluation.text import interval_notes, render_leaderboard
@@ -100,6 +101,7 @@ def compare(
     if tune is not None:
         chosen = fitting.with_tuning(chosen, tune)
     steps.check_models(chosen, task)
+    check_replaceable(output, "compare.json", "a comparison")
     spec = common.make_split(split, folds, repeats, seed, split_column, split_digest)
     drawn = common.make_sample(sample, per_class, seed)
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn, split=spec)

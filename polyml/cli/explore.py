@@ -40,12 +40,14 @@ def explore(
     duplicates.csv.
     """
     from polyml.config import ExploreSpec
+    from polyml.data.files import check_replaceable
     from polyml.pipeline import steps
     from polyml.sections import check_section
 
     properties = common.make_properties(file, target, log10, unit, class_)
     chosen = {"clusters": clusters, "clustering": clustering, "methods": common.split_names(methods) or []}
     spec = check_section(ExploreSpec, features=features, **chosen)
+    check_replaceable(output, "maps.html", "maps")
     table = steps.read(file, properties, smiles_column=smiles_column)
     common.note_table(table)
     steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(not no_track, experiment, file))

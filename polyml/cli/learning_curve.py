@@ -52,6 +52,7 @@ def learning_curve(
     and what became of the other rows: rejects.csv, warnings.csv and duplicates.csv. Run again after an interruption:
     finished folds are kept.
     """
+    from polyml.data.files import check_replaceable
     from polyml.data.properties import task_of
     from polyml.errors import UserError
     from polyml.pipeline import steps
@@ -61,6 +62,7 @@ def learning_curve(
     if not chosen:
         raise UserError("no model is named", where="--models", fix="name one at least; polyml models lists them")
     steps.check_models(chosen, task_of(properties))
+    check_replaceable(output, "learning_curve.json", "a learning curve", begun=r"n\d+")
     numbers = common.split_names(sizes) or []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"'{sizes}' is no list of whole numbers", where="--sizes", fix="write it like 25,50,100")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def check_replaceable(folder: Path, mark: str, what: str) -> None:
+def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "") -> None:
     """Refuse to write over a folder that holds something else.
 
     Parameters
@@ -67,30 +68,35 @@ def check_replaceable(folder: Path, mark: str, what: str) -> None:
         The file that a folder of this kind always has.
     what : str
         What such a folder holds, for the message.
+    begun : str
+        Regular expression of names that may stand in a folder of this kind before it has the mark.
 
     Raises
     ------
     UserError
         It is a file, or it is not empty and has no such file.
     """
-    replaceable = not folder.exists() or (folder / mark).is_file() or (folder.is_dir() and not any(folder.iterdir()))
-    if not replaceable:
+    if not folder.exists() or (folder / mark).is_file():
+        return
+    if not folder.is_dir() or any(not re.fullmatch(begun, item.name) for item in folder.iterdir()):
         raise UserError(
             f"here is something else than {what}", where=str(folder), fix="name another folder, or empty this one"
         )
 
 
 @contextmanager
-def replaced_folder(folder: Path, what: str) -> Iterator[Path]:
+def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[Path]:
     """Give a new folder to write into, and put it in the place of ``folder`` when all went well.
 
-    A reader sees the old folder or the new one, never half of it.
+    A reader sees the old folder or the new one, never half of it. What somebody else has put into the old folder stays.
 
     Parameters
     ----------
     folder : Path
     what : str
         What it holds, for the message.
+    own : collection of str
+        Names of the files and folders in it that are replaced.
 
     Raises
     ------
@@ -105,6 +111,7 @@ def replaced_folder(folder: Path, what: str) -> Iterator[Path]:
         if folder.exists():
             folder.replace(old)
         new.replace(folder)
+        _keep(old, folder, own)
     except OSError as error:
         if old.exists() and not folder.exists():
             old.replace(folder)
@@ -112,7 +119,19 @@ def replaced_folder(folder: Path, what: str) -> Iterator[Path]:
         raise UserError(f"cannot write {what}: {error.strerror or error}", where=str(folder), fix=fix) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists() and not _foreign(old, own):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _foreign(folder: Path, own: Collection[str]) -> list[Path]:
+    return [item for item in folder.iterdir() if item.name not in own] if folder.is_dir() else []
+
+
+def _keep(old: Path, folder: Path, own: Collection[str]) -> None:
+    """Bring what is not of polyml from the replaced folder into the new one."""
+    for item in _foreign(old, own):
+        if not (folder / item.name).exists():
+            item.replace(folder / item.name)
 
 
 def _umask() -> int:

@@ -15,6 +15,7 @@ from polyml.data.properties import Property, task_of
 from polyml.errors import UserError
 
 REPORTS = ("rejects", "warnings", "duplicates")
+REPORT_FILES = tuple(f"{name}.csv" for name in REPORTS)
 NOTE_COLUMNS = ["line", "psmiles", "column", "reason", "detail"]
 
 

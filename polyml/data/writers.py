@@ -76,6 +76,48 @@ def check_not_input(output: str | Path, source: str | Path) -> None:
         raise UserError("this is the input file", where=f"-o {output}", fix="name another file for the output")
 
 
+def check_replaceable_table(path: str | Path, columns: Sequence[str], what: str) -> None:
+    """Refuse to write over a table that somebody else has made.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV, Parquet or npz, by the end of its name; there need be no such file.
+    columns : sequence of str
+        Columns that every table of this kind has.
+    what : str
+        What such a table holds, for the message.
+
+    Raises
+    ------
+    UserError
+        The file lacks one of these columns.
+    """
+    path = Path(path)
+    if not path.exists() or {*columns} <= {*_columns_of(path)}:
+        return
+    raise UserError(f"here is something else than {what}", where=str(path), fix="name another file, or remove this one")
+
+
+def _columns_of(path: Path) -> list[str]:
+    """Return the columns of a table that was written here; none where it cannot be read as one."""
+    import csv
+
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            return list(pq.read_schema(path).names)
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return [*arrays.files]
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):  # pyarrow's errors are values errors too
+        return []
+
+
 def check_suffix(path: str | Path, known: Sequence[str] = TABLES) -> None:
     """Check that a table can be written to a file of this name.
 

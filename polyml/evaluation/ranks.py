@@ -3,8 +3,7 @@
 References
 ----------
 Friedman, M. The use of ranks to avoid the assumption of normality. J. Am. Stat. Assoc. 32, 675-701 (1937).
-Iman, R. L., Davenport, J. M. Approximations of the critical region of the Friedman statistic. Communications in
-Statistics A9, 571-595 (1980).
+Pesarin, F., Salmaso, L. Permutation Tests for Complex Data. Wiley (2010).
 Nemenyi, P. B. Distribution-free multiple comparisons. PhD thesis, Princeton University (1963).
 Demsar, J. Statistical comparisons of classifiers over multiple data sets. Journal of Machine Learning Research 7, 1-30
 (2006).
@@ -14,12 +13,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
 from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.stats import LEVEL
+
+_ALL_ORDERS = 50_000  # orders up to which all are looked at
+_DRAWS, _AT_ONCE = 20_000, 1_000  # else so many are drawn
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class RankComparison:
         Average rank by model, best (lowest) first; ties share the mean of their ranks.
     data_sets : int
     friedman, friedman_p : float
-        Friedman's chi-squared, corrected for ties, and its p value; NaN for fewer than three models or two data sets.
-    iman_davenport, iman_davenport_p : float
-        The less conservative F statistic with k - 1 and (k - 1)(N - 1) degrees of freedom.
+        Friedman's chi-squared, corrected for ties, and its p value over permutations of the ranks within each data
+        set: right for any number of data sets, as that of the chi-squared distribution is not for a few. NaN for fewer
+        than three models or two data sets.
     critical_difference : float
         Average ranks that are closer than this cannot be told apart (Nemenyi, level 5 %).
     left_out : tuple of str
@@ -45,15 +48,13 @@ class RankComparison:
     data_sets: int
     friedman: float
     friedman_p: float
-    iman_davenport: float
-    iman_davenport_p: float
     critical_difference: float
     left_out: tuple[str, ...] = ()
 
     @property
     def differs(self) -> bool:
-        """Whether there is any difference among the models (Iman and Davenport)."""
-        return self.iman_davenport_p < LEVEL
+        """Whether there is any difference among the models."""
+        return self.friedman_p < LEVEL
 
     def groups(self) -> list[tuple[str, ...]]:
         """Return the largest sets of neighbours in the order whose ranks are closer than the critical difference.
@@ -118,10 +119,9 @@ def compare_ranks(scores: pd.DataFrame, metric: str) -> RankComparison:
     ranked = complete.map(lambda value: float(f"{value:.12g}")).rank(axis=0, ascending=better_first)
     ranks = ranked.mean(axis=1).sort_values(kind="stable")
     chi2, p = _friedman(ranked)
-    f, f_p = iman_davenport(chi2, *ranked.shape)
     left_out = tuple(str(name) for name in scores.index.difference(complete.index, sort=False))
     difference = critical_difference(*ranked.shape)
-    return RankComparison(ranks, ranked.shape[1], chi2, p, f, f_p, difference, left_out)
+    return RankComparison(ranks, ranked.shape[1], chi2, p, difference, left_out)
 
 
 def _friedman(ranked: pd.DataFrame) -> tuple[float, float]:
@@ -132,29 +132,36 @@ def _friedman(ranked: pd.DataFrame) -> tuple[float, float]:
         return math.nan, math.nan
     if (ranked.nunique(axis=0) == 1).all():
         return 0.0, 1.0  # all models are tied everywhere, where the correction for ties divides by zero
-    found = friedmanchisquare(*ranked.to_numpy())
-    return float(found.statistic), float(found.pvalue)
+    statistic = float(friedmanchisquare(*ranked.to_numpy()).statistic)
+    return statistic, _permutation_p(ranked.to_numpy().T)
 
 
-def iman_davenport(friedman: float, models: int, data_sets: int) -> tuple[float, float]:
-    """Turn Friedman's chi-squared into the F statistic of Iman and Davenport and its p value.
+def _permutation_p(ranks: np.ndarray) -> float:
+    """Return how often shuffled ranks (N data sets, k models) differ as much as these do: all orders, or many drawn.
 
-    Examples
-    --------
-    The example of Demsar (2006), section 3.2.2: four classifiers on fourteen data sets.
-
-    >>> round(iman_davenport(9.28, 4, 14)[0], 2)
-    3.69
+    The chi-squared is a sum of squared rank sums but for a constant factor, so that these sums are compared. The order
+    in one data set may stay, as only orders relative to it count.
     """
-    from scipy.stats import f
+    data_sets, models = ranks.shape
+    reached = _spread(ranks.sum(axis=0)) - 1e-9
+    if math.factorial(models) ** (data_sets - 1) <= _ALL_ORDERS:
+        orders = np.array(list(permutations(range(models))))
+        sums = ranks[:1]
+        for row in ranks[1:]:
+            sums = (sums[:, None] + row[orders][None]).reshape(-1, models)
+        return float(np.mean(_spread(sums) >= reached))
+    rng = np.random.default_rng(0)
+    count = 0
+    for _ in range(_DRAWS // _AT_ONCE):
+        drawn = rng.permuted(np.broadcast_to(ranks, (_AT_ONCE, *ranks.shape)), axis=2)
+        count += int((_spread(drawn.sum(axis=1)) >= reached).sum())
+    return (count + 1) / (_DRAWS + 1)
 
-    if math.isnan(friedman):
-        return math.nan, math.nan
-    left = data_sets * (models - 1) - friedman
-    if left <= 1e-9:  # every data set gives the same order
-        return math.inf, 0.0
-    statistic = (data_sets - 1) * friedman / left
-    return statistic, float(f.sf(statistic, models - 1, (models - 1) * (data_sets - 1)))
+
+def _spread(sums: np.ndarray) -> np.ndarray:
+    """Return the sum of squares of rank sums, (..., k)."""
+    squares: np.ndarray = (sums**2).sum(axis=-1)
+    return squares
 
 
 def critical_difference(models: int, data_sets: int, level: float = LEVEL) -> float:

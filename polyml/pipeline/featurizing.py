@@ -24,12 +24,13 @@ def featurize_file(
     CSV and Parquet are written chunk by chunk, in constant memory.
     """
     from polyml.data.readers import read_candidates
-    from polyml.data.writers import check_not_input, frame_writer
+    from polyml.data.writers import check_not_input, check_replaceable_table, frame_writer
     from polyml.features.batch import feature_names
     from polyml.settings import default_jobs
 
     check_array_features(key)
     check_not_input(output, file)
+    check_replaceable_table(output, ("line", "psmiles", "error"), "features")
     names = feature_names([key])
     counts = {"rows": 0, "refused": 0, "columns": len(names)}
     chunks = read_candidates(file, smiles_column, chunk_size=_ROWS, keep_blank=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from polyml.chem import ensure_units
 from polyml.data.files import check_replaceable, replaced_folder, write_json
+from polyml.data.table import REPORT_FILES
 from polyml.errors import UserError
 from polyml.models.pretrained import CARD, LABELLED, WEIGHTS, labelled_text
 from polyml.transfer.pretexts import PRETEXTS, STRUCTURE, VALIDATION, PretrainSpec, train_encoder
@@ -128,7 +129,7 @@ def _write(folder: Path, encoder: Any, card: dict[str, Any], labelled: str | Non
     from safetensors.torch import save_file
 
     check_folder(folder)
-    with replaced_folder(folder, "the encoder") as new:
+    with replaced_folder(folder, "the encoder", (CARD, WEIGHTS, LABELLED, *REPORT_FILES)) as new:
         save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, new / WEIGHTS)
         if labelled is not None:
             (new / LABELLED).write_text(labelled, encoding="utf-8", newline="\n")
