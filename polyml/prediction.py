@@ -42,7 +42,7 @@ def predict_frame(bundle: Bundle, psmiles: Sequence[str], known: np.ndarray | No
         each property, or the likeliest class as ``<property>`` and the probability of each class as
         ``p[<class>]``; ``nearest_similarity`` (Tanimoto similarity to the nearest training polymer);
         ``domain_score`` and ``domain``, the verdict ``inside``, ``edge`` or ``outside`` (see :mod:`polyml.domain`);
-        ``novelty``, where the model gives it (how strange the polymer is to it, about 1 for a training polymer);
+        ``novelty``, where the model gives it (how strange the polymer is to it, about 1 for one like those it knows);
         ``nearest_warning`` (what is doubtful about that polymer), ``nearest_training`` (its text); ``warning``
         (what is doubtful about the structure of the row itself); ``error``.
     """

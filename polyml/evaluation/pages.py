@@ -16,12 +16,17 @@ from polyml.evaluation.summary import (
     title_text,
     verdict,
 )
+from polyml.evaluation.uncertainty import calibration_curve, error_by_std, measures, with_spread
+from polyml.models.base import LEVEL
 from polyml.report.html import companion_column, figures_page, leaderboard_page
 
 if TYPE_CHECKING:
+    import pandas as pd
     from plotly.graph_objects import Figure
 
     from polyml.evaluation.results import Results
+
+_CALIBRATED = 5  # models whose calibration is drawn
 
 
 def write_pages(results: Results, folder: Path) -> None:
@@ -92,4 +97,31 @@ def comparison_figures(results: Results) -> dict[str, Figure]:
         for prop, part in results.error_by_domain().groupby("property", sort=False):
             label = f"{prop} [{results.scales[str(prop)]}]" if results.scales.get(str(prop)) else str(prop)
             bars[f"Error against similarity, {prop}"] = error_by_similarity(part, label)
+        bars |= _calibrations(results, list(board["model"]))
     return bars
+
+
+def _calibrations(results: Results, order: list[str]) -> dict[str, Figure]:
+    """Draw how far the spreads of the first models can be trusted that have one, by heading."""
+    spread = with_spread(results.predictions)
+    shown = [name for name in order if (spread["model"] == name).any()][:_CALIBRATED]
+    figures: dict[str, Figure] = {}
+    for prop, part in spread.groupby("property", sort=False, observed=True):
+        for name in shown:
+            own = part[part["model"] == name]
+            found = calibration_figure(own, str(prop), f"{name}: {prop}", results.scales.get(str(prop), ""))
+            figures |= {f"{heading}, {name}": figure for heading, figure in found.items()}
+    return figures
+
+
+def calibration_figure(predictions: pd.DataFrame, prop: str, title: str, scale: str) -> dict[str, Figure]:
+    """Draw the calibration of one property by its heading; nothing for a model without a spread."""
+    from polyml.report.calibration import calibration
+
+    known = with_spread(predictions)
+    if known.empty:
+        return {}
+    errors, std = (known["y_true"] - known["y_pred"]).to_numpy(float), known["std"].to_numpy(float)
+    interval = (LEVEL, measures(known)["coverage"])
+    curve, bins = calibration_curve(errors, std), error_by_std(errors, std)
+    return {f"Calibration, {prop}": calibration(curve, bins, interval, title, scale)}

@@ -19,19 +19,15 @@ from polyml.data.files import write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.domain import error_by_domain
 from polyml.evaluation.one_fold import fingerprint
+from polyml.evaluation.pages import calibration_figure
 from polyml.evaluation.protocol import run_tags
 from polyml.evaluation.results import ModelOutcome, Results, with_labels
 from polyml.evaluation.standing import TOO_FEW
 from polyml.evaluation.stats import EQUAL, UNDECIDED
 from polyml.evaluation.uncertainty import (
     TITLES,
-    calibration_curve,
-    error_by_std,
-    measures,
     uncertainty_table,
-    with_spread,
 )
-from polyml.models.base import LEVEL
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -151,7 +147,7 @@ class ComparisonTracking:
             figures[f"Residuals, {prop}"] = residuals(part, title, scale)
             own = near[near["property"] == prop]
             figures[f"Error against similarity, {prop}"] = error_against_similarity(part, own, title, scale)
-            figures |= _calibration(part, str(prop), title, scale)
+            figures |= calibration_figure(part, str(prop), title, scale)
         for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):
             steps = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
             tracker.log_history(steps, prefix=f"training/{where}/")
@@ -209,19 +205,6 @@ def spread_scores(predictions: pd.DataFrame) -> dict[str, float]:
     rows = uncertainty_table(predictions).to_dict("records")
     found = {metric_name(name, str(row["property"])): float(row[name]) for row in rows for name in TITLES}
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _calibration(predictions: pd.DataFrame, prop: str, title: str, scale: str) -> dict[str, Figure]:
-    """Draw the calibration of one property by its heading; nothing for a model without a spread."""
-    from polyml.report.calibration import calibration
-
-    known = with_spread(predictions)
-    if known.empty:
-        return {}
-    errors, std = (known["y_true"] - known["y_pred"]).to_numpy(float), known["std"].to_numpy(float)
-    interval = (LEVEL, measures(known)["coverage"])
-    curve, bins = calibration_curve(errors, std), error_by_std(errors, std)
-    return {f"Calibration, {prop}": calibration(curve, bins, interval, title, scale)}
 
 
 def metric_name(metric: str, prop: str) -> str:

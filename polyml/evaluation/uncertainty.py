@@ -18,7 +18,7 @@ from polyml.models.base import LEVEL
 
 TITLES: Mapping[str, str] = {
     "coverage": "share of measured values inside the 90 % interval",
-    "interval_width": "mean width of the 90 % interval",
+    "interval_width": "mean width of the 90 % interval (sharpness)",
     "interval_score": "interval score of the 90 % interval",
     "miscalibration_area": "miscalibration area",
     "nll": "negative log-likelihood",

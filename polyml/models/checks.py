@@ -124,10 +124,10 @@ def check_known(model: PolymerModel) -> None:
 
 
 def check_novelty(model: PolymerModel) -> None:
-    """How strange a polymer is does not depend on its company or its frame, and is about one where it is known."""
+    """How strange a polymer is does not depend on its company or its frame, and is small where it is known."""
     found = model.novelty(TOY_POLYMERS)
     _require(found.shape == (len(TOY_POLYMERS),) and bool((found >= 0).all()), "novelty is one number a polymer")
-    _require(0.5 < float(np.median(found)) < 2.0, "the novelty of the training polymers is about one")
+    _require(float(np.median(found)) < 2.0, "a training polymer is no stranger than another one like it")
     _require(model.novelty([]).shape == (0,), "no polymers have no novelty")
     check_rows_are_independent(model.novelty)
     check_frames(model.novelty)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed, fold_n
 from polyml.models.limits import check_name, check_number
 from polyml.models.members import Member, make_member, member_params
 from polyml.models.space import Choice, Float, Int
+from polyml.models.stacking import grouped_folds
 from polyml.models.storage import read_model, write_model
 from polyml.models.tabular import TabularModel
 from polyml.models.trained import TrainedModel
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 KINDS = ("plain", "denoising", "variational")
 _REGRESSOR = "regressor"
 _ROWS_AT_ONCE = 256
+_FOLDS = 5  # one of which tells how badly polymers are rebuilt that were not seen
 
 
 class EmbeddingModel(TrainedModel):
@@ -133,7 +137,7 @@ class EmbeddingModel(TrainedModel):
 
     def fit(self, psmiles: Sequence[str], y: np.ndarray) -> EmbeddingModel:
         """Train the autoencoder on the structures, then the regressor on their embeddings."""
-        from polyml.training.loop import seeded, split_validation, train_network
+        from polyml.training.loop import split_validation
 
         self.check_params()
         seed = draw_seed(self.random_state)
@@ -142,16 +146,42 @@ class EmbeddingModel(TrainedModel):
         keys = fold_names(items)
         inputs = self._inputs(items)
         self._prepare(inputs)
-        optimisation = self._optimisation()
-        rows = split_validation(keys, optimisation.validation_part(len(set(keys))), seed)
-        with seeded(seed):
-            self.autoencoder_ = self._network()
-            self._start(self.autoencoder_, inputs)
-            train_network(self.autoencoder_, inputs, self._rebuilt(inputs), rows, optimisation, self._hardware())
-        self.errors_ = np.sort(self._errors(items))
+        rows = split_validation(keys, self._optimisation().validation_part(len(set(keys))), seed)
+        self.autoencoder_ = self._train(inputs, rows, seed)
+        self._yardstick = partial(self._errors_unseen, items, rows[1], seed)
         self.regressor_ = regressor.fit(items, y)
         self._take_over()
         return self
+
+    def _train(self, inputs: Any, rows: tuple[np.ndarray, np.ndarray], seed: int) -> Autoencoder:
+        """Return an autoencoder trained on some rows, and stopped early by others."""
+        from polyml.training.loop import seeded, train_network
+
+        with seeded(seed):
+            network = self._network()
+            self._start(network, inputs)
+            train_network(network, inputs, self._rebuilt(inputs), rows, self._optimisation(), self._hardware())
+        return network
+
+    def _errors_unseen(self, items: Sequence[str | RepeatUnit], aside: np.ndarray, seed: int) -> np.ndarray:
+        """Return the errors on polymers like the training ones that an autoencoder has not seen.
+
+        They are those of the rows set ``aside`` for early stopping; where none were, of a fifth of the polymers by an
+        autoencoder trained on the others.
+        """
+        other = copy(self)
+        if not len(aside):
+            number = grouped_folds(fold_names(items), np.zeros(len(items)), _FOLDS, seed)
+            aside, seen = np.flatnonzero(number == 0), np.flatnonzero(number != 0)
+            if len(seen):
+                other.autoencoder_ = self._train(self._inputs(items), (seen, np.arange(0)), seed)
+        return np.sort(other._errors([items[row] for row in aside]))
+
+    def _unseen(self) -> np.ndarray:
+        """Return the errors that :meth:`novelty` compares with; they are found when first asked for."""
+        if "errors_" not in vars(self):
+            self.errors_ = self._yardstick()
+        return self.errors_
 
     def _start(self, network: Any, inputs: Any) -> None:
         """Give the network what it takes from the training inputs, scaling say."""
@@ -193,11 +223,12 @@ class EmbeddingModel(TrainedModel):
     def novelty(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return how strange polymers are to the autoencoder, (n,).
 
-        It is the error of what is rebuilt over the median of that of the training polymers: about 1 for a polymer like
-        these, 3 for one that is rebuilt three times worse.
+        It is the error of what is rebuilt over the median of that of training polymers that an autoencoder has not seen
+        (:meth:`_errors_unseen`): about 1 for a new polymer like these, less for one of these, 3 for one that is rebuilt
+        three times worse.
         """
         check_is_trained(self)
-        return self._errors(as_psmiles(psmiles)) / max(float(np.median(self.errors_)), 1e-12)
+        return self._errors(as_psmiles(psmiles)) / max(float(np.median(self._unseen())), 1e-12)
 
     @property
     def history_(self) -> list[dict[str, float]]:
@@ -223,7 +254,7 @@ class EmbeddingModel(TrainedModel):
         """Write the autoencoder as safetensors, the regressor into a folder below ``folder``."""
         check_is_trained(self)
         arrays = {f"network.{name}": value.numpy() for name, value in self.autoencoder_.state_dict().items()}
-        write_model(Path(folder), self, self._state(), {**arrays, "errors": self.errors_})
+        write_model(Path(folder), self, self._state(), {**arrays, "errors": self._unseen()})
         self.regressor_.save(Path(folder) / _REGRESSOR)
 
     def _state(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from polyml.data.properties import Property
+from polyml.data.table_reader import read_table
 from polyml.errors import UserError
 from polyml.models import load_model, make_model
 from polyml.models.checks import TOY_POLYMERS, toy_labels, toy_targets
@@ -53,6 +55,17 @@ def test_the_regressor_reads_the_embedding_alone():
     assert np.abs(model.predict(TOY_POLYMERS) - model.predict(TOY_POLYMERS)[::-1]).max() > 0
 
 
+def test_new_polymers_like_the_training_ones_are_no_strangers():
+    # Far more numbers than polymers: those trained on are known by heart, which says nothing of new ones.
+    keys = read_table("gas_permeability", [Property(name="O2", transform="log10")]).keys
+    shuffled = [keys[place] for place in np.random.default_rng(0).permutation(len(keys))]
+    model = make_model("autoencoder", features="ecfp_count", max_epochs=60, kind="plain")
+    model.fit(shuffled[:200], np.arange(200.0))
+    known, new = (float(np.median(model.novelty(part))) for part in (shuffled[:200], shuffled[200:400]))
+    assert 0.4 < new < 2.0
+    assert known < 0.7 * new
+
+
 @pytest.mark.parametrize("key", ["autoencoder", "sequence_autoencoder"])
 def test_strange_polymers_are_rebuilt_worse(key, tmp_path):
     options = {"n_components": 16, "width": 64, "batch_size": 8, "max_epochs": 60, "lr": 5e-3, "kind": "plain"}
@@ -62,7 +75,7 @@ def test_strange_polymers_are_rebuilt_worse(key, tmp_path):
     alike = model.novelty(["*CCCCC(C)*", "*CCCCCCO*"])
     strange = model.novelty(["*c1ccc(S(=O)(=O)c2ccc(Oc3ccc(*)cc3)cc2)cc1", "*[Si](C)(C)O[Si](*)(C)c1ccccc1"])
     assert strange.min() > 1.5 * alike.max()
-    assert np.median(model.novelty(TRAINED)) == pytest.approx(1.0, rel=0.05)
+    assert np.median(model.novelty(TRAINED)) < 1.5
     model.save(tmp_path / "model")
     np.testing.assert_allclose(load_model(tmp_path / "model").novelty(TRAINED), model.novelty(TRAINED), rtol=1e-5)
 
