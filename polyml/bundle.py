@@ -30,7 +30,7 @@ from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.data.table import REPORT_FILES
 from polyml.domain import FILE as DOMAIN_FILE
-from polyml.domain import ApplicabilityDomain, DomainLimits
+from polyml.domain import ApplicabilityDomain, DomainLimits, DomainScores
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import PolymerModel, Prediction
 from polyml.versions import installed_versions
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOVELTY = "novelty"
+LOOKS_THE_SAME = "another polymer with the same environments of radius 2"
+"""Warning on a nearest training polymer: fingerprints cannot tell the two apart."""
 _OWN = ("bundle.json", "model", "training.parquet", DOMAIN_FILE, *REPORT_FILES)
 """Column of models that tell how strange a polymer is to them."""
 SUFFIXES = ("", *SPREAD_SUFFIXES)
@@ -233,14 +235,23 @@ class Bundle:
         """Return how strange polymers are to the model, (n,); see :meth:`PolymerModel.novelty`."""
         return self.model.novelty(units)  # type: ignore[arg-type]  # models pass parsed units through
 
-    def describe(self, index: Sequence[int] | np.ndarray) -> tuple[list[str], list[str]]:
-        """Return text and warnings of training polymers, empty for an index of -1; most have no warning.
+    def describe(self, units: Sequence[RepeatUnit], found: DomainScores) -> tuple[list[str], list[str]]:
+        """Return text and warnings of the training polymer that is nearest to each of ``units``; most have no warning.
 
-        A prediction that rests on a polymer whose structure is doubtful is doubtful too.
+        A prediction that rests on a polymer whose structure is doubtful is doubtful too, and one on another polymer
+        that looks the same (:data:`LOOKS_THE_SAME`) is that of the other.
         """
-        wanted = np.asarray(index, dtype=int).tolist()
-        notes = {i: warning(RepeatUnit.parse(self.psmiles[i])) for i in {*wanted} if i >= 0}
-        return [self.psmiles[i] if i >= 0 else "" for i in wanted], [notes.get(i, "") for i in wanted]
+        nearest = found.nearest.astype(int).tolist()
+        notes = {i: warning(RepeatUnit.parse(self.psmiles[i])) for i in {*nearest} if i >= 0}
+        warnings = [notes.get(i, "") for i in nearest]
+        for row in np.flatnonzero(found.similarity == 1.0).tolist():
+            if units[row].key not in self._known:
+                warnings[row] = "; ".join(filter(None, (warnings[row], LOOKS_THE_SAME)))
+        return [self.psmiles[i] if i >= 0 else "" for i in nearest], warnings
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.keys)
 
     @cached_property
     def domain(self) -> ApplicabilityDomain:

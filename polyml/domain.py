@@ -4,7 +4,8 @@ A model is asked about a polymer unlike any it has seen, and answers with the sa
 polymer is its mean Tanimoto similarity to the five nearest training polymers: a density of training polymers, in the
 space of binary periodic ECFP. The training polymers themselves, each compared with the others, say which scores are
 usual: a polymer is ``outside`` the domain when its score is below those of 99 % of them, at the ``edge`` when it is
-below those of 95 %, and ``inside`` otherwise. The model and the measured values have no part in this.
+below those of 95 %, and ``inside`` otherwise. A polymer with an element that none of them has is ``outside``, whatever
+its score. The model and the measured values have no part in this.
 
 Sheridan et al.: Similarity to molecules in the training set is a good discriminator for prediction accuracy in QSAR.
 J. Chem. Inf. Comput. Sci. 44, 1912 (2004).
@@ -21,7 +22,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from polyml.chem import RepeatUnit
+from polyml.chem import RepeatUnit, ensure_units
 from polyml.errors import DAMAGED, UserError
 
 NEIGHBOURS = 5
@@ -100,6 +101,8 @@ class ApplicabilityDomain:
         Their canonical keys: rows of one key are one polymer, and no neighbours of each other.
     limits : DomainLimits, optional
         Learned from the training polymers when not given.
+    known : ndarray of bool, shape (119,), optional
+        Which elements the training polymers have, by atomic number; see :func:`elements`. All when not given.
 
     Examples
     --------
@@ -109,9 +112,15 @@ class ApplicabilityDomain:
     ([1.0, 0.0], [1, 0], ['inside', 'outside'])
     """
 
-    def __init__(self, bits: np.ndarray, keys: Sequence[str] | None = None, limits: DomainLimits | None = None) -> None:
+    def __init__(
+        self,
+        bits: np.ndarray,
+        keys: Sequence[str] | None = None,
+        limits: DomainLimits | None = None,
+        known: np.ndarray | None = None,
+    ) -> None:
         self._bits = np.asarray(bits, dtype=np.float32)
-        self._keys, self._limits = keys, limits
+        self._keys, self._limits, self._known = keys, limits, known
 
     @classmethod
     def fit(
@@ -121,7 +130,7 @@ class ApplicabilityDomain:
         limits: DomainLimits | None = None,
     ) -> ApplicabilityDomain:
         """Build the domain of training polymers."""
-        return cls(fingerprints(polymers), keys, limits)
+        return cls(fingerprints(polymers), keys, limits, np.logical_or.reduce(elements(polymers)))
 
     @cached_property
     def limits(self) -> DomainLimits:
@@ -130,10 +139,10 @@ class ApplicabilityDomain:
 
     def judge(self, polymers: Sequence[str | RepeatUnit]) -> DomainScores:
         """Compare polymers with the training polymers."""
-        return self.judge_fingerprints(fingerprints(polymers))
+        return self.judge_fingerprints(fingerprints(polymers), elements(polymers))
 
-    def judge_fingerprints(self, bits: np.ndarray) -> DomainScores:
-        """Compare polymers, by their :func:`fingerprints` (n, d), with the training polymers."""
+    def judge_fingerprints(self, bits: np.ndarray, present: np.ndarray | None = None) -> DomainScores:
+        """Compare polymers, by their :func:`fingerprints` (n, d) and :func:`elements`, with the training polymers."""
         similarity, nearest, score = (np.full(len(bits), fill) for fill in (np.nan, -1, np.nan))
         if not len(self._bits):
             return DomainScores(similarity, nearest, score, np.full(len(bits), "outside"))
@@ -143,6 +152,8 @@ class ApplicabilityDomain:
             similarity[rows], nearest[rows] = block.max(axis=1), block.argmax(axis=1)
             score[rows] = _mean_of_largest(block, limits.neighbours)
         place = (score < limits.edge).astype(int) + (score < limits.outside)
+        if present is not None and self._known is not None:
+            place[(present & ~self._known).any(axis=1)] = len(VERDICTS) - 1
         return DomainScores(similarity, nearest, score, np.array(VERDICTS)[place])
 
     def _learned_limits(self) -> DomainLimits:
@@ -171,6 +182,21 @@ def fingerprints(polymers: Sequence[str | RepeatUnit]) -> np.ndarray:
     from polyml.features.batch import featurize
 
     return np.asarray(featurize(_FEATURES, list(polymers)), dtype=np.float32)
+
+
+def elements(polymers: Sequence[str | RepeatUnit]) -> np.ndarray:
+    """Return which elements polymers have besides hydrogen, bool of shape (n, 119), by atomic number.
+
+    Examples
+    --------
+    >>> [np.flatnonzero(row).tolist() for row in elements(["*CC*", "*[Si](C)(C)O*"])]
+    [[6], [6, 8, 14]]
+    """
+    found = np.zeros((len(polymers), 119), dtype=bool)
+    for row, unit in zip(found, ensure_units(polymers), strict=True):
+        row[[atom.GetAtomicNum() for atom in unit.mol.GetAtoms()]] = True
+    found[:, :2] = False  # attachment points and hydrogen
+    return found
 
 
 def _tanimoto(bits: np.ndarray, known: np.ndarray) -> np.ndarray:

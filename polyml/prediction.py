@@ -93,7 +93,7 @@ def _class_columns(bundle: Bundle, results: Sequence[np.ndarray]) -> dict[str, A
 def _neighbour_columns(bundle: Bundle, units: list[RepeatUnit]) -> dict[str, Any]:
     """Tell where polymers stand to the training polymers, and what is doubtful about them and the nearest of these."""
     found = bundle.domain.judge(units)
-    nearest, nearest_warning = bundle.describe(found.nearest)
+    nearest, nearest_warning = bundle.describe(units, found)
     columns: dict[str, Any] = {SIMILARITY: found.similarity, SCORE: found.score, VERDICT: found.verdict}
     if bundle.model.gives_novelty:
         columns[NOVELTY] = bundle.novelty(units)

@@ -66,7 +66,7 @@ def run_suite(
         polymers that are tested. All is checked before anything trains.
     """
     for comparison in suite.comparisons:
-        steps.check_models(comparison.models)
+        steps.check_models(comparison.models, where=f"suite {suite.name}, models of {comparison.name}")
     wanted = [suite.data_set(name) for item in suite.comparisons for name in item.sets]
     _check_files(suite, [file for item in wanted for file in item.files], data)
     tables = [

@@ -296,7 +296,11 @@ def note_table(table: PolymerTable) -> None:
         note(f"[yellow]{len(rows)} used with a warning:[/] {escape(f'{kind} (line {rows.line.iloc[0]})')}{hint}")
 
 
-_LEFT_OUT = {"known": "of the training set", "duplicate": "written before"}
+_LEFT_OUT = {
+    "known": "of the training set",
+    "duplicate": "written before",
+    "no_value": "without a value of the objective",
+}
 
 
 def funnel(summary: Mapping[str, Any]) -> str:
@@ -309,7 +313,7 @@ def funnel(summary: Mapping[str, Any]) -> str:
         steps.append("{outside:,} of these outside the applicability domain of the model")
     text = ", ".join(steps).format(**summary)
     left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
-    if left_out:
+    if left_out and summary["ranked"]:
         text += f" (passed over to fill the list: {left_out})"
     if not summary["ranked"] and not summary["known"]:
         if summary["passing"]:

@@ -87,6 +87,8 @@ def train(
         told = {"folder": str(folder), "model": key, "uri": uri, "polymers": len(table), "calibrated": calibrated}
         common.print_json(told)
         return
+    if not calibrated and table.task == "regression" and fitting.takes_calibration(key, table.task):
+        common.note("its intervals are what the model says of itself: leave --no-calibrate out for ones that hold 90 %")
     how = f"{key}, calibrated," if calibrated else key
     common.note(f"trained {how} on {len(table)} polymers: {folder}" + (" (replaced)" if replaces else ""))
     if register:

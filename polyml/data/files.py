@@ -78,7 +78,9 @@ def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "") ->
     """
     if not folder.exists() or (folder / mark).is_file():
         return
-    if not folder.is_dir() or any(not re.fullmatch(begun, item.name) for item in folder.iterdir()):
+    if folder.is_file():
+        raise UserError("a file stands where a folder is needed", where=str(folder), fix="name another folder")
+    if any(not re.fullmatch(begun, item.name) for item in folder.iterdir()):
         raise UserError(
             f"here is something else than {what}", where=str(folder), fix="name another folder, or empty this one"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from polyml.domain import VERDICTS, ApplicabilityDomain, fingerprints
+from polyml.domain import VERDICTS, ApplicabilityDomain, elements, fingerprints
 from polyml.evaluation.one_fold import FoldTask
 
 SCORES = ["nearest_similarity", "domain_score", "domain"]
@@ -34,12 +34,18 @@ def scores_of_folds(tasks: Sequence[FoldTask]) -> pd.DataFrame:
         Columns repeat, fold, key, and :data:`SCORES`; one row a test polymer of a fold.
     """
     bits: dict[str, np.ndarray] = {}
+    present: dict[str, np.ndarray] = {}
     parts = []
     for task in {(task.repeat, task.fold): task for task in tasks}.values():
         new = [text for part in (task.train, task.test) for text in part["psmiles"] if text not in bits]
         bits.update(zip(new, fingerprints(new), strict=True))
-        train, test = (np.stack([bits[text] for text in part["psmiles"]]) for part in (task.train, task.test))
-        found = ApplicabilityDomain(train, list(task.train["key"])).judge_fingerprints(test)
+        present.update(zip(new, elements(new), strict=True))
+        train, test = (
+            [np.stack([table[text] for text in part["psmiles"]]) for table in (bits, present)]
+            for part in (task.train, task.test)
+        )
+        domain = ApplicabilityDomain(train[0], list(task.train["key"]), known=np.logical_or.reduce(train[1]))
+        found = domain.judge_fingerprints(*test)
         columns: list[Any] = [found.similarity, found.score, found.verdict]
         head = {"repeat": task.repeat, "fold": task.fold, "key": task.test["key"].to_numpy(object)}
         parts.append(pd.DataFrame(head | dict(zip(SCORES, columns, strict=True))).drop_duplicates("key"))

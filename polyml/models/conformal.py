@@ -25,6 +25,7 @@ NEEDED = math.ceil(1.0 / (1.0 - LEVEL) - 1e-9) - 1
 """Values of a property that calibration needs: with fewer the interval would have no end."""
 
 _ROWS_AT_ONCE = 256
+_LOCAL = 20  # errors from which on a scale can be learned: with fewer the intervals held 2 to 3 % less than 90
 _OF_THE_MODEL = ("history_", "trials_", "best_params_", "best_score_")
 
 Fold = tuple[np.ndarray, np.ndarray]  # rows to learn from, rows to predict
@@ -189,7 +190,8 @@ class ConformalModel(PolymerModel):
     def _calibrate(self, items: list[Any], errors: np.ndarray, std: np.ndarray, number: np.ndarray) -> None:
         """Learn scale, quantile and factor of the standard deviation from errors (n, t) on unseen polymers."""
         self.local_, self.weight_, scale = None, np.zeros(errors.shape[1]), np.ones(errors.shape)
-        if self.normalised:
+        self.scaled_ = (~np.isnan(errors)).sum(axis=0) >= _LOCAL
+        if self.normalised and self.scaled_.any():
             if self.models_[0].gives_std:
                 usual = np.nanmean(np.where(np.isnan(errors), np.nan, std), axis=0)
                 self.weight_ = np.divide(np.nanmean(np.abs(errors), axis=0), usual, where=usual > 0, out=self.weight_)
@@ -204,7 +206,8 @@ class ConformalModel(PolymerModel):
 
     def _scale(self, std: np.ndarray, local: np.ndarray) -> np.ndarray:
         """Return what errors are measured by, (..., n, t): that of similar polymers, and the model's own spread."""
-        return local + self.weight_ * (std if self.models_[0].gives_std else 0.0)
+        scale = local + self.weight_ * (std if self.models_[0].gives_std else 0.0)
+        return np.where(self.scaled_, scale, 1.0)
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return what the model predicts, of ``cv_plus`` the mean: (n, t), or (n,) when ``y`` had shape (n,)."""
@@ -258,7 +261,7 @@ class ConformalModel(PolymerModel):
         """Write what was calibrated into ``folder``, each fitted model into a folder below it."""
         check_is_trained(self)
         state = {"n_targets": self.n_targets_, "models": len(self.models_), **self._target_state()}
-        arrays = {name: getattr(self, f"{name}_") for name in ("quantile", "factor", "weight")}
+        arrays = {name: getattr(self, f"{name}_") for name in ("quantile", "factor", "weight", "scaled")}
         if self.method == "cv_plus":
             arrays |= {"scores": self.scores_, "number": self.number_}
         arrays |= self.local_.arrays() if self.local_ else {}
@@ -275,7 +278,7 @@ class ConformalModel(PolymerModel):
         model = cls(**stored.params)
         model._load_target_state(stored.state)
         model.local_ = LocalError.from_arrays(stored.arrays) if "local_bits" in stored.arrays else None
-        for name in {"quantile", "factor", "weight", "scores", "number"} & set(stored.arrays):
+        for name in {"quantile", "factor", "weight", "scaled", "scores", "number"} & set(stored.arrays):
             setattr(model, f"{name}_", stored.arrays[name])
         model.models_ = [load_model(Path(folder) / f"model_{number}") for number in range(stored.state["models"])]
         model.n_targets_ = stored.state["n_targets"]
@@ -314,7 +317,7 @@ def _check_enough(y: np.ndarray, parts: Sequence[tuple[np.ndarray, ...]], names:
         raise UserError(
             f"{count[target]} values to calibrate a 90 % interval on, where at least {NEEDED} are needed",
             where=f"target {target}" if names is None else names[target],
-            fix="measure more polymers, or take the model by itself (polyml train --no-calibrate, in a recipe "
-            "train.calibrate: false)",
+            fix="measure more polymers, calibrate on all of them (method cv), or take the model by itself "
+            "(polyml train --no-calibrate, in a recipe train.calibrate: false)",
         )
     return [(train, test) for train, test, _ in parts]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.config import TrackingSpec
 from polyml.errors import UserError
-from polyml.pipeline.steps import load_bundle, open_tracker
+from polyml.pipeline.steps import load_bundle, open_tracker, warn_if_uncalibrated
 from polyml.screening.spec import ScreenSpec
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def screen_candidates(
     if source != "-":
         read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
     bundle = load_bundle(str(model))
+    warn_if_uncalibrated(bundle)
     spec = with_objectives(spec, bundle.properties)
     first = load_bundle(str(quick)) if quick is not None else None
     check_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)

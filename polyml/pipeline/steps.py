@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyml.config import AuditSection, DataSpec, ExploreSpec, ModelSpec, TrackingSpec
-from polyml.errors import UserError
+from polyml.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from polyml.audit import Audit, AuditSpec
@@ -118,11 +119,16 @@ def open_tracker(tracking: TrackingSpec, fallback: str) -> Tracker:
     return make_tracker(tracking.experiment or fallback, enabled=tracking.enabled)
 
 
-def check_models(models: Iterable[ModelSpec], task: str = "regression") -> None:
-    """Check names and parameters of models, and that they do the task, before anything is read or trained."""
-    from polyml.models.catalog import make_model, with_task
+def check_models(models: Iterable[ModelSpec], task: str = "regression", *, where: str | None = None) -> None:
+    """Check names and parameters of models, and that they do the task, before anything is read or trained.
+
+    ``where`` is told in messages about a name: the document that it stands in.
+    """
+    from polyml.models.catalog import MODELS, make_model, with_task
 
     for spec in map(ModelSpec.wrapped, models):
+        if spec.key not in MODELS:
+            raise unknown_name("model", spec.key, MODELS, where=where)
         make_model(spec.key, **with_task(spec.params, task))
 
 
@@ -222,7 +228,19 @@ def predict_file(model: str, file: str, output: Path, *, smiles_column: str | No
 
     check_not_input(output, file)
     check_suffix(output)  # before a model is fetched from a server
-    return predict(load_bundle(model), file, output, smiles_column=smiles_column)
+    bundle = load_bundle(model)
+    warn_if_uncalibrated(bundle)
+    return predict(bundle, file, output, smiles_column=smiles_column)
+
+
+def warn_if_uncalibrated(bundle: Bundle) -> None:
+    """Warn that intervals are what a model says of itself, where it could have been calibrated and was not."""
+    from polyml.pipeline.fitting import takes_calibration
+
+    if not bundle.classes and takes_calibration(bundle.model.key, "regression"):
+        what = "are what the model says of itself" if bundle.model.gives_std else "are missing: the model gives none"
+        fix = "train it without --no-calibrate for intervals that hold 90 %"
+        warnings.warn(f"the columns _std, _lower and _upper {what}; {fix}", UserWarning, stacklevel=2)
 
 
 def explore_table(table: PolymerTable, spec: ExploreSpec, folder: Path, *, seed: int, tracking: TrackingSpec) -> None:

@@ -87,7 +87,7 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
         bound = UPPER_BOUNDS[pair]
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
     neighbours = bundle.domain.judge(units)
-    texts, warnings = bundle.describe(neighbours.nearest)
+    texts, warnings = bundle.describe(units, neighbours)
     columns[WARNING] = [warning(unit) for unit in units]
     columns |= {SIMILARITY: neighbours.similarity, SCORE: neighbours.score, VERDICT: neighbours.verdict}
     if bundle.model.gives_novelty:

@@ -59,6 +59,8 @@ class ScreenSummary:
     known, duplicate : int
         Passing candidates left out as polymers of the training set, or as another spelling of a better row, among
         those that came up while the ranked list was filled from the best score down.
+    no_value : int
+        Passing candidates without a score: the objective is not defined for what was predicted.
     ranked : int
         Rows of ``ranked.csv``.
     outside : int
@@ -76,6 +78,7 @@ class ScreenSummary:
     passing: int
     known: int
     duplicate: int
+    no_value: int
     ranked: int
     outside: int
     resumed: int = 0

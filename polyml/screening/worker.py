@@ -32,7 +32,7 @@ class ChunkResult:
     ----------
     counts : dict of str to int
         ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
-        constraints), ``known`` (left out as training polymers) and ``duplicate``.
+        constraints), ``known`` (left out as training polymers), ``duplicate``, and ``no_value`` (no objective).
     rows : list of int
         Positions in the chunk of the kept candidates, best first; no more than the ranked list is long.
     keys : list of str
@@ -64,6 +64,7 @@ class ChunkScreener:
         """Predict, judge and thin out one chunk."""
         parsed, rejected = _parse(psmiles, faults)
         counts = {"read": len(psmiles), "valid": 0, "shortlisted": 0, "passing": 0, "known": 0, "duplicate": 0}
+        counts["no_value"] = 0
         hopeless = 0
         if self.quick is not None and self.first is not None:
             parsed, columns = self._predict(self.quick, parsed, rejected)
@@ -74,6 +75,7 @@ class ChunkScreener:
         counts["shortlisted"], counts["valid"] = len(parsed), len(parsed) + hopeless
         passing, columns = self._judge(parsed, columns)
         counts["passing"] = len(passing)
+        counts["no_value"] = int((~np.isfinite(columns["score"])).sum())
         keep, keys = self._thin_out(passing, columns["score"], counts, rejected)
         return ChunkResult(
             counts=counts,

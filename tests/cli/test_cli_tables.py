@@ -81,12 +81,16 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
             "9 meet the constraints, 7 ranked (passed over to fill the list: 1 of the training set, 1 written before)",
         ),
         ({"outside": 2}, "7 ranked, 2 of these outside the applicability domain of the model (passed over"),
-        ({"ranked": 0, "known": 0, "duplicate": 0}, "0 ranked (the objective has no value for any of them)"),
+        (
+            {"ranked": 0, "known": 0, "duplicate": 0, "no_value": 9},
+            "0 ranked (the objective has no value for any of them)",
+        ),
         ({"ranked": 0, "known": 0, "duplicate": 0, "passing": 0}, "0 ranked (loosen the constraints)"),
+        ({"no_value": 3}, "1 of the training set, 1 written before, 3 without a value of the objective)"),
         ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),
     ],
 )
 def test_the_summary_of_a_screen_says_what_became_of_the_candidates(changed: dict[str, int], words: str) -> None:
     summary = {"read": 14, "rejected": 2, "shortlisted": 12, "passing": 9, "ranked": 7, "known": 1, "duplicate": 1}
-    summary["outside"] = 0
+    summary |= {"outside": 0, "no_value": 0}
     assert words in funnel(summary | changed)

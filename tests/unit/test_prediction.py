@@ -78,7 +78,8 @@ def test_a_blank_line_is_a_row_too(bundle, tmp_path, name, text, lines):
 
 def test_a_failing_write_leaves_the_old_file(bundle, tmp_path, monkeypatch):
     (tmp_path / "in.smi").write_text("*CC*\n*CC(*)C\n")
-    (tmp_path / "out.csv").write_text("old")
+    old = "line,psmiles,domain,error\n"
+    (tmp_path / "out.csv").write_text(old)
 
     def full(self, *arguments, **options):
         raise OSError(28, "No space left on device")
@@ -87,7 +88,17 @@ def test_a_failing_write_leaves_the_old_file(bundle, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left"):
         predict_file(bundle, tmp_path / "in.smi", tmp_path / "out.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.smi", "out.csv"]
-    assert (tmp_path / "out.csv").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == old
+
+
+def test_predictions_replace_predictions_and_nothing_else(bundle, tmp_path):
+    (tmp_path / "in.smi").write_text("*CC*\n*CC(*)C\n")
+    (tmp_path / "measured.csv").write_text("psmiles,Tg\n*CC*,250\n")
+    for name in ("out.csv", "out.parquet", "out.csv", "out.parquet"):
+        predict_file(bundle, tmp_path / "in.smi", tmp_path / name)
+    with pytest.raises(UserError, match="something else than predictions"):
+        predict_file(bundle, tmp_path / "in.smi", tmp_path / "measured.csv")
+    assert (tmp_path / "measured.csv").read_text() == "psmiles,Tg\n*CC*,250\n"
 
 
 def test_known_properties_are_read_from_the_file_and_what_is_unreadable_is_said(make_bundle, tmp_path):
