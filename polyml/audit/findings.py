@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from polyml.audit.spelling import HIDDEN
+
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """From worst to mildest.
@@ -134,6 +136,7 @@ def severity_count(number: int, severity: Severity) -> str:
 def files_table(audit: Audit) -> pd.DataFrame:
     """Return the table of files for people: plain headings, and no column of spellings that do not occur."""
     kinds = [name for name in audit.files if name not in _HEADINGS and name != "file" and audit.files[name].any()]
+    kinds.sort(key=lambda name: name not in HIDDEN)  # beside their sum
     table = audit.files[["file", *_HEADINGS, *kinds]].rename(columns=_HEADINGS)
     return table.rename(columns=lambda name: str(name).replace("_", " "))
 

@@ -26,7 +26,7 @@ article { border-left: 4px solid var(--line); padding: .1rem 0 .1rem 1rem; margi
 article.is-error { border-color: #d55e00; } article.is-warning { border-color: #e69f00; }
 article h3 { font-size: 1rem; margin: 0 0 .2rem; font-weight: 600; } article p { margin: 0 0 .3rem; }
 td.long { max-width: 28rem; overflow-wrap: anywhere; white-space: normal; }
-td, th { font-size: .9rem; padding: .3rem .6rem; }
+td, th { font-size: .9rem; padding: .3rem .6rem; } th { white-space: normal; vertical-align: bottom; }
 </style>"""
 
 

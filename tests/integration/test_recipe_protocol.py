@@ -96,3 +96,28 @@ def test_fixed_folds_are_taken_from_a_file_and_a_change_of_it_is_seen(recipe: di
     refused = CliRunner().invoke(app, ["run", "recipe.yaml", "--stage", "compare", *quiet])
     assert refused.exit_code == 2
     assert "the folds have the digest" in " ".join(refused.output.split())
+
+
+def test_the_runs_with_the_scores_carry_the_stamp_too(recipe: dict) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from polyml.settings import tracking_store
+
+    run(recipe)
+    client = MlflowClient(tracking_store().uri)
+    runs = client.search_runs([item.experiment_id for item in client.search_experiments()])
+    children = [item.data.tags for item in runs if "polyml.model" in item.data.tags]
+    assert len(children) == 2
+    assert {tags["polyml.protocol"] for tags in children} == {"leaky"}
+
+
+def test_a_strict_audit_refuses_a_split_that_leaks_and_binds_every_stage(recipe: dict) -> None:
+    strict = recipe | {"audit": {"strict": True}}
+    for stage in ("audit", "compare", "explore"):
+        Path("recipe.yaml").write_text(yaml.safe_dump(strict))
+        result = CliRunner().invoke(app, ["run", "recipe.yaml", "--stage", stage])
+        assert result.exit_code == 2
+        assert "the audit of the data found" in " ".join(result.output.split())
+    grouped = strict | {"split": {"kind": "kfold", "folds": 3}}
+    run(grouped, "--set", "tracking.enabled=false")
+    assert Path("outputs/frames/audit/audit.json").is_file()

@@ -126,3 +126,12 @@ def test_limits_come_back_from_a_file(domain, tmp_path):
     (tmp_path / "domain.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         DomainLimits.load(tmp_path / "domain.json")
+
+
+def test_an_element_that_no_training_polymer_has_is_outside(domain):
+    found = domain.judge(["*CC(*)C", "*CC(*)[Se]C", "*CC(*)Br", "*[Si](C)(C)O*"])
+    assert found.verdict[1:3].tolist() == ["outside", "outside"]
+    assert "outside" not in found.verdict[[0, 3]].tolist()
+    bits = fingerprints(["*CC(*)Br"])
+    assert domain.judge_fingerprints(bits).score[0] == found.score[2]
+    assert domain.limits.outside < found.score[2]  # near enough but for its element

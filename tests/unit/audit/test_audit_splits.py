@@ -280,3 +280,37 @@ def test_saved_folds_that_do_not_fit_the_file(write: Write, look: Look, polymers
     holes = np.where(np.arange(12) < 10, np.arange(12.0), np.nan)
     partly = look(write("d.csv", psmiles=texts, x=holes, y=np.arange(12.0)), spec=spec)
     assert not checks(partly, "error")
+
+
+def test_twins_on_both_sides_of_a_split_are_told_from_the_same_polymer(
+    write: Write, look: Look, checks: Callable, smooth_tg: Callable
+) -> None:
+    pairs = [(f"*C/C=C/{'C' * n}O*", f"*C/C=C\\{'C' * n}O*") for n in range(1, 16)]
+    texts = [text for pair in pairs for text in pair]
+    data = write(psmiles=texts, Tg=smooth_tg(texts))
+    found = checks(look(data))
+    parted = found["leak configurations rows"]
+    assert (parted.severity, set(parted.rows["same"])) == ("warning", {"constitution"})
+    assert "leak rows" not in found
+    assert "leak configurations kfold" not in found  # the folds of polyml keep them together
+    asked = checks(look(data, spec={"splits": (SplitSpec(kind="rows", folds=3),), "asked": True}))
+    assert asked["leak configurations rows"].severity == "error"
+    spec = AuditSpec(splits=(), saved_splits=write("folds.csv", fold=[0, 1] * 15, psmiles=texts))
+    assert checks(audit([data], spec))["leak configurations saved"].count == 30
+
+
+def test_saved_folds_that_overlap_or_lack_a_number(
+    write: Write, polymers: Callable, checks: Callable, smooth_tg: Callable
+) -> None:
+    texts = polymers(12)
+    data = write(psmiles=texts, Tg=smooth_tg(texts))
+
+    def errors(name: str, folds: list[int], named: list[str]) -> dict:
+        return checks(audit([data], AuditSpec(splits=(), saved_splits=write(name, fold=folds, psmiles=named))), "error")
+
+    assert not errors("good.csv", [0, 1, 2] * 4, texts)
+    twice = errors("twice.csv", [*[0, 1, 2] * 4, 1, 2], [*texts, texts[0], texts[1]])
+    assert twice["overlapping folds"].rows["psmiles"].value_counts().to_dict() == {texts[0]: 2, texts[1]: 2}
+    gap = errors("gap.csv", [1, 2, 4] * 4, texts)["missing folds"]
+    assert gap.rows["fold"].tolist() == [0, 3]
+    assert "fold 0 of repeat 0, fold 3 of repeat 0" in gap.what

@@ -332,3 +332,46 @@ def test_units_that_are_unknown_are_refused() -> None:
     with pytest.raises(UserError, match="furlong") as caught:
         check_unit("Tg", "furlong")
     assert "K, °C" in str(caught.value)
+
+
+def test_logarithms_that_are_all_positive_are_told_and_no_power_of_ten_is(
+    write: Write, look: Look, homologues: tuple[list[str], np.ndarray], checks: Callable
+) -> None:
+    texts, values = homologues
+    rng = np.random.default_rng(2)
+    logs = np.clip((values - values.min()) / np.ptp(values) * 3.2 + rng.normal(0, 0.3, len(values)), 0.01, 3.5)
+    found = checks(look(write(psmiles=texts, O2=logs)))
+    assert "as its values are spread evenly" in found["logarithm O2"].what
+    assert not {"units by neighbours O2", "outside range O2"} & set(found)
+    for real in (10.0**logs, 10.0 ** (logs - 3), 10.0 ** rng.normal(0.3, 0.2, len(logs))):
+        assert "logarithm O2" not in checks(look(write(psmiles=texts, O2=real)))
+    negative = checks(look(write(psmiles=texts, O2=logs - 2)))
+    assert "not positive" in negative["logarithm O2"].what
+    assert "outside range O2" not in negative
+
+
+def test_one_negative_number_in_a_few_rows_is_a_placeholder(
+    write: Write, look: Look, polymers: Callable, smooth_tg: Callable, checks: Callable
+) -> None:
+    texts = polymers(60)
+    values = smooth_tg(texts)
+    values[:3] = -1.0
+    found = checks(look(write(psmiles=texts, tg_k=values)))
+    assert found["placeholder tg_k"].count == 3
+    assert "kelvin tg_k" not in found
+    values[3] = -20.0  # another one: then all may be Celsius
+    found = checks(look(write(psmiles=texts, tg_k=values)))
+    assert found["kelvin tg_k"].count == 4
+    assert "placeholder tg_k" not in found
+
+
+def test_two_units_without_shared_polymers_are_named(
+    write: Write, look: Look, polymers: Callable, checks: Callable
+) -> None:
+    texts = polymers(80)
+    kelvin = write("a.csv", psmiles=texts[:40], tg_k=np.linspace(280, 480, 40))
+    guessed = look(kelvin, write("b.csv", psmiles=texts[40:], Tg=np.linspace(-50, 150, 40)))
+    found = checks(guessed)["different units glass transition temperature"]
+    assert (found.severity, "is taken for K and" in found.what) == ("warning", True)
+    said = look(kelvin, write("c.csv", psmiles=texts[40:], **{"Tg (°C)": np.linspace(-50, 150, 40)}))
+    assert checks(said)["different units glass transition temperature"].severity == "info"

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.model_selection import KFold
 
+from polyml.chem import RepeatUnit
 from polyml.data.catalog import load_embedded
 from polyml.data.fold_files import load_folds, save_folds
 from polyml.data.groups import scaffold
@@ -173,3 +175,38 @@ def test_folds_survive_a_file(tmp_path):
     path.write_text("key,repeat\n*CC*,1\n")
     with pytest.raises(UserError, match="not a file of folds"):
         load_folds(path, CHAINS)
+
+
+PAIRS = [(f"*C/C=C/{'C' * n}O*", f"*C/C=C\\{'C' * n}O*") for n in range(1, 13)]
+
+
+@pytest.mark.parametrize("kind", ["kfold", "repeated_kfold", "scaffold", "cluster"])
+def test_polymers_unlike_in_configurations_alone_stay_together(kind):
+    polymers = [text for pair in PAIRS for text in pair] + CHAINS[:12]
+    repeats = 2 if kind == "repeated_kfold" else 1
+    for fold in make_folds(polymers, SplitSpec(kind=kind, folds=3, repeats=repeats)):
+        inside = np.isin(np.arange(24), fold.test).reshape(12, 2)
+        assert (inside[:, 0] == inside[:, 1]).all()
+
+
+def test_a_pair_of_twins_moves_no_other_polymer():
+    spec, plain = SplitSpec(folds=5, seed=3), [first for first, _ in PAIRS] + CHAINS[:12]
+    keys = sorted({RepeatUnit.parse(text).key for text in [*plain, PAIRS[0][1]]})
+    number = np.empty(len(keys), dtype=int)
+    seed = int(np.random.SeedSequence([3, 0]).generate_state(1)[0])
+    for fold, (_, test) in enumerate(KFold(5, shuffle=True, random_state=seed).split(keys)):
+        number[test] = fold
+    by_key = dict(zip(keys, number, strict=True))
+    for fold in make_folds([*plain, PAIRS[0][1]], spec):
+        for row in fold.test[fold.test < len(plain)]:
+            own = RepeatUnit.parse(plain[row]).key
+            twin = RepeatUnit.parse(PAIRS[0][1]).key if row == 0 else own
+            assert by_key[min(own, twin)] == fold.fold
+
+
+def test_as_many_folds_as_constitutions_leave_none_empty():
+    polymers = [text for pair in PAIRS[:4] for text in pair]
+    folds = make_folds(polymers, SplitSpec(folds=4))
+    assert sorted(sorted(fold.test.tolist()) for fold in folds) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    with pytest.raises(UserError, match="8 polymers"):
+        make_folds(polymers, SplitSpec(folds=5))

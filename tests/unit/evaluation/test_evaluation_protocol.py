@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from polyml.chem import RepeatUnit
 from polyml.data.properties import Property
 from polyml.data.splits import Fold, SplitSpec
 from polyml.data.table import PolymerTable
@@ -112,3 +113,11 @@ def test_what_does_not_matter_is_for_the_user_to_say(table, tmp_path):
     assert verdict(1e-9) != "practically equal"
     with pytest.raises(UserError, match=r"rope=1\.5"):
         compare(table, specs, rope=1.5, **options)
+
+
+def test_twins_in_training_are_a_leak():
+    keys = [RepeatUnit.parse(text).key for text in ("*C/C=C/C*", "*C/C=C\\C*", "*CC*", "*CO*")]
+    folds = [Fold(0, 0, np.array([1, 3]), np.array([0, 2]))]
+    judged = stamp("honest", SplitSpec(kind="rows"), folds, keys)
+    assert judged.stamp == "leaky"
+    assert judged.reasons == ("1 of 2 tested polymers stands in the training part of the same fold",)

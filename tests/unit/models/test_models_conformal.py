@@ -201,6 +201,26 @@ def test_rows_of_one_polymer_stay_on_one_side():
     assert model.quantile_[0] == np.sort(np.abs(y))[54]  # ceil(0.9 * 61) = 55th of 60: nothing was known of any
 
 
+def test_polymers_unlike_in_configurations_alone_stay_on_one_side():
+    texts = [f"*C/C=C/{'C' * n}O*" for n in range(2, 32)]
+    y = np.tile(np.random.default_rng(0).normal(size=30), 2)
+    twins = [text.replace("=C/", "=C\\") for text in texts]
+    model = make_model("conformal", base="memory", normalised=False).fit([*texts, *twins], y)
+    assert model.quantile_[0] == np.sort(np.abs(y))[54]
+
+
+def test_few_errors_teach_no_scale(tmp_path):
+    train, y = drawn(QUIET, 60, 0.2, seed=0)
+    both = np.column_stack([y, y])
+    both[15:, 1] = np.nan
+    model = make_model("conformal", base="ridge").fit(train, both)
+    found = model.predict_dist(QUIET[:20])
+    widths = found.upper - found.lower
+    assert np.ptp(widths[:, 1]) < 1e-9 < np.ptp(widths[:, 0])
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(catalog.load_model(tmp_path / "model").predict_dist(QUIET[:20]).upper, found.upper)
+
+
 def test_each_property_is_calibrated_by_itself_on_what_was_measured():
     train, y = drawn(QUIET, 400, 0.2, seed=0)
     both = np.column_stack([y, 2.0 * carbons(train)[:, 0] + 2.0 * np.random.default_rng(5).normal(size=400)])
