@@ -17,6 +17,7 @@ from polyml.evaluation.metrics import METRICS
 from polyml.evaluation.ranks import RankComparison, compare_ranks
 from polyml.evaluation.summary import listed, p_value
 
+_MANY = 0.05  # share of polymers that data sets have in common which is worth a word
 _LIBRARIES = ("rdkit", "scikit-learn", "torch", "torch-geometric")
 
 
@@ -220,9 +221,19 @@ def _ranks(item: Finished, ranks: RankComparison) -> list[str]:
     text = f"{lead} ({told}). {near}{listed(ties) if ties else 'none'}."
     if len(item.results) == 1:
         text += " The properties are of the same polymers, which these tests take for independent data sets."
+    elif (share := _shared([set(found.predictions["key"]) for found in item.results.values()])) > _MANY:
+        text += (
+            f" Up to {share:.0%} of the polymers of a data set stand in another; the tests take them for independent."
+        )
     if ranks.left_out:
         text += f" Without a score on each: {', '.join(f'`{name}`' for name in ranks.left_out)}."
     return [text, ""]
+
+
+def _shared(sets: Sequence[set[str]]) -> float:
+    """Return the largest share of the polymers of a data set that stand in some other one."""
+    others = [set[str]().union(*sets[:place], *sets[place + 1 :]) for place in range(len(sets))]
+    return max(len(own & other) / max(len(own), 1) for own, other in zip(sets, others, strict=True))
 
 
 def _published(spec: ComparisonSpec, scored: Collection[str]) -> list[str]:
