@@ -111,6 +111,7 @@ def test_a_suite_runs_and_its_report_says_what_was_scored(data: Path, tmp_path: 
     assert "Not distinguishable from it (Nemenyi, critical difference 2.34)" in text  # 2.343 sqrt(3 * 4 / (6 * 2))
     assert "(no test for fewer than three models)" in text
     assert text.count("The properties are of the same polymers") == 1  # of the joint comparison alone
+    assert text.count("of the polymers of a data set stand in another") == 1  # of the other
     page = (out / "ranks.html").read_text()
     assert page.count("critical difference 2.34") == 1
     assert "One gas at a time: average rank by RMSE over 2 properties" in page
