@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polyml.bundle import NOVELTY
 from polyml.domain import VERDICTS, ApplicabilityDomain, elements, fingerprints
 from polyml.evaluation.one_fold import FoldTask
 
@@ -58,7 +59,7 @@ def with_scores(predictions: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame
 
 
 def error_by_domain(predictions: pd.DataFrame, *, classes: bool = False) -> pd.DataFrame:
-    """Score groups of polymers: fifths by domain score, which are the same for all models, and by verdict.
+    """Score groups of polymers: fifths by domain score, which are the same for all models, by verdict, and by novelty.
 
     Parameters
     ----------
@@ -70,10 +71,11 @@ def error_by_domain(predictions: pd.DataFrame, *, classes: bool = False) -> pd.D
     Returns
     -------
     DataFrame
-        Columns model, property; by ("score" or "domain"), group (its number from the lowest scores up, or the
-        verdict), score_from, score_to, n; rmse, mae and coverage (share of the measured values inside the 90 %
-        interval, NaN without intervals), or accuracy; rank_correlation, Spearman's, of domain score and absolute error
-        over all of the model's predictions of the property: below zero where errors fall towards the training polymers.
+        Columns model, property; by ("score" or "domain", and "novelty" for a model that gives it), group (its number
+        from the lowest scores up, or the verdict), score_from, score_to (of "novelty", its ends), n; rmse, mae and
+        coverage (share of the measured values inside the 90 % interval, NaN without intervals), or accuracy;
+        rank_correlation, Spearman's, of domain score (or novelty) and absolute error over all of the model's
+        predictions of the property: below zero (above it) where errors fall towards the training polymers.
     """
     if predictions.empty:
         return pd.DataFrame(columns=COLUMNS)
@@ -83,8 +85,9 @@ def error_by_domain(predictions: pd.DataFrame, *, classes: bool = False) -> pd.D
         edges = bin_edges(part.drop_duplicates(["repeat", "fold", "key"])["domain_score"].to_numpy())
         for model, own in part.groupby("model", sort=False):
             head = {"model": model, "property": prop}
-            correlation = {"rank_correlation": _rank_correlation(own, classes)}
+            correlation = {"rank_correlation": _rank_correlation(own, "domain_score", classes)}
             rows += [head | row | correlation for row in _groups(own, edges, classes)]
+            rows += [head | row for row in _by_novelty(own, classes)]
     return pd.DataFrame(rows, columns=COLUMNS).dropna(axis="columns", how="all")
 
 
@@ -111,9 +114,21 @@ def _groups(own: pd.DataFrame, edges: np.ndarray, classes: bool) -> Iterator[dic
             yield {"by": "domain", "group": verdict, **_scores(part, classes)}
 
 
-def _scores(part: pd.DataFrame, classes: bool) -> dict[str, Any]:
+def _by_novelty(own: pd.DataFrame, classes: bool) -> Iterator[dict[str, Any]]:
+    """Score fifths by how strange polymers were to the autoencoder of their fold; nothing for another model."""
+    if NOVELTY not in own or own[NOVELTY].isna().all():
+        return
+    edges = bin_edges(own[NOVELTY].to_numpy())
+    number = np.digitize(own[NOVELTY].to_numpy(), edges)
+    correlation = _rank_correlation(own, NOVELTY, classes)
+    for index in range(len(edges) + 1):
+        row = _scores(own[number == index], classes, NOVELTY)
+        yield {"by": NOVELTY, "group": str(index + 1), **row, "rank_correlation": correlation}
+
+
+def _scores(part: pd.DataFrame, classes: bool, by: str = "domain_score") -> dict[str, Any]:
     error = (part["y_pred"] - part["y_true"]).to_numpy()
-    row = {"score_from": part["domain_score"].min(), "score_to": part["domain_score"].max(), "n": len(part)}
+    row = {"score_from": part[by].min(), "score_to": part[by].max(), "n": len(part)}
     if classes:
         return row | {"accuracy": float((error == 0).mean())}
     row |= {"rmse": float(np.sqrt((error**2).mean())), "mae": float(np.abs(error).mean())}
@@ -122,11 +137,11 @@ def _scores(part: pd.DataFrame, classes: bool) -> dict[str, Any]:
     return row | {"coverage": float(inside.mean()) if len(bounded) else np.nan}
 
 
-def _rank_correlation(own: pd.DataFrame, classes: bool) -> float:
+def _rank_correlation(own: pd.DataFrame, by: str, classes: bool) -> float:
     from scipy.stats import spearmanr
 
     error = (own["y_pred"] - own["y_true"]).abs()
     error = (error > 0).astype(float) if classes else error
-    if own["domain_score"].nunique() < 2 or error.nunique() < 2:
+    if own[by].nunique() < 2 or error.nunique() < 2:
         return float("nan")
-    return float(spearmanr(own["domain_score"], error).statistic)
+    return float(spearmanr(own[by], error).statistic)

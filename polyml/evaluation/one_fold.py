@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polyml.bundle import NOVELTY
 from polyml.data.files import whole_file
 from polyml.errors import UserError
 from polyml.evaluation.metrics import probability_columns
@@ -185,6 +186,8 @@ def _fit_predict(task: FoldTask) -> tuple[FoldRecord, dict[str, np.ndarray]]:
     fitted = perf_counter()
     columns = _classified(model, test, task.classes) if task.classes else _regressed(model, test, task)
     predicted = perf_counter()
+    if model.gives_novelty:
+        columns[NOVELTY] = np.repeat(model.novelty(test)[:, None], task.y_test.shape[1], axis=1)
     random_state = model.get_params(deep=False).get("random_state")
     history = [dict(step) for step in getattr(model, "history_", None) or []]
     scores: dict[str, Any] = {}

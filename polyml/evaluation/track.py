@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from polyml.bundle import NOVELTY
 from polyml.data.files import write_json
 from polyml.evaluation.bootstrap import PooledScores, pool_scores
 from polyml.evaluation.domain import error_by_domain
@@ -147,6 +148,9 @@ class ComparisonTracking:
             figures[f"Residuals, {prop}"] = residuals(part, title, scale)
             own = near[near["property"] == prop]
             figures[f"Error against similarity, {prop}"] = error_against_similarity(part, own, title, scale)
+            if (own["by"] == NOVELTY).any():
+                drawn = error_against_similarity(part, own, title, scale, by=NOVELTY)
+                figures[f"Error against novelty, {prop}"] = drawn
             figures |= calibration_figure(part, str(prop), title, scale)
         for where, rows in _curves(outcome.history, ["repeat", "fold", "member"]):
             steps = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]

@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polyml.data.properties import Property
+from polyml.data.splits import SplitSpec
+from polyml.data.table_reader import read_table
 from polyml.domain import ApplicabilityDomain
+from polyml.evaluation.compare import Compared, compare
 from polyml.evaluation.domain import COLUMNS, bin_edges, error_by_domain, scores_of_folds, with_scores
 from polyml.report.domain import error_against_similarity, error_by_similarity
 
@@ -103,3 +107,29 @@ def test_the_pictures_show_what_the_table_says():
     many = error_by_similarity(table, "Tg (K)")
     assert [trace.name for trace in many.data] == ["ridge"]
     assert len(many.data[0].x) == 5
+
+
+def test_errors_stand_beside_the_novelty_of_the_models_that_give_it():
+    known = predictions("autoencoder").assign(novelty=lambda frame: 3 * (1 - frame["domain_score"]))
+    table = error_by_domain(pd.concat([predictions(), known], ignore_index=True))
+    fifths = table[table["by"] == "novelty"]
+    assert set(fifths["model"]) == {"autoencoder"}
+    assert fifths["rmse"].is_monotonic_increasing
+    np.testing.assert_allclose(fifths["rank_correlation"], 1.0)
+    assert fifths["score_to"].iloc[-1] == 3.0
+    figure = error_against_similarity(known, table[table["model"] == "autoencoder"], by="novelty")
+    assert "rank correlation +1.00" in figure.layout.title.text
+    assert (len(figure.data[0].x), len(figure.data[1].x)) == (100, 10)
+
+
+def test_a_comparison_keeps_the_novelty_of_test_polymers(tmp_path):
+    lines = [f"*{'C' * n}{x}*,{n}" for n in range(1, 13) for x in ("O", "S", "C(C)", "N")]
+    (tmp_path / "data.csv").write_text("\n".join(["smiles,Tg", *lines]))
+    table = read_table(tmp_path / "data.csv", [Property(name="Tg")])
+    small = {"n_components": 8, "width": 16, "max_epochs": 8, "features": "ecfp_count"}
+    specs = [Compared("ridge"), Compared("autoencoder", params=small)]
+    results = compare(table, specs, SplitSpec(folds=3), tmp_path / "out", jobs=1)
+    found = results.predictions.set_index("model")["novelty"]
+    assert found["ridge"].isna().all()
+    assert (found["autoencoder"] > 0).all()
+    assert set(results.error_by_domain()["by"]) >= {"score", "novelty"}
