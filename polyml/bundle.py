@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOVELTY = "novelty"
+"""Column of models that tell how strange a polymer is to them."""
 LOOKS_THE_SAME = "another polymer with the same environments of radius 2"
 """Warning on a nearest training polymer: fingerprints cannot tell the two apart."""
 _OWN = ("bundle.json", "model", "training.parquet", DOMAIN_FILE, *REPORT_FILES)
-"""Column of models that tell how strange a polymer is to them."""
 SUFFIXES = ("", *SPREAD_SUFFIXES)
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
 SIMILARITY, SCORE, VERDICT = "nearest_similarity", "domain_score", "domain"

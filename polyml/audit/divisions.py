@@ -121,6 +121,7 @@ def read_saved(path: Path, item: AuditedFile) -> list[Folds]:
     try:
         frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
         frame["fold"] = frame["fold"].astype(int)
+        frame = as_in_data(frame, item)
         by = next(name for name in _names_by(frame, item))
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise UserError(
@@ -139,6 +140,27 @@ def read_saved(path: Path, item: AuditedFile) -> list[Folds]:
         }
         found.append(Folds(SAVED if repeats.nunique() == 1 else f"{SAVED} {repeat}", SAVED, number, trained))
     return found
+
+
+def as_in_data(frame: pd.DataFrame, item: AuditedFile) -> pd.DataFrame:
+    """Write a polymer that folds name in another spelling as the data do; the first, where they have several."""
+    if "psmiles" not in frame or "key" in frame:
+        return frame
+    strange = frame.loc[~frame["psmiles"].isin(item.frame["text"]), "psmiles"].drop_duplicates()
+    texts = dict(zip(item.frame["key"][::-1], item.frame["text"][::-1], strict=True))
+    spelled = {text: texts[key] for text in strange if (key := _key(text)) in texts}
+    return frame.assign(psmiles=frame["psmiles"].map(lambda text: spelled.get(text, text)))
+
+
+def _key(psmiles: str) -> str | None:
+    """Return the key of a text, None where it cannot be read: then it is in no data."""
+    from polyml.data.table_reader import key_and_notes
+    from polyml.errors import RepeatUnitError
+
+    try:
+        return key_and_notes(psmiles)[0]
+    except RepeatUnitError:
+        return None
 
 
 def _names_by(frame: pd.DataFrame, item: AuditedFile) -> Iterator[str]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from polyml.audit.divisions import Folds, as_in_data
 from polyml.audit.findings import Finding, counted
 from polyml.audit.sources import AuditedFile
-from polyml.audit.splits import Folds
 
 
 def saved_findings(item: AuditedFile, path: Path, divisions: Sequence[Folds]) -> list[Finding]:
@@ -31,10 +31,10 @@ def saved_findings(item: AuditedFile, path: Path, divisions: Sequence[Folds]) ->
     keys = item.frame["key"]
     parts = [np.ones(len(keys), dtype=bool), *(~np.isnan(item.modelled(p)) for p in item.properties)]
     for division in (folds for folds in divisions if folds.kind == "saved"):
-        tested = set(keys[division.number >= 0])
-        if any(tested == set(keys[part]) for part in parts):
+        present = set(keys[np.logical_or.reduce([division.number >= 0, *division.trained.values()])])
+        if any(present == set(keys[part]) for part in parts):
             continue
-        missing = keys[~keys.isin(tested)]
+        missing = keys[~keys.isin(present)]
         rows = item.frame.loc[missing.index, ["line", "text", "key"]].reset_index(drop=True)
         what = (
             f"split {division.name}: the folds are incomplete: {counted(missing.nunique(), 'polymer')} of the data "
@@ -60,21 +60,21 @@ def _finding(item: AuditedFile, check: str, what: str, rows: pd.DataFrame) -> Fi
     )  # fmt: skip
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, str]:
+def _read(item: AuditedFile, path: Path) -> tuple[pd.DataFrame, str]:
     """Return the rows of a file of folds, with a repeat, and the column that names polymers or rows."""
-    frame = pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False)
+    frame = as_in_data(pd.read_csv(path, dtype={"psmiles": str, "key": str}, keep_default_na=False), item)
     by = next(name for name in ("key", "psmiles", "line") if name in frame)
     return (frame if "repeat" in frame else frame.assign(repeat=0)), by
 
 
-def _test_parts(path: Path) -> tuple[pd.DataFrame, str]:
-    frame, by = _read(path)
+def _test_parts(item: AuditedFile, path: Path) -> tuple[pd.DataFrame, str]:
+    frame, by = _read(item, path)
     return (frame[frame["part"] == "test"] if "part" in frame else frame), by
 
 
 def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
     """Find numbers between 0 and the last fold that no fold of a repeat has."""
-    tests, _ = _test_parts(path)
+    tests, _ = _test_parts(item, path)
     gaps: list[dict[str, Any]] = [
         {"repeat": repeat, "fold": fold}
         for repeat, folds in tests.groupby("repeat")["fold"]
@@ -89,10 +89,12 @@ def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
 
 def _tested_twice(item: AuditedFile, path: Path) -> pd.DataFrame:
     """Return the rows of the folds that stand in more test parts of a repeat than the data have rows of them."""
-    tests, by = _test_parts(path)
+    tests, by = _test_parts(item, path)
     own = item.frame["text" if by == "psmiles" else by].value_counts().to_dict()
     folds = tests.groupby(["repeat", by])["fold"].nunique()
     allowed = folds.index.get_level_values(by).map(own).fillna(1).to_numpy()
+    if len(tests) < len(_read(item, path)[0]) and "line" not in tests:
+        allowed = np.ones(len(folds))  # with training parts spelled out, a name means all its rows
     twice = folds[folds.to_numpy() > allowed].index
     named = pd.MultiIndex.from_frame(tests[["repeat", by]])
     return tests[named.isin(twice)].sort_values(["repeat", by, "fold"], ignore_index=True)
@@ -100,20 +102,6 @@ def _tested_twice(item: AuditedFile, path: Path) -> pd.DataFrame:
 
 def _unknown(item: AuditedFile, path: Path) -> pd.DataFrame:
     """Return the rows of the folds whose polymer is not in the data, by its key, else by its text or line."""
-    frame, by = _read(path)
-    own = item.frame["text" if by == "psmiles" else by]
-    named = frame[by].isin(own)
-    if by == "psmiles" and not named.all():
-        named |= frame[by].map(_key).isin(item.frame["key"])
+    frame, by = _read(item, path)
+    named = frame[by].isin(item.frame["text" if by == "psmiles" else by])
     return frame[~named].drop_duplicates(by, ignore_index=True)
-
-
-def _key(psmiles: str) -> str | None:
-    """Return the key of a text, None where it cannot be read: then it is in no data."""
-    from polyml.data.table_reader import key_and_notes
-    from polyml.errors import RepeatUnitError
-
-    try:
-        return key_and_notes(psmiles)[0]
-    except RepeatUnitError:
-        return None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from polyml.audit.findings import Finding, Severity, counted
-from polyml.audit.logarithms import holds_logarithms
+from polyml.audit.logarithms import holds_logarithms, may_be_logarithms, scatters_evenly
 from polyml.audit.neighbours import Near
 from polyml.audit.robust import robust_deviation
 from polyml.audit.sources import AuditedFile, AuditedProperty
@@ -187,15 +187,18 @@ def _logarithms(item: AuditedFile, p: AuditedProperty, values: np.ndarray) -> Fi
     """Find logarithms in a column of a property that is positive and spans decades."""
     if p.known is None or not holds_logarithms(p, values):
         return None
-    below = int((values <= 0).sum())
-    sign = f"with {counted(below, 'value')} not positive" if below else "as its values are spread evenly"
-    what = f"{p.name}: looks like log10 of a {p.known.known.name}, {sign}"
+    below = counted(int((values <= 0).sum()), "value")
+    return _logarithm(item, p, f"with {below} not positive", len(values))
+
+
+def _logarithm(item: AuditedFile, p: AuditedProperty, why: str, count: int) -> Finding:
+    kind = p.known.known.name if p.known else p.name
     return Finding(
-        f"logarithm {p.name}", "warning", (item.name,), what,
+        f"logarithm {p.name}", "warning", (item.name,), f"{p.name}: looks like log10 of a {kind}, {why}",
         "Ranges, ratios and screens read the column as the value itself.",
-        "write the values themselves (10 to the power of the column) and model them with --log10; no range and no "
-        "power of ten was checked",
-        len(values),
+        "write the values themselves (10 to the power of the column) and model them with --log10; no power of ten was "
+        "checked",
+        count,
     )  # fmt: skip
 
 
@@ -207,17 +210,25 @@ def neighbour_unit_findings(item: AuditedFile, near: Near) -> list[Finding]:
     """
     found = []
     for p in item.measured:
+        values, estimates = item.believed(p), np.full(len(item.frame), np.nan)
+        estimates[near.rows] = p.item.from_model(near.estimates[p.name])
+        doubtful = may_be_logarithms(p, values)
+        if holds_logarithms(p, values):
+            continue  # told already; those near zero scatter by decades
+        if doubtful and scatters_evenly(values, estimates):
+            why = "as it scatters as much where it is large as where it is small, by near-identical polymers"
+            found.append(_logarithm(item, p, why, int(np.isfinite(values).sum())))
+            continue
         for words, residual, shift in _shifts(item, near, p):
             hit = _hits(residual, shift)
             if hit is not None:
                 what = f"{p.name}: {counted(int(hit.sum()), 'value')} off from near-identical polymers as by {words}"
-                expected = np.full(len(residual), np.nan)
-                expected[near.rows] = p.item.from_model(near.estimates[p.name])
+                fix = "check these rows in their source, and bring them to one unit"
                 found.append(
                     Finding(
-                        f"units by neighbours {p.name}", "error", (item.name,), what, _WHY,
-                        "check these rows in their source, and bring them to one unit",
-                        int(hit.sum()), rows_at(item, hit, p, expected=expected),
+                        f"units by neighbours {p.name}", "warning" if doubtful else "error", (item.name,), what, _WHY,
+                        f"{fix}; or is the whole column log10 of the property?" if doubtful else fix,
+                        int(hit.sum()), rows_at(item, hit, p, expected=estimates),
                     )
                 )  # fmt: skip
     return found
@@ -232,8 +243,6 @@ def _shifts(item: AuditedFile, near: Near, p: AuditedProperty) -> Iterator[tuple
         yield "kelvin and Celsius mixed" if mixed else "kelvin for Celsius", residual, ZERO_CELSIUS
         return
     values = item.believed(p)
-    if holds_logarithms(p, values):
-        return  # those near zero scatter by decades
     estimate = np.full(len(values), np.nan)
     estimate[near.rows] = p.item.from_model(near.estimates[p.name])
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -313,7 +313,7 @@ def funnel(summary: Mapping[str, Any]) -> str:
         steps.append("{outside:,} of these outside the applicability domain of the model")
     text = ", ".join(steps).format(**summary)
     left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
-    if left_out and summary["ranked"]:
+    if left_out and (summary["ranked"] or summary["known"]):
         text += f" (passed over to fill the list: {left_out})"
     if not summary["ranked"] and not summary["known"]:
         if summary["passing"]:

@@ -27,21 +27,21 @@ def data(
     if name is None:
         _list(as_json)
         return
-    from polyml.data.catalog import embedded_path
+    from polyml.data.catalog import embedded_path, load_embedded
 
     source = embedded_path(name)
     if output is None:
         common.stdout_lines(lambda: _print_csv(source))
         return
     from polyml.data.files import whole_file
-    from polyml.data.writers import write_frame
+    from polyml.data.writers import check_replaceable_table, write_frame
+
+    check_replaceable_table(output, [str(column) for column in load_embedded(name)], "this set")
 
     if output.suffix == source.suffix:
         with whole_file(output) as temporary:
             shutil.copyfile(source, temporary)
     else:
-        from polyml.data.catalog import load_embedded
-
         write_frame(load_embedded(name), output)
     common.note(f"written: {output}")
 

@@ -47,7 +47,7 @@ def explore(
     properties = common.make_properties(file, target, log10, unit, class_)
     chosen = {"clusters": clusters, "clustering": clustering, "methods": common.split_names(methods) or []}
     spec = check_section(ExploreSpec, features=features, **chosen)
-    check_replaceable(output, "maps.html", "maps")
+    check_replaceable(output, "maps.html", "maps", begun=r"(map|clusters)\.csv")
     table = steps.read(file, properties, smiles_column=smiles_column)
     common.note_table(table)
     steps.explore_table(table, spec, output, seed=seed, tracking=common.make_tracking(not no_track, experiment, file))

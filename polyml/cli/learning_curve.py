@@ -9,6 +9,7 @@ import typer
 
 from polyml.cli import common
 
+_BEGUN = r"n\d+|learning_curve\.(csv|html)|summary\.csv|words\.txt"  # in a folder before it is whole
 EXAMPLES = common.examples(
     "polyml learning-curve tg.csv --target Tg --models dmpnn,foundation -o tg_curve",
     "polyml learning-curve tg.csv --target Tg --models dmpnn,foundation --param width=128 --repeats 3 -o tg_curve",
@@ -62,7 +63,7 @@ def learning_curve(
     if not chosen:
         raise UserError("no model is named", where="--models", fix="name one at least; polyml models lists them")
     steps.check_models(chosen, task_of(properties))
-    check_replaceable(output, "learning_curve.json", "a learning curve", begun=r"n\d+")
+    check_replaceable(output, "learning_curve.json", "a learning curve", begun=_BEGUN)
     numbers = common.split_names(sizes) or []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"'{sizes}' is no list of whole numbers", where="--sizes", fix="write it like 25,50,100")

@@ -83,6 +83,7 @@ def tune(
     a study by its storage and name. The best inner score is optimistic: polyml compare --tune scores honestly.
     """
     from polyml.config import ModelSpec, TuneSpec
+    from polyml.data.files import check_replaceable
     from polyml.data.properties import task_of
     from polyml.errors import UserError
     from polyml.pipeline import fitting, steps
@@ -106,6 +107,7 @@ def tune(
     table = steps.read(file, properties, smiles_column=smiles_column, sample=drawn)
     common.note_table(table)
     folder = output or Path(f"{Path(file).stem}_{model}_tuning")
+    check_replaceable(folder, "best_params.json", "a search", begun=r"study\.db.*|tracking\.json")
     found = fitting.tune_model(
         table,
         spec,

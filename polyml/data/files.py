@@ -16,6 +16,8 @@ from typing import Any
 
 from polyml.errors import UserError
 
+_TEMPORARY = r"\..+\.[a-z0-9_]{8}(\.\w+)?"  # what whole_file writes to, and leaves where its process is killed
+
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:
@@ -80,7 +82,8 @@ def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "") ->
         return
     if folder.is_file():
         raise UserError("a file stands where a folder is needed", where=str(folder), fix="name another folder")
-    if any(not re.fullmatch(begun, item.name) for item in folder.iterdir()):
+    allowed = rf"{begun or '(?!)'}|{_TEMPORARY}"
+    if any(not re.fullmatch(allowed, item.name) for item in folder.iterdir()):
         raise UserError(
             f"here is something else than {what}", where=str(folder), fix="name another folder, or empty this one"
         )
@@ -105,6 +108,10 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
     UserError
         It cannot be written; the old one is kept.
     """
+    folder = folder.resolve()  # what a link names is replaced, not the link
+    if Path.cwd().is_relative_to(folder):
+        fix = "name a folder inside of it with -o"
+        raise UserError("the folder in which you work cannot be replaced", where=str(folder), fix=fix)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
     old = new.with_suffix(".old")
     try:
@@ -113,7 +120,6 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
         if folder.exists():
             folder.replace(old)
         new.replace(folder)
-        _keep(old, folder, own)
     except OSError as error:
         if old.exists() and not folder.exists():
             old.replace(folder)
@@ -121,19 +127,27 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
         raise UserError(f"cannot write {what}: {error.strerror or error}", where=str(folder), fix=fix) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        if folder.exists() and not _foreign(old, own):
-            shutil.rmtree(old, ignore_errors=True)
+    _give_back(old, folder, own, what)
 
 
 def _foreign(folder: Path, own: Collection[str]) -> list[Path]:
     return [item for item in folder.iterdir() if item.name not in own] if folder.is_dir() else []
 
 
-def _keep(old: Path, folder: Path, own: Collection[str]) -> None:
-    """Bring what is not of polyml from the replaced folder into the new one."""
-    for item in _foreign(old, own):
-        if not (folder / item.name).exists():
-            item.replace(folder / item.name)
+def _give_back(old: Path, folder: Path, own: Collection[str], what: str) -> None:
+    """Bring what is not of polyml from the replaced folder into the new one, and remove the rest."""
+    try:
+        for item in _foreign(old, own):
+            if not (folder / item.name).exists():
+                item.replace(folder / item.name)
+    except OSError as error:
+        raise UserError(
+            f"{what} is written, but your own files could not be moved to it: {error.strerror or error}",
+            where=str(folder),
+            fix=f"they are in {old}: move them yourself",
+        ) from error
+    if not _foreign(old, own):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -16,6 +16,7 @@ from polyml.errors import UserError
 if TYPE_CHECKING:
     from polyml.data.table import PolymerTable
 
+_UNEVEN = 0.5  # of an even share: a smaller test part is too small where groups of keys are put together
 _NEEDED = 3  # values of a property in the smallest training part
 
 SplitKind = Literal[
@@ -251,19 +252,19 @@ def _assign(groups: np.ndarray, spec: SplitSpec, seed: int, labels: np.ndarray |
 def _kfold(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Deal unique keys by shuffled k-fold, and put those of one group where the first of them is.
 
-    So few groups of several keys leave all others where they are. Where a fold would be empty, groups are dealt.
+    So few groups of several keys leave all others where they are. Where folds would become uneven, groups are dealt.
     """
-    from sklearn.model_selection import KFold
+    from sklearn.model_selection import GroupKFold, KFold
 
-    def dealt(count: int) -> np.ndarray:
-        number = np.empty(count, dtype=int)
-        for fold, (_, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(np.zeros(count))):
+    number = np.empty(len(groups), dtype=int)
+    for fold, (_, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(groups)):
+        number[test] = fold
+    number = number[np.unique(groups, return_index=True)[1]][groups]
+    if np.bincount(number, minlength=folds).min() < _UNEVEN * (len(groups) // folds):
+        shuffled = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
+        for fold, (_, test) in enumerate(GroupKFold(folds).split(groups, groups=shuffled)):
             number[test] = fold
-        return number
-
-    first = np.unique(groups, return_index=True)[1]
-    number: np.ndarray = dealt(len(groups))[first][groups]
-    return number if len(np.unique(number)) == folds else dealt(len(first))[groups]
+    return number
 
 
 def thin_folds(folds: Sequence[Fold], keys: Sequence[str], y: np.ndarray, size: int, seed: int) -> list[Fold]:

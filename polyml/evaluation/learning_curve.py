@@ -204,13 +204,14 @@ def _log(
     seed: int,
 ) -> None:
     tags = {"polyml.stage": "learning curve", "polyml.data_digest": table.digest}
-    tags |= run_tags({"protocol": curve.protocol})
+    stamped = run_tags({"protocol": curve.protocol})
+    tags |= stamped
     params = {"models": [spec.label for spec in specs], "metric": curve.metric, "seed": seed}
     with tracker.parent_run(f"learning curve {name}", params, tags):
         for spec in specs:
             rows = curve.summary()
             rows = rows[rows["model"] == spec.label]
-            with tracker.child_run(spec.label, {"model": spec.key, **spec.params}):
+            with tracker.child_run(spec.label, {"model": spec.key, **spec.params}, stamped):
                 for size, score in zip(rows["polymers"], rows["score"], strict=True):
                     tracker.log_metrics({curve.metric: float(score)}, step=int(size))
         tracker.log_text("\n".join(curve.words()), "words.txt")

@@ -86,6 +86,7 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
             "0 ranked (the objective has no value for any of them)",
         ),
         ({"ranked": 0, "known": 0, "duplicate": 0, "passing": 0}, "0 ranked (loosen the constraints)"),
+        ({"ranked": 0, "known": 9, "duplicate": 0}, "0 ranked (passed over to fill the list: 9 of the training set)"),
         ({"no_value": 3}, "1 of the training set, 1 written before, 3 without a value of the objective)"),
         ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),
     ],

@@ -148,7 +148,7 @@ def test_saving_refuses_a_folder_with_something_else(bundle, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="something else than a trained model"):
         bundle.save(tmp_path)
-    with pytest.raises(UserError, match="something else than a trained model"):
+    with pytest.raises(UserError, match="a file stands where a folder is needed"):
         bundle.save(tmp_path / "thesis.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

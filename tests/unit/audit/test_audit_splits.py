@@ -314,3 +314,23 @@ def test_saved_folds_that_overlap_or_lack_a_number(
     gap = errors("gap.csv", [1, 2, 4] * 4, texts)["missing folds"]
     assert gap.rows["fold"].tolist() == [0, 3]
     assert "fold 0 of repeat 0, fold 3 of repeat 0" in gap.what
+
+
+def test_folds_in_other_spellings_and_parts_that_leave_rows_out(
+    write: Write, polymers: Callable, checks: Callable, smooth_tg: Callable
+) -> None:
+    texts = polymers(12)
+    data = write(psmiles=texts, Tg=smooth_tg(texts))
+
+    def errors(name: str, **columns: list) -> dict:
+        return checks(audit([data], AuditSpec(splits=(), saved_splits=write(name, **columns))), "error")
+
+    other = multiple(RepeatUnit.parse(texts[0]), 2)
+    assert not errors("spelled.csv", fold=[0, 1, 2] * 4, psmiles=[other, *texts[1:]])
+    assert "overlapping folds" in errors("twice.csv", fold=[*[0, 1, 2] * 4, 1], psmiles=[*texts, other])
+    # The earliest part is trained on and never tested, as a split by time does.
+    parts = [(0, "train", text) for text in texts[:8]] + [(0, "test", text) for text in texts[8:]]
+    fold, part, psmiles = map(list, zip(*parts, strict=True))
+    assert not errors("time.csv", fold=fold, part=part, psmiles=psmiles)
+    fold, part, psmiles = [*fold, 1, 1], [*part, "test", "train"], [*psmiles, texts[8], texts[0]]
+    assert "overlapping folds" in errors("again.csv", fold=fold, part=part, psmiles=psmiles)

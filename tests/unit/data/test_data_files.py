@@ -34,6 +34,32 @@ def test_a_folder_that_cannot_be_written_keeps_everything(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_link_is_followed_and_the_folder_in_which_one_works_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    (real / "notes.txt").write_text("mine")
+    link.symlink_to(real)
+    with replaced_folder(link, "a model", ("model.json",)) as new:
+        (new / "model.json").write_text("new")
+    assert link.is_symlink()
+    assert sorted(path.name for path in real.iterdir()) == ["model.json", "notes.txt"]
+    monkeypatch.chdir(real)
+    with pytest.raises(UserError, match="in which you work"), replaced_folder(Path(), "a model", ()) as new:
+        (new / "model.json").write_text("newer")
+    assert (real / "model.json").read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+def test_what_a_killed_process_was_writing_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / ".scores.csv.a1b2_c3d.csv").touch()
+    check_replaceable(tmp_path, "mark", "a thing")
+    (tmp_path / ".hidden").touch()
+    with pytest.raises(UserError, match="something else"):
+        check_replaceable(tmp_path, "mark", "a thing")
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     check_replaceable(tmp_path / "none", "mark", "a thing")
     check_replaceable(tmp_path, "mark", "a thing")

@@ -210,3 +210,18 @@ def test_as_many_folds_as_constitutions_leave_none_empty():
     assert sorted(sorted(fold.test.tolist()) for fold in folds) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     with pytest.raises(UserError, match="8 polymers"):
         make_folds(polymers, SplitSpec(folds=5))
+
+
+def test_many_forms_of_few_polymers_are_dealt_evenly():
+    signs = ("", "@")
+    forms = [
+        text.format(a, b, c)
+        for text in ("*[C@{}H](C)O[C@{}H](F)C[C@{}H](Cl)*", "*[C@{}H](C)S[C@{}H](F)C[C@{}H](Cl)*")
+        for a in signs
+        for b in signs
+        for c in signs
+    ]
+    polymers = forms + CHAINS[:20]
+    for seed in range(1, 6):
+        sizes = [len(fold.test) for fold in make_folds(polymers, SplitSpec(folds=3, seed=seed))]
+        assert min(sizes) >= len(polymers) // 6
