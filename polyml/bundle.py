@@ -110,7 +110,7 @@ class Bundle:
             When the folder holds something that is not a bundle, or cannot be written.
         """
         folder = Path(folder)
-        check_replaceable(folder, "bundle.json", "a trained model")
+        check_folder(folder)
         with replaced_folder(folder, "the trained model", _OWN) as new:
             (new / "model").mkdir()
             self.model.save(new / "model")
@@ -263,6 +263,16 @@ class Bundle:
 
         values = {f"value:{name}": self.values[:, i] for i, name in enumerate(self.names)}
         return pd.DataFrame({"key": list(self.keys), "psmiles": list(self.psmiles), **values})
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than a trained model.
+
+    Raises
+    ------
+    UserError
+    """
+    check_replaceable(folder, "bundle.json", "a trained model", whole=True)
 
 
 def warning(unit: RepeatUnit) -> str:

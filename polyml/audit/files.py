@@ -40,7 +40,7 @@ def check_folder(folder: Path) -> None:
     ------
     UserError
     """
-    check_replaceable(folder, REPORT, _WHAT)
+    check_replaceable(folder, REPORT, _WHAT, whole=True)
 
 
 def write_into(audit: Audit, folder: Path) -> None:

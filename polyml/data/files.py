@@ -60,7 +60,7 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
 
 
-def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "") -> None:
+def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "", whole: bool = False) -> None:
     """Refuse to write over a folder that holds something else.
 
     Parameters
@@ -72,12 +72,16 @@ def check_replaceable(folder: Path, mark: str, what: str, *, begun: str = "") ->
         What such a folder holds, for the message.
     begun : str
         Regular expression of names that may stand in a folder of this kind before it has the mark.
+    whole : bool
+        Whether the folder itself is to be replaced (:func:`replaced_folder`), not files in it.
 
     Raises
     ------
     UserError
-        It is a file, or it is not empty and has no such file.
+        It is a file, or it is not empty and has no such file; or the folder itself cannot be replaced.
     """
+    if whole:
+        _refuse_working_folder(folder)
     if not folder.exists() or (folder / mark).is_file():
         return
     if folder.is_file():
@@ -109,9 +113,7 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
         It cannot be written; the old one is kept.
     """
     folder = folder.resolve()  # what a link names is replaced, not the link
-    if Path.cwd().is_relative_to(folder):
-        fix = "name a folder inside of it with -o"
-        raise UserError("the folder in which you work cannot be replaced", where=str(folder), fix=fix)
+    _refuse_working_folder(folder)
     new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.new")
     old = new.with_suffix(".old")
     try:
@@ -128,6 +130,12 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
     finally:
         shutil.rmtree(new, ignore_errors=True)
     _give_back(old, folder, own, what)
+
+
+def _refuse_working_folder(folder: Path) -> None:
+    if Path.cwd().is_relative_to(folder.resolve()):
+        fix = "name a folder inside of it with -o"
+        raise UserError("the folder in which you work cannot be replaced", where=str(folder), fix=fix)
 
 
 def _foreign(folder: Path, own: Collection[str]) -> list[Path]:

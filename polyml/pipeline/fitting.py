@@ -46,10 +46,11 @@ def train_model(
     UserError
         A name to register under is given, but tracking is off; or there are too few values to calibrate on.
     """
-    from polyml.bundle import Bundle
+    from polyml.bundle import Bundle, check_folder
     from polyml.evaluation.protocol import run_tags
     from polyml.models.catalog import make_model, model_class
 
+    check_folder(folder)  # before the model is trained, not after
     calibrate = calibrate and takes_calibration(model.key, table.task)
     plain = model.wrapped()
     model = model.calibrated() if calibrate else plain

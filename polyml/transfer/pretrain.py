@@ -122,7 +122,7 @@ def _labels(properties: Sequence[str], labelled: str) -> dict[str, Any]:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else; see :func:`polyml.data.files.check_replaceable`."""
-    check_replaceable(folder, CARD, "a pretrained encoder")
+    check_replaceable(folder, CARD, "a pretrained encoder", whole=True)
 
 
 def _write(folder: Path, encoder: Any, card: dict[str, Any], labelled: str | None) -> None:
