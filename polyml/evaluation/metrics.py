@@ -264,8 +264,10 @@ def ratio_predictions(predictions: pd.DataFrame, ratios: Sequence[Ratio]) -> pd.
     for ratio in ratios:
         above = predictions[predictions["property"] == ratio.numerator].set_index(identity)
         below = predictions[predictions["property"] == ratio.denominator].set_index(identity)
-        part = (above[["y_true", "y_pred"]] - below[["y_true", "y_pred"]]).reindex(above.index).reset_index()
-        parts.append(part.assign(property=ratio.name, std=np.nan, lower=np.nan, upper=np.nan))
+        apart = (above[["y_true", "y_pred"]] - below[["y_true", "y_pred"]]).reindex(above.index)
+        # What else is known of a row is of its polymer, not of the property.
+        part = above.assign(y_true=apart["y_true"], y_pred=apart["y_pred"], std=np.nan, lower=np.nan, upper=np.nan)
+        parts.append(part.assign(property=ratio.name).reset_index())
     columns = list(predictions.columns)
     return pd.concat(parts, ignore_index=True)[columns] if parts else predictions.iloc[:0]
 

@@ -63,8 +63,8 @@ class ChunkScreener:
     def screen(self, lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
         """Predict, judge and thin out one chunk."""
         parsed, rejected = _parse(psmiles, faults)
-        counts = {"read": len(psmiles), "valid": 0, "shortlisted": 0, "passing": 0, "known": 0, "duplicate": 0}
-        counts["no_value"] = 0
+        counted = ("valid", "shortlisted", "passing", "known", "duplicate", "no_value")
+        counts = {"read": len(psmiles), **dict.fromkeys(counted, 0)}
         hopeless = 0
         if self.quick is not None and self.first is not None:
             parsed, columns = self._predict(self.quick, parsed, rejected)

@@ -123,12 +123,12 @@ def test_errors_stand_beside_the_novelty_of_the_models_that_give_it():
 
 
 def test_a_comparison_keeps_the_novelty_of_test_polymers(tmp_path):
-    lines = [f"*{'C' * n}{x}*,{n}" for n in range(1, 13) for x in ("O", "S", "C(C)", "N")]
-    (tmp_path / "data.csv").write_text("\n".join(["smiles,Tg", *lines]))
-    table = read_table(tmp_path / "data.csv", [Property(name="Tg")])
+    lines = [f"*{'C' * n}{x}*,{n},{n * n}" for n in range(1, 13) for x in ("O", "S", "C(C)", "N")]
+    (tmp_path / "data.csv").write_text("\n".join(["smiles,O2,N2", *lines]))
+    table = read_table(tmp_path / "data.csv", [Property(name=name, transform="log10") for name in ("O2", "N2")])
     small = {"n_components": 8, "width": 16, "max_epochs": 8, "features": "ecfp_count"}
     specs = [Compared("ridge"), Compared("autoencoder", params=small)]
-    results = compare(table, specs, SplitSpec(folds=3), tmp_path / "out", jobs=1)
+    results = compare(table, specs, SplitSpec(folds=3), tmp_path / "out", jobs=1, ratios=["O2/N2"])
     found = results.predictions.set_index("model")["novelty"]
     assert found["ridge"].isna().all()
     assert (found["autoencoder"] > 0).all()

@@ -65,6 +65,8 @@ def test_ratio_rows_are_differences_and_measured_where_both_are() -> None:
     assert math.isnan(ratio.loc["b", "y_true"])
     assert ratio.loc["b", "y_pred"] == pytest.approx(2.0)
     assert ratio["std"].isna().all()
+    strange = ratio_predictions(_predictions().assign(novelty=2.0), [Ratio("O2", "N2")])
+    assert strange["novelty"].tolist() == [2.0] * len(ratio)
 
 
 def test_score_counts_measured_rows_only() -> None:
