@@ -67,14 +67,13 @@ def _read(item: AuditedFile, path: Path) -> tuple[pd.DataFrame, str]:
     return (frame if "repeat" in frame else frame.assign(repeat=0)), by
 
 
-def _test_parts(item: AuditedFile, path: Path) -> tuple[pd.DataFrame, str]:
-    frame, by = _read(item, path)
-    return (frame[frame["part"] == "test"] if "part" in frame else frame), by
+def _tests(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["part"] == "test"] if "part" in frame else frame
 
 
 def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
     """Find numbers between 0 and the last fold that no fold of a repeat has."""
-    tests, _ = _test_parts(item, path)
+    tests = _tests(_read(item, path)[0])
     gaps: list[dict[str, Any]] = [
         {"repeat": repeat, "fold": fold}
         for repeat, folds in tests.groupby("repeat")["fold"]
@@ -89,11 +88,12 @@ def _numbering(item: AuditedFile, path: Path) -> list[Finding]:
 
 def _tested_twice(item: AuditedFile, path: Path) -> pd.DataFrame:
     """Return the rows of the folds that stand in more test parts of a repeat than the data have rows of them."""
-    tests, by = _test_parts(item, path)
+    frame, by = _read(item, path)
+    tests = _tests(frame)
     own = item.frame["text" if by == "psmiles" else by].value_counts().to_dict()
     folds = tests.groupby(["repeat", by])["fold"].nunique()
     allowed = folds.index.get_level_values(by).map(own).fillna(1).to_numpy()
-    if len(tests) < len(_read(item, path)[0]) and "line" not in tests:
+    if len(tests) < len(frame) and "line" not in frame:
         allowed = np.ones(len(folds))  # with training parts spelled out, a name means all its rows
     twice = folds[folds.to_numpy() > allowed].index
     named = pd.MultiIndex.from_frame(tests[["repeat", by]])

@@ -149,6 +149,7 @@ class EmbeddingModel(TrainedModel):
         rows = split_validation(keys, self._optimisation().validation_part(len(set(keys))), seed)
         self.autoencoder_ = self._train(inputs, rows, seed)
         self._yardstick = partial(self._errors_unseen, items, rows[1], seed)
+        self.__dict__.pop("errors_", None)  # of an earlier fit
         self.regressor_ = regressor.fit(items, y)
         self._take_over()
         return self

@@ -64,6 +64,10 @@ def test_new_polymers_like_the_training_ones_are_no_strangers():
     known, new = (float(np.median(model.novelty(part))) for part in (shuffled[:200], shuffled[200:400]))
     assert 0.4 < new < 2.0
     assert known < 0.7 * new
+    first = model.errors_
+    model.fit(shuffled[200:300], np.arange(100.0))
+    model.novelty(shuffled[:1])
+    assert len(model.errors_) < len(first)  # measured anew, on a fifth of the new training polymers
 
 
 @pytest.mark.parametrize("key", ["autoencoder", "sequence_autoencoder"])
