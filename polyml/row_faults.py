@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from polyml.chem import RepeatUnit
@@ -13,8 +13,18 @@ Parsed = list[tuple[int, RepeatUnit]]
 T = TypeVar("T")
 
 
-def parse_all(psmiles: Sequence[str]) -> tuple[Parsed, dict[int, RepeatUnitError]]:
+def parse_all(
+    psmiles: Sequence[str], *, skip: Collection[int] = (), mark: Callable[[int, int], object] | None = None
+) -> tuple[Parsed, dict[int, RepeatUnitError]]:
     """Parse every text.
+
+    Parameters
+    ----------
+    psmiles : sequence of str
+    skip : collection of int
+        Positions that are left out.
+    mark : callable, optional
+        Called as ``mark(0, position)`` before each text is read.
 
     Returns
     -------
@@ -27,6 +37,10 @@ def parse_all(psmiles: Sequence[str]) -> tuple[Parsed, dict[int, RepeatUnitError
     refused: dict[int, RepeatUnitError] = {}
     parse = RepeatUnit.parse
     for row, text in enumerate(psmiles):
+        if row in skip:
+            continue
+        if mark is not None:
+            mark(0, row)
         try:
             parsed.append((row, parse(text)))
         except RepeatUnitError as error:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,16 @@ _TEMPORARY = r"\..+\.[a-z0-9_]{8}(\.\w+)?"  # what whole_file writes to, and lea
 
 
 @contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
+def whole_file(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and move it into place when the block ends well.
 
     Parameters
     ----------
     path : Path or str
         The final file. Its folder is made when missing.
+    durable : bool
+        Wait until the content is on the disk before the file gets its name, so that not even a power cut leaves a file
+        of this name that is not whole.
 
     Raises
     ------
@@ -43,7 +46,11 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         yield temporary
         # mkstemp makes files private; a result is as readable as any other file of the user.
         temporary.chmod(0o666 & ~_umask())
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
+        if durable:
+            _flush(path.parent)
     except OSError as error:
         fix = "free some space, or choose another output folder"
         if isinstance(error, FileExistsError | NotADirectoryError):
@@ -52,6 +59,16 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    with suppress(PermissionError):  # Windows lets nobody open a folder, and keeps names safe by itself
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,76 +1,91 @@
-"""From finished chunks to what a chemist reads: ranked.csv, rejects.csv and the Robeson plots."""
+"""From finished chunks to what a chemist reads: the ranked list, the refused rows, all predictions, Robeson plots."""
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import NOVELTY, SCORE, VERDICT, Bundle, warning
+from polyml.bundle import NOVELTY, SCORE, VERDICT, warning
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.data.properties import SPREAD_SUFFIXES
+from polyml.data.writers import frame_writer, write_frame
+from polyml.errors import UserError
+from polyml.screening.predictors import Predictors
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
 from polyml.screening.shards import ShardStore
 from polyml.screening.spec import SIMILARITY, ScreenPlan, available_pairs
+from polyml.screening.worker import REFUSED
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from plotly.graph_objects import Figure
 
 NEAREST = "nearest_training"
 NEAREST_WARNING = "nearest_warning"
 WARNING = "warning"
-REJECT_COLUMNS = "line,psmiles,reason,message\n"
+REJECT_COLUMNS = ("line", "psmiles", "reason", "message")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The totals over all chunks, and the ranked list."""
-
-    counts: dict[str, int]
-    ranked: pd.DataFrame
-
-
-def write_outputs(store: ShardStore, chunks: int, bundle: Bundle, plan: ScreenPlan, folder: Path) -> Outcome:
-    """Write ``ranked.csv`` and ``rejects.csv`` from the finished chunks.
-
-    The comparison with the training polymers, and the spread where no chunk needed it, are computed here, for the
-    ranked candidates alone.
-    """
-    best, counts = _merge(store, chunks, plan.spec.top)
-    ranked = _ranked_frame(best, bundle, plan)
-    with whole_file(folder / "ranked.csv") as temporary:
-        ranked.to_csv(temporary, index=False, lineterminator="\n")
-    _write_rejects(store, chunks, folder / "rejects.csv")
-    counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
-    return Outcome({**counts, "outside": int((ranked[VERDICT] == "outside").sum())}, ranked)
+def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path: Path) -> pd.DataFrame:
+    """Write the ranked list, with what was not computed for every candidate: spread, domain, nearest polymer."""
+    ranked = _ranked_frame(best, models, plan)
+    if path.suffix == ".csv":
+        with whole_file(path) as temporary:
+            ranked.to_csv(temporary, index=False, lineterminator="\n")
+    else:
+        write_frame(ranked, path)
+    return ranked
 
 
-def _merge(store: ShardStore, chunks: int, top: int) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Merge the best of every chunk into the best of all: a chunk's list is as long as the ranked list can be."""
+def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
+    """Join the refused rows of all chunks, a chunk at a time: there may be millions."""
+    import pyarrow.compute as pc
+
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
+        out.write(",".join(REJECT_COLUMNS) + "\n")
+        for table in _tables(store, chunks):
+            refused = table.filter(pc.equal(table["outcome"], REFUSED)).select(list(REJECT_COLUMNS))
+            refused.to_pandas().to_csv(out, index=False, header=False, lineterminator="\n")
+
+
+def write_predictions(store: ShardStore, chunks: int, path: Path) -> None:
+    """Join all rows of all chunks, in the order of the input; only where every row is kept."""
     import pandas as pd
 
-    counts: Counter[str] = Counter()
-    best = pd.DataFrame()
-    for shard in store.read(chunks):
-        counts.update(shard.counts)
-        if shard.frame.empty and not best.empty:
-            continue
-        both = pd.concat([best, shard.frame], ignore_index=True) if len(best) else shard.frame
-        both = both.sort_values(["value:score", "row"], ascending=[False, True], kind="stable")
-        distinct = both.drop_duplicates("key")
-        counts["duplicate"] += len(both) - len(distinct)
-        best = distinct.head(top)
-    return best.reset_index(drop=True), dict(counts)
+    with frame_writer(path) as write:
+        for table in _tables(store, chunks):
+            frame = table.drop_columns(["copies"]).to_pandas(types_mapper=_types)
+            columns: dict[str, Any] = {}
+            for name in [name for name in frame.columns if not name.startswith("input:")]:
+                columns["canonical" if name == "key" else name.removeprefix("value:")] = frame[name]
+            columns["row"] = columns["row"] + 1
+            for name in [name for name in frame.columns if name.startswith("input:")]:
+                columns[_free(name.removeprefix("input:"), columns)] = frame[name]
+            write(pd.DataFrame(columns))
 
 
-def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.DataFrame:
+def _types(kind: pa.DataType) -> object:
+    import pandas as pd
+    import pyarrow as pa
+
+    return pd.StringDtype(na_value=np.nan) if pa.types.is_string(kind) else None
+
+
+def _tables(store: ShardStore, chunks: int) -> Iterator[pa.Table]:
+    for number in range(chunks):
+        shard = store.read(number)
+        if shard is None:
+            where = str(store.path(number))
+            raise UserError("a finished chunk is gone or damaged", where=where, fix="run again with --resume")
+        yield shard.table
+
+
+def _ranked_frame(best: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> pd.DataFrame:
     """Lay out the ranked list: identity, predictions in user units with their spread, derived, domain, input."""
     import pandas as pd
 
@@ -78,7 +93,7 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     columns |= {name: best[name] for name in ("line", "psmiles")}
     columns["canonical"] = best["key"]
     units = [RepeatUnit.parse(text) for text in best["psmiles"]]
-    spread = _spread_columns(best, units, bundle, plan)
+    spread = _spread_columns(best, units, models, plan)
     for name in plan.names:
         columns[name] = best[f"value:{name}"]
         columns |= {name + suffix: spread[name + suffix] for suffix in SPREAD_SUFFIXES if name + suffix in spread}
@@ -86,12 +101,11 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
     for pair in available_pairs(plan.names):
         bound = UPPER_BOUNDS[pair]
         columns[f"robeson {pair}"] = distance(pair, columns[bound.fast], columns[bound.slow])
-    neighbours = bundle.domain.judge(units)
-    texts, warnings = bundle.describe(units, neighbours)
+    neighbours, texts, warnings = models.judge_and_describe(units)
     columns[WARNING] = [warning(unit) for unit in units]
     columns |= {SIMILARITY: neighbours.similarity, SCORE: neighbours.score, VERDICT: neighbours.verdict}
-    if bundle.model.gives_novelty:
-        columns[NOVELTY] = bundle.novelty(units)
+    if models.gives_novelty:
+        columns[NOVELTY] = models.novelty(units)
     columns |= {NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):
@@ -100,11 +114,11 @@ def _ranked_frame(best: pd.DataFrame, bundle: Bundle, plan: ScreenPlan) -> pd.Da
 
 
 def _spread_columns(
-    best: pd.DataFrame, units: Sequence[RepeatUnit], bundle: Bundle, plan: ScreenPlan
+    best: pd.DataFrame, units: Sequence[RepeatUnit], models: Predictors, plan: ScreenPlan
 ) -> Mapping[str, Any]:
     if {f"value:{name}" for name in plan.spread_names} <= set(best.columns):
         return {name: best[f"value:{name}"] for name in plan.spread_names}
-    found = bundle.predict(units)
+    found = models.predict(units)
     parts = zip(SPREAD_SUFFIXES, (found.std, found.lower, found.upper), strict=True)
     columns = {name + suffix: part[:, i] for suffix, part in parts for i, name in enumerate(plan.names)}
     return {name: values for name, values in columns.items() if name in plan.spread_names}
@@ -116,27 +130,15 @@ def _free(name: str, taken: dict[str, Any]) -> str:
     return name
 
 
-def _write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
-    """Join the refused rows of all chunks, a block at a time: there may be millions."""
-    with whole_file(path) as temporary, temporary.open("wb") as out:
-        out.write(REJECT_COLUMNS.encode())
-        for number in range(chunks):
-            with store.rejects_path(number).open("rb") as part:
-                shutil.copyfileobj(part, out)
-
-
-def robeson_figures(outcome: Outcome, bundle: Bundle) -> dict[str, Figure]:
+def robeson_figures(ranked: pd.DataFrame, models: Predictors) -> dict[str, Figure]:
     """Draw data and ranked candidates against the bound, one figure a gas pair; nothing without such a pair."""
-    import pandas as pd
-
     from polyml.report.robeson import robeson
 
-    data = pd.DataFrame({"psmiles": list(bundle.psmiles), **dict(zip(bundle.names, bundle.values.T, strict=True))})
-    ranked = outcome.ranked
+    data = models.training_frame()
     # What came with the candidates (monomers, polymer class) stands after the last column of ours.
     given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
     figures = {}
-    for pair in available_pairs(bundle.names):
+    for pair in available_pairs(models.names):
         fast, slow = UPPER_BOUNDS[pair].fast, UPPER_BOUNDS[pair].slow
         known = data[(data[fast] > 0) & (data[slow] > 0)]
         both = np.concatenate([known[fast], ranked[fast]])

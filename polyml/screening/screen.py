@@ -1,36 +1,35 @@
 """Screen a library of candidates of any size: stream, predict, judge, rank.
 
-Chunks go through a pool of processes, a few at a time, and each finished one is written to disk; memory does not grow
-with the number of candidates. The ranked list is made from the finished chunks alone, so a run that was interrupted and
-resumed gives the same bytes as one that was not.
+Chunks go through a pool of watched processes, a few at a time, and each finished one is written to disk; memory does
+not grow with the number of candidates. The ranked list is made from the finished chunks alone, so a run that was
+interrupted and resumed gives the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyml.bundle import Bundle
+from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
 from polyml.data.catalog import data_path
 from polyml.data.files import whole_file, write_json
-from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
-from polyml.errors import PolymlError, UserError
-from polyml.interrupts import deaf_children, interrupts_of_rdkit
+from polyml.data.readers import CandidateChunk, count_rows, read_candidates
+from polyml.errors import UserError
 from polyml.progress import progress_bar
-from polyml.screening.outputs import robeson_figures, write_outputs
+from polyml.screening.best import BestList
+from polyml.screening.local import Chunks, make_pool, screen_here, screen_in_processes
+from polyml.screening.outputs import robeson_figures, write_predictions, write_ranked, write_rejects
+from polyml.screening.predictors import Predictors, as_list
 from polyml.screening.shards import ShardStore, source_fingerprint
 from polyml.screening.spec import Objective, ScreenSpec
-from polyml.screening.worker import ChunkResult, ChunkScreener, screen_in_worker, start_worker
+from polyml.screening.worker import ChunkScreener
 from polyml.settings import default_jobs
 from polyml.versions import installed_versions
 from polyml.workers import limited_threads
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
-_IN_FLIGHT = 2  # chunks under way for each process: enough to keep it busy, few enough to keep memory small
+Model = Bundle | str | Path
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class ScreenSummary:
     no_value : int
         Passing candidates without a score: the objective is not defined for what was predicted.
     ranked : int
-        Rows of ``ranked.csv``.
+        Rows of the ranked list.
     outside : int
         Of these, the candidates outside the applicability domain of the model.
     resumed : int
@@ -92,34 +91,39 @@ class ScreenSummary:
 
 def screen(
     source: str | Path,
-    bundle: Bundle | str | Path,
+    bundle: Model | Sequence[Model],
     spec: ScreenSpec,
     folder: str | Path,
     *,
-    quick: Bundle | str | Path | None = None,
+    quick: Model | Sequence[Model] | None = None,
     jobs: int | None = 1,
+    watched: bool = False,
     resume: bool = False,
     tracker: Any = None,
     smiles_column: str | None = None,
 ) -> ScreenSummary:
-    """Rank the candidates of a file with a trained model.
+    """Rank the candidates of a file with trained models.
 
     Parameters
     ----------
     source : str or Path
         CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
-    bundle : Bundle, str or Path
-        The model, or its folder.
+    bundle : Bundle, str or Path, or a sequence of these
+        The model, or its folder; or several models of different properties.
     spec : ScreenSpec
         What to derive, demand and rank by.
     folder : str or Path
-        Where ``ranked.csv``, ``rejects.csv``, ``summary.json``, the Robeson plots and the finished chunks go.
-    quick : Bundle, str or Path, optional
-        A quicker model of the same properties. What fails ``spec.prefilter`` by its predictions is discarded without
-        asking the model proper, which then ranks the rest.
+        Where the ranked list, ``rejects.csv``, ``summary.json``, the Robeson plots and the finished chunks go; all
+        predictions too, where the spec asks for them.
+    quick : Bundle, str or Path, or a sequence of these, optional
+        Quicker models of some of the properties. What fails ``spec.prefilter`` by their predictions is discarded
+        without asking the models proper, which then rank the rest.
     jobs : int, optional
         Processes; None takes one a core, 1 works in this process. More than one needs the usual
         ``if __name__ == "__main__":`` in a script.
+    watched : bool
+        Work in another process even if ``jobs`` is 1. A candidate that crashes or holds up the process that works on it
+        is refused then, as it always is with more than one; in this process it would end the run.
     resume : bool
         Go on with the finished chunks in ``folder``.
     tracker : Tracker, optional
@@ -141,57 +145,116 @@ def screen(
         )
     folder, jobs = Path(folder), jobs or default_jobs()
     with ExitStack() as stack:
-        loaded, bundle_folder = stack.enter_context(_bundle_on_disk(bundle))
-        first, quick_folder = stack.enter_context(_bundle_on_disk(quick)) if quick is not None else (None, None)
-        models = _Models(ChunkScreener(loaded, spec, first), bundle_folder, quick_folder)
-        plan = models.screener.plan
-        store = ShardStore(folder)
+        models, folders = stack.enter_context(_on_disk(as_list(bundle)))
+        first, quick_folders = stack.enter_context(_on_disk(as_list(quick)))
+        screener = ChunkScreener(models, spec, first if quick is not None else None)
+        run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
         chunks = read_candidates(source, smiles_column, chunk_size=spec.chunk_size)
-        manifest = _manifest(source, loaded, first, spec, smiles_column, resume=resume)
-        store.open(manifest, resume=resume)
-        worked = _Progress()
+        manifest = _manifest(source, screener, smiles_column, resume=resume)
+        stack.enter_context(run.store.open(manifest, resume=resume))
         try:
-            with progress_bar("screening", count_rows(source) if str(source) != "-" else None) as bar:
-                for number, chunk, result in _results(chunks, store, models, jobs):
-                    if result is not None:
-                        store.write(number, _frame(chunk, result), result.counts, result.rejects)
-                    worked.add(number, len(chunk), is_new=result is not None)
-                    bar.advance(bar.task_ids[0], len(chunk))
+            run.work(chunks, count_rows(source) if str(source) != "-" else None)
             with limited_threads(jobs):
-                outcome = write_outputs(store, worked.chunks, loaded, plan, folder)
+                ranked, counts = run.write(folder)
         except KeyboardInterrupt as stop:
-            done = f"{worked.rows:,} candidates are done in {folder}"
+            done = f"{run.rows:,} candidates are done in {folder}"
             raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from stop
         except UserError:
-            store.discard_if_empty()
+            run.store.discard_if_empty()
             raise
-    figures = robeson_figures(outcome, loaded)
+    figures = robeson_figures(ranked, models)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(
-        **outcome.counts,
-        resumed=worked.resumed,
+        **counts,
+        resumed=run.resumed,
         seconds=round(seconds, 3),
-        per_second=round((worked.rows - worked.resumed) / seconds, 1),
+        per_second=round((run.rows - run.resumed) / seconds, 1),
     )
     _report(summary, figures, folder, tracker)
     return summary
 
 
 @dataclass
-class _Progress:
+class _Run:
+    """A screen under way: how far it is, and the best candidates so far."""
+
+    store: ShardStore
+    screener: ChunkScreener
+    folders: list[Path]
+    quick_folders: list[Path]
+    jobs: int
+    watched: bool
     chunks: int = 0
     rows: int = 0
     resumed: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    best: BestList = field(init=False)
 
-    def add(self, number: int, rows: int, *, is_new: bool) -> None:
-        self.chunks = number + 1
-        self.rows += rows
-        self.resumed += 0 if is_new else rows
+    def __post_init__(self) -> None:
+        self.best = BestList(self.screener.plan.spec.top)
+
+    def work(self, chunks: Iterator[CandidateChunk], total: int | None) -> None:
+        """Screen all chunks that are not finished yet."""
+        with progress_bar("screening", total) as bar:
+
+            def tell(rows: int) -> None:
+                self.rows += rows
+                bar.advance(bar.task_ids[0], rows)
+
+            with closing(self._results(self._unfinished(chunks, tell))) as results:
+                for number, rows in results:
+                    self._take_in(number)
+                    tell(rows)
+
+    def _unfinished(self, chunks: Iterator[CandidateChunk], tell: Any) -> Iterator[tuple[int, CandidateChunk]]:
+        for number, chunk in enumerate(chunks):
+            self.chunks = number + 1
+            if self._take_in(number):
+                self.resumed += len(chunk)
+                tell(len(chunk))
+            else:
+                yield number, chunk
+
+    def _take_in(self, number: int) -> bool:
+        """Count a finished chunk and rank its candidates; False where it is not finished."""
+        shard = self.store.read(number)
+        if shard is None:
+            return False
+        self.counts.update(shard.counts)
+        self.best.add(shard.table)
+        return True
+
+    def _results(self, numbered: Iterator[tuple[int, CandidateChunk]]) -> Any:
+        spec = self.screener.plan.spec
+        if not self.watched:
+            return screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
+        given = (self.folders, self.quick_folders, spec, self.store)
+        tasks = Chunks(numbered, lambda: self.best.floor, spec.time_limit)
+        return screen_in_processes(tasks, make_pool(self.jobs, given, spec.time_limit))
+
+    def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+        """Write the tables; return the ranked list and what was counted."""
+        plan = self.screener.plan
+        best, passed_over = self.best.result()
+        ranked = write_ranked(best, self.screener.models, plan, folder / f"ranked.{plan.spec.format}")
+        write_rejects(self.store, self.chunks, folder / "rejects.csv")
+        if plan.spec.keep == "all":
+            write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}")
+        counts = dict(self.counts) | passed_over
+        counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
+        return ranked, {**counts, "outside": int((ranked[VERDICT] == "outside").sum())}
 
 
 @contextmanager
-def _bundle_on_disk(bundle: Bundle | str | Path) -> Iterator[tuple[Bundle, Path]]:
-    """Give the model, and a folder from which the processes load it."""
+def _on_disk(models: list[Model]) -> Iterator[tuple[Predictors, list[Path]]]:
+    """Give the models, and folders from which the processes load them."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(_bundle_on_disk(model)) for model in models]
+        yield Predictors([bundle for bundle, _ in found]), [folder for _, folder in found]
+
+
+@contextmanager
+def _bundle_on_disk(bundle: Model) -> Iterator[tuple[Bundle, Path]]:
     if not isinstance(bundle, Bundle):
         bundle = Bundle.load(bundle)
     if bundle.folder is not None and saved_digest(bundle.folder) == bundle.digest:
@@ -205,116 +268,29 @@ def _bundle_on_disk(bundle: Bundle | str | Path) -> Iterator[tuple[Bundle, Path]
         yield bundle, folder
 
 
-@dataclass(frozen=True)
-class _Models:
-    """A screener for this process, and the folders from which others load the same models."""
-
-    screener: ChunkScreener
-    folder: Path
-    quick_folder: Path | None
-
-
 def _manifest(
-    source: str | Path,
-    bundle: Bundle,
-    quick: Bundle | None,
-    spec: ScreenSpec,
-    smiles_column: str | None,
-    *,
-    resume: bool,
+    source: str | Path, screener: ChunkScreener, smiles_column: str | None, *, resume: bool
 ) -> dict[str, Any]:
     if resume and str(source) == "-":
         raise UserError("standard input cannot be read a second time", where="--resume", fix="screen a file")
     return {
         "input": {**source_fingerprint(data_path(source)), "smiles_column": smiles_column},
-        "model": bundle.digest,
-        "quick model": quick.digest if quick else None,
-        **spec.model_dump(mode="json"),
+        "model": screener.models.digests,
+        "quick model": screener.quick.digests if screener.quick else None,
+        **screener.plan.spec.model_dump(mode="json"),
         "version of polyml or RDKit": {name: installed_versions()[name] for name in ("polyml", "rdkit")},
     }
-
-
-_Result = tuple[int, CandidateChunk, ChunkResult | None]
-
-
-def _results(chunks: Iterator[CandidateChunk], store: ShardStore, models: _Models, jobs: int) -> Iterator[_Result]:
-    """Yield every chunk with its result, in order; None where a finished shard is on disk."""
-    if jobs == 1:
-        with limited_threads(1), interrupts_of_rdkit() as check:
-            for number, chunk in enumerate(chunks):
-                done = store.is_done(number)
-                result = None if done else models.screener.screen(chunk.lines, chunk.psmiles, chunk.faults)
-                check()
-                yield number, chunk, result
-        return
-    with closing(_pooled(chunks, store, models, jobs)) as results:
-        yield from results
-
-
-def _pooled(
-    chunks: Iterator[CandidateChunk], store: ShardStore, models: _Models, jobs: int
-) -> Generator[_Result, None, None]:
-    import multiprocessing
-
-    # Not forked: a forked child of a process with running OpenMP threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:
-        given = (models.folder, models.quick_folder, models.screener.plan.spec)
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker, initargs=given)
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        before = set(multiprocessing.active_children())
-        numbered = enumerate(chunks)
-
-        def submit(number: int, chunk: CandidateChunk) -> tuple[int, CandidateChunk, Future[ChunkResult] | None]:
-            if store.is_done(number):
-                return number, chunk, None
-            return number, chunk, pool.submit(screen_in_worker, chunk.lines, chunk.psmiles, chunk.faults)
-
-        try:
-            with deaf_children():  # they start with the first chunk
-                waiting = deque(submit(*item) for item in islice(numbered, _IN_FLIGHT * jobs))
-            while waiting:
-                number, chunk, future = waiting.popleft()
-                result = future.result() if future is not None else None
-                waiting.extend(submit(*item) for item in islice(numbered, 1))
-                yield number, chunk, result
-        except KeyboardInterrupt:
-            # What they are at is not kept, so nothing is lost by not waiting for it.
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            raise
-        except BrokenProcessPool as error:
-            raise PolymlError(
-                "a worker process died, perhaps for lack of memory; run again with --resume and fewer --jobs"
-            ) from error
-
-
-def _frame(chunk: CandidateChunk, result: ChunkResult) -> pd.DataFrame:
-    """Put the kept candidates and their input columns into a table; column names carry what they are."""
-    import pandas as pd
-
-    rows = result.rows
-    columns: dict[str, Any] = {
-        "row": [chunk.first_row + row for row in rows],
-        "line": [chunk.lines[row] for row in rows],
-        "psmiles": [chunk.psmiles[row] for row in rows],
-        "key": result.keys,
-    }
-    columns |= {f"value:{name}": values for name, values in result.columns.items()}
-    columns |= {f"input:{name}": [cell_text(cells[row]) for row in rows] for name, cells in chunk.columns.items()}
-    types = {name: "str" for name in columns if name in ("psmiles", "key") or name.startswith("input:")}
-    return pd.DataFrame(columns).astype({"row": "int64", "line": "int64", **types})
 
 
 def _report(summary: ScreenSummary, figures: dict[str, Figure], folder: Path, tracker: Any) -> None:
     """Write the summary and the plots, and log all that a reader of the run wants."""
     from polyml.report.html import figures_page
 
-    write_json(folder / "summary.json", summary.to_dict())
     if figures:
         with whole_file(folder / "robeson.html") as temporary:
             temporary.write_text(figures_page("Robeson plots", figures), encoding="utf-8")
+    write_json(folder / "summary.json", summary.to_dict())
     if tracker is not None:
         tracker.log_metrics({f"screening/{name}": float(value) for name, value in summary.to_dict().items()})
-        names = ("ranked.csv", "rejects.csv", "summary.json", "robeson.html")
+        names = ("ranked.csv", "ranked.parquet", "rejects.csv", "summary.json", "robeson.html")
         tracker.log_files([folder / name for name in names if (folder / name).is_file()], "screening")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,12 @@ from polyml.data.files import sha256_file, whole_file
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
 _MANIFEST = "manifest.json"
+_LOCK = ".lock"
 _COUNTS = b"polyml.counts"
+_DIGEST = 32  # bytes
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,31 @@ class Shard:
     """One finished chunk: its counts and its kept candidates."""
 
     counts: dict[str, int]
-    frame: pd.DataFrame
+    table: pa.Table
 
 
 class ShardStore:
-    """Shards below ``folder/shards``, each written whole, under a manifest of what they were made from."""
+    """Shards below ``folder/shards``, each one file that is written whole, under a manifest of what they are made from.
+
+    A shard that is there is complete: it is on the disk before it gets its name, and it begins with the digest of the
+    Parquet that follows.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "shards"
 
-    def open(self, manifest: dict[str, Any], *, resume: bool) -> None:
-        """Start a screen, or go on with one.
+    @contextmanager
+    def open(self, manifest: dict[str, Any], *, resume: bool) -> Iterator[None]:
+        """Start a screen, or go on with one; no other process can do so meanwhile.
 
         Raises
         ------
         UserError
-            When the folder holds something and ``resume`` is not asked for, or when it holds the shards of another
-            model, input or spec.
+            When the folder holds something and ``resume`` is not asked for, when it holds the shards of another model,
+            input or spec, or when another process is at work in it.
         """
+        from filelock import FileLock, Timeout
+
         manifest = json.loads(json.dumps(manifest))
         path = self.folder / _MANIFEST
         if path.is_file():
@@ -53,8 +63,15 @@ class ShardStore:
                 "the output folder is not empty and holds no screen", where=str(self.folder.parent), fix=fix
             )
         else:
-            with whole_file(path) as temporary:
+            with whole_file(path, durable=True) as temporary:
                 temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        try:
+            with FileLock(self.folder / _LOCK, timeout=0):
+                self._sweep()
+                yield
+        except Timeout:
+            fix = "wait for it, or stop it first"
+            raise UserError("another run is at work in this folder", where=str(self.folder.parent), fix=fix) from None
 
     def _check(self, manifest: dict[str, Any], before: dict[str, Any], *, resume: bool) -> None:
         where = str(self.folder.parent)
@@ -70,48 +87,57 @@ class ShardStore:
                 fix="screen into a new folder, or run exactly what was run before",
             )
 
+    def _sweep(self) -> None:
+        """Remove what a killed run left half-written."""
+        for item in self.folder.glob(".*.shard"):
+            item.unlink(missing_ok=True)
+
     def discard_if_empty(self) -> None:
         """Leave no trace of a screen that failed before its first chunk was finished, so that its folder is free."""
-        if not any(self.folder.glob("*.parquet")):
+        if not any(self.folder.glob("[0-9]*.shard")):
             shutil.rmtree(self.folder, ignore_errors=True)
             with suppress(OSError):
                 self.folder.parent.rmdir()
 
-    def is_done(self, number: int) -> bool:
-        """Return whether a chunk is finished."""
-        return self._path(number).is_file()
+    def write(self, number: int, table: pa.Table, counts: dict[str, int]) -> None:
+        """Keep one chunk.
 
-    def write(self, number: int, frame: pd.DataFrame, counts: dict[str, int], rejects: str) -> None:
-        """Keep one chunk. The file with the candidates comes last: where it is, the chunk is whole."""
+        Raises
+        ------
+        UserError
+            The disk is full or read-only.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with whole_file(self.rejects_path(number)) as temporary:
-            temporary.write_text(rejects, encoding="utf-8", errors="backslashreplace", newline="")
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _COUNTS: json.dumps(counts).encode()})
-        with whole_file(self._path(number)) as temporary:
-            pq.write_table(table, temporary)
+        table = table.replace_schema_metadata({_COUNTS: json.dumps(counts).encode()})
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content, compression="zstd")
+        data = content.getvalue()
+        with whole_file(self.path(number), durable=True) as temporary, temporary.open("wb") as file:
+            file.write(_digest(data))
+            file.write(data)
 
-    def read(self, count: int) -> Iterator[Shard]:
-        """Yield the first ``count`` shards in the order of the input."""
+    def read(self, number: int) -> Shard | None:
+        """Return a finished chunk; None where there is none, or where the disk has damaged it."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        for number in range(count):
-            try:
-                table = pq.read_table(self._path(number))
-                counts = json.loads(table.schema.metadata[_COUNTS])
-            except (OSError, KeyError, ValueError) as error:
-                fix = f"delete {self._path(number).name} and run again with --resume"
-                raise UserError(f"a shard cannot be read: {error}", where=str(self._path(number)), fix=fix) from error
-            yield Shard(counts, table.to_pandas())
+        path = self.path(number)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        data = memoryview(content)[_DIGEST:]
+        if content[:_DIGEST] != _digest(data):
+            path.unlink(missing_ok=True)
+            return None
+        table = pq.read_table(pa.BufferReader(data))
+        return Shard(json.loads(table.schema.metadata[_COUNTS]), table)
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.parquet"
-
-    def rejects_path(self, number: int) -> Path:
-        """Return the file with the refused rows of a chunk: CSV lines without a header."""
-        return self.folder / f"{number:06d}.rejects.csv"
+    def path(self, number: int) -> Path:
+        """Return the file of a chunk."""
+        return self.folder / f"{number:08d}.shard"
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -123,6 +149,10 @@ def _holds_anything(folder: Path) -> bool:
         # A temporary file that a killed run left behind is nothing of the user's.
         return any(not item.name.startswith(".") for item in folder.rglob("*") if item != folder / "shards")
     return False
+
+
+def _digest(data: Any) -> bytes:
+    return hashlib.blake2b(data, digest_size=_DIGEST).digest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

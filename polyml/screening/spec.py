@@ -66,8 +66,15 @@ class ScreenSpec(BaseModel):
         Length of the ranked list.
     skip_known : bool
         Whether polymers of the training set are left out.
+    keep : {"ranked", "all"}
+        What is written: the ranked list alone, or every candidate as well, with its canonical key, predictions,
+        intervals, domain and what became of it. The latter costs several times as much.
+    format : {"csv", "parquet"}
+        Of the ranked list and the table of all candidates.
     chunk_size : int
-        Candidates that are predicted at once.
+        Candidates that are predicted at once; finished chunks are not lost when a run is interrupted.
+    time_limit : float
+        Seconds that a single candidate may take before it is refused, where processes are watched.
 
     Examples
     --------
@@ -84,7 +91,10 @@ class ScreenSpec(BaseModel):
     objectives: list[Objective] = Field(default_factory=list)
     top: int = Field(default=1000, ge=1)
     skip_known: bool = True
+    keep: Literal["ranked", "all"] = "ranked"
+    format: Literal["csv", "parquet"] = "csv"
     chunk_size: int = Field(default=5000, ge=1)
+    time_limit: float = Field(default=30.0, gt=0, allow_inf_nan=False)
 
     @field_validator("derive")
     @classmethod
@@ -156,6 +166,13 @@ class ScreenPlan:
                 result &= expression.evaluate(columns)
         return result
 
+    def first_failure(self, columns: Columns) -> list[str]:
+        """Return the first constraint that each row fails, empty where it meets them all, (n,)."""
+        failed = np.full(len(columns[self.names[0]]), "", dtype=object)
+        for expression in reversed(self.constraints):
+            failed[~expression.evaluate(columns)] = expression.text
+        return [str(text) for text in failed]
+
     def score(self, columns: Columns) -> np.ndarray:
         """Return the weighted sum of the objectives, shape (n,): larger is better, NaN has no rank."""
         total = np.zeros(len(columns[self.names[0]]))
@@ -180,7 +197,7 @@ def plan_prefilter(spec: ScreenSpec, quick: Sequence[Property], properties: Sequ
             where="prefilter",
             fix='add one, such as robeson("O2/N2") >= -0.3',
         )
-    if [(item.name, item.unit) for item in quick] != [(item.name, item.unit) for item in properties]:
+    if not {(item.name, item.unit) for item in quick} <= {(item.name, item.unit) for item in properties}:
         raise UserError("the quick model predicts other properties", where="prefilter", fix="train both on one table")
     names = tuple(item.name for item in quick)
     constraints = _parse_all(spec.prefilter, names, "prefilter", is_condition=True)

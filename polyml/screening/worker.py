@@ -1,27 +1,37 @@
-"""The hot path: one chunk of candidates from text to the few rows that may end up in the ranked list.
+"""The hot path: one chunk of candidates from text to the rows that are kept of it.
 
 Every candidate is parsed once and predicted once, in one batch. Only what meets the constraints pays for more: the
-canonical key, and the spread or the neighbours if the ranking asks for them.
+canonical key, and the spread or the neighbours if the ranking asks for them. Where all rows are to be kept, all of them
+get everything.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.bundle import SCORE, Bundle
+from polyml.bundle import SCORE, VERDICT, Bundle
 from polyml.data.properties import SPREAD_SUFFIXES
+from polyml.data.readers import CandidateChunk, cell_text
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
+from polyml.screening.pool import WHOLE, Marks, NoMarks
+from polyml.screening.predictors import Predictors
+from polyml.screening.shards import ShardStore
 from polyml.screening.spec import SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
 
-Faults = Sequence[tuple[str, str]]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message
+REFUSED, DISCARDED, FAILS, NO_VALUE, KNOWN, PASSES = "refused", "prefilter", "fails", "no value", "known", "passes"
+"""What becomes of a candidate; see :class:`ChunkResult`."""
+_SHOWN = 500  # characters of a refused text that are worth keeping
+_COUNTED = ("valid", "shortlisted", "passing", "no_value")
 
 
 @dataclass(frozen=True)
@@ -32,165 +42,353 @@ class ChunkResult:
     ----------
     counts : dict of str to int
         ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
-        constraints), ``known`` (left out as training polymers), ``duplicate``, and ``no_value`` (no objective).
-    rows : list of int
-        Positions in the chunk of the kept candidates, best first; no more than the ranked list is long.
-    keys : list of str
-        Their canonical keys.
-    columns : dict of str to ndarray
-        ``score``, the predicted properties in user units, and the derived columns of the kept candidates; the spread
-        of each property (``O2_std``, ``O2_lower``, ``O2_upper``) as well where it was computed on the way.
-    rejects : str
-        CSV lines ``line,psmiles,reason,message`` of the refused candidates.
+        constraints), and ``no_value`` (passing, but the objective has no value).
+    table : pyarrow.Table
+        A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
+        (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that
+        are the same polymer, where only the best are kept), ``value:<name>`` of what was predicted and derived, and
+        ``input:<name>`` of what stood beside the SMILES. Outcomes: ``refused``, ``prefilter`` (discarded by the quick
+        model), ``fails`` (a constraint), ``no value`` (of the objective), ``known`` (a training polymer), ``passes``.
     """
 
     counts: dict[str, int]
+    table: pa.Table
+
+
+@dataclass
+class _Work:
+    """The candidates of a chunk that are still in the race, with their columns."""
+
+    parsed: Parsed
+    columns: Columns = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.parsed)
+
+    @property
+    def units(self) -> list[Any]:
+        return [unit for _, unit in self.parsed]
+
+    def select(self, mask: np.ndarray) -> _Work:
+        kept = [item for item, keep in zip(self.parsed, mask.tolist(), strict=True) if keep]
+        return _Work(kept, {name: values[mask] for name, values in self.columns.items()})
+
+
+@dataclass
+class _Kept:
+    """Rows of a chunk that go into its table."""
+
     rows: list[int]
+    columns: dict[str, Any]
     keys: list[str]
-    columns: Columns
-    rejects: str
+    outcomes: list[str]
+    reasons: list[str]
+    copies: list[int]
 
 
 class ChunkScreener:
-    """Screens chunks with one model and one plan, behind a quick model if there is one."""
+    """Screens chunks with one plan and one or several models, behind a quick model if there is one."""
 
-    def __init__(self, bundle: Bundle, spec: ScreenSpec, quick: Bundle | None = None) -> None:
-        self.bundle, self.quick = bundle, quick
-        self.plan = plan_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
-        self.first = plan_prefilter(spec, quick.properties, bundle.properties) if quick else None
-        self.known = frozenset(bundle.keys)
+    def __init__(self, models: Predictors, spec: ScreenSpec, quick: Predictors | None = None) -> None:
+        self.models, self.quick = models, quick
+        self.plan = plan_screen(spec, models.properties, gives_std=models.gives_std)
+        self.first = plan_prefilter(spec, quick.properties, models.properties) if quick else None
 
-    def screen(self, lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
-        """Predict, judge and thin out one chunk."""
-        parsed, rejected = _parse(psmiles, faults)
-        counted = ("valid", "shortlisted", "passing", "known", "duplicate", "no_value")
-        counts = {"read": len(psmiles), **dict.fromkeys(counted, 0)}
-        hopeless = 0
+    def screen(
+        self,
+        chunk: CandidateChunk,
+        *,
+        excluded: Mapping[int, tuple[str, str]] | None = None,
+        floor: float = -np.inf,
+        marks: Marks | None = None,
+    ) -> ChunkResult:
+        """Predict and judge one chunk, and thin it out.
+
+        Parameters
+        ----------
+        chunk : CandidateChunk
+        excluded : mapping of int to (str, str), optional
+            Rows of the chunk that must not be touched, with the reason and message they are refused with.
+        floor : float
+            Candidates with a lower score cannot be in the ranked list any more.
+        marks : Marks, optional
+            Gets the row that is worked on.
+        """
+        marks = marks or NoMarks()
+        work, rejected = _parse(chunk, excluded or {}, marks)
+        marks[0] = WHOLE
+        counts = {"read": len(chunk), **dict.fromkeys(_COUNTED, 0)}
+        hopeless = _Work([])
         if self.quick is not None and self.first is not None:
-            parsed, columns = self._predict(self.quick, parsed, rejected)
-            shortlist, _ = _select(parsed, {}, self.first.passes(columns, costly=False))
-            hopeless, parsed = len(parsed) - len(shortlist), shortlist
+            work = self._predict(self.quick, work, rejected, self.first.names)
+            passes = self.first.passes(work.columns, costly=False)
+            hopeless, work = _Work(work.select(~passes).parsed), _Work(work.select(passes).parsed)
+        keep_all = self.plan.spec.keep == "all"
         # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
-        parsed, columns = self._predict(self.bundle, parsed, rejected, spread=self.quick is not None)
-        counts["shortlisted"], counts["valid"] = len(parsed), len(parsed) + hopeless
-        passing, columns = self._judge(parsed, columns)
-        counts["passing"] = len(passing)
-        counts["no_value"] = int((~np.isfinite(columns["score"])).sum())
-        keep, keys = self._thin_out(passing, columns["score"], counts, rejected)
-        return ChunkResult(
-            counts=counts,
-            rows=[passing[i][0] for i in keep],
-            keys=keys,
-            columns={name: values[keep] for name, values in columns.items()},
-            rejects=_reject_lines(lines, psmiles, rejected),
+        spread = keep_all or self.quick is not None
+        work = self._predict(self.models, work, rejected, self.plan.names, spread=spread)
+        counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
+        kept = (
+            self._keep_all(work, hopeless, counts, rejected, marks)
+            if keep_all
+            else self._keep_best(work, counts, rejected, floor, marks)
         )
+        return ChunkResult(counts, self._table(chunk, kept, rejected))
 
     def _predict(
-        self, bundle: Bundle, parsed: Parsed, rejected: Rejected, *, spread: bool = False
-    ) -> tuple[Parsed, Columns]:
-        """Return the rows a model could predict and their properties; a row that fails is rejected, alone."""
+        self, models: Predictors, work: _Work, rejected: Rejected, names: Sequence[str], *, spread: bool = False
+    ) -> _Work:
+        """Return the rows the models could predict, with their properties; a row that fails is rejected, alone."""
         if spread:
-            parsed, found, faults = in_batches(bundle.predict, parsed)
-            columns = self._columns([part.mean for part in found]) | self._spread(found)
+            parsed, found, faults = in_batches(models.predict, work.parsed)
+            columns = _columns([part.mean for part in found], names) | self._spread(found)
         else:
-            parsed, means, faults = in_batches(bundle.predict_mean, parsed)
-            columns = self._columns(means)
+            parsed, means, faults = in_batches(models.predict_mean, work.parsed)
+            columns = _columns(means, names)
         rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults.items()})
-        return parsed, columns
-
-    def _columns(self, parts: Sequence[np.ndarray], suffix: str = "") -> Columns:
-        """Name the columns of a prediction that came in batches."""
-        values = np.concatenate(parts) if parts else np.empty((0, len(self.plan.names)))
-        return {name + suffix: values[:, i] for i, name in enumerate(self.plan.names)}
+        return _Work(parsed, columns)
 
     def _spread(self, parts: Sequence[Prediction]) -> Columns:
         columns: Columns = {}
         for suffix, name in zip(SPREAD_SUFFIXES, ("std", "lower", "upper"), strict=True):
-            columns |= self._columns([getattr(part, name) for part in parts], suffix)
+            columns |= _columns([getattr(part, name) for part in parts], self.plan.names, suffix)
         return {name: values for name, values in columns.items() if name in self.plan.spread_names}
 
-    def _judge(self, parsed: Parsed, columns: Columns) -> tuple[Parsed, Columns]:
-        """Return the rows that meet all constraints, and their columns with the score."""
+    def _add_costly(self, work: _Work, *, spread: bool, neighbours: bool) -> None:
+        """Add the spread and the neighbours where they are wanted and not there yet, and what is derived from them."""
+        plan, columns = self.plan, work.columns
+        if spread and not plan.spread_names <= set(columns):
+            columns |= self._spread([self.models.predict(work.units)])
+        if neighbours:
+            found = self.models.judge(work.units)
+            # A property of such a name keeps it.
+            work.columns = {SIMILARITY: found.similarity, SCORE: found.score} | columns
+            work.columns[VERDICT] = found.verdict
+        if spread or neighbours:
+            plan.derive(work.columns, costly=True)
+
+    def _keep_best(self, work: _Work, counts: dict[str, int], rejected: Rejected, floor: float, marks: Marks) -> _Kept:
+        """Keep of the candidates that meet all constraints those that may be in the ranked list."""
         plan = self.plan
-        plan.derive(columns, costly=False)
-        parsed, columns = _select(parsed, columns, plan.passes(columns, costly=False))
-        units = [unit for _, unit in parsed]
-        if plan.needs_spread and not plan.spread_names <= set(columns):
-            columns |= self._spread([self.bundle.predict(units)])
-        if plan.needs_neighbours:
-            found = self.bundle.domain.judge(units)
-            columns = {SIMILARITY: found.similarity, SCORE: found.score} | columns  # a property keeps its name
+        plan.derive(work.columns, costly=False)
+        work = work.select(plan.passes(work.columns, costly=False))
         if plan.needs_spread or plan.needs_neighbours:
-            plan.derive(columns, costly=True)
-            parsed, columns = _select(parsed, columns, plan.passes(columns, costly=True))
-        kept = [name for name in columns if name in plan.spread_names or name in (*plan.names, *plan.derived)]
-        return parsed, {"score": plan.score(columns), **{name: columns[name] for name in kept}}
+            self._add_costly(work, spread=plan.needs_spread, neighbours=plan.needs_neighbours)
+            work = work.select(plan.passes(work.columns, costly=True))
+        score = plan.score(work.columns)
+        counts["passing"], counts["no_value"] = len(work), int(np.isnan(score).sum())
+        chosen = self._thin_out(work, score, counts, rejected, floor, marks)
+        at = list(chosen.values())
+        columns = {"score": score, **work.columns}
+        kept = {name: values[[i for i, _ in at]] for name, values in columns.items()}
+        outcomes = [KNOWN if self._is_known(key) else PASSES for key in chosen]
+        return _Kept(
+            [work.parsed[i][0] for i, _ in at],
+            kept,
+            list(chosen),
+            outcomes,
+            [""] * len(at),
+            [copies for _, copies in at],
+        )
+
+    def _is_known(self, key: str) -> bool:
+        return self.plan.spec.skip_known and key in self.models.known
 
     def _thin_out(
-        self, parsed: Parsed, score: np.ndarray, counts: dict[str, int], rejected: Rejected
-    ) -> tuple[list[int], list[str]]:
+        self, work: _Work, score: np.ndarray, counts: dict[str, int], rejected: Rejected, floor: float, marks: Marks
+    ) -> dict[str, tuple[int, int]]:
         """Go down from the best score and keep new polymers until there are as many as the ranked list holds.
 
-        Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made.
+        Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made. Known
+        polymers on the way are kept beside them, so that they can be counted.
+
+        Returns
+        -------
+        dict of str to (int, int)
+            By key, the first row of ``work`` with it, and how many rows have it.
         """
         order = np.argsort(-score, kind="stable")  # equal scores stay in the order of the file, NaN goes last
-        keys: dict[str, int] = {}
-        for i in order[: int(np.isfinite(score).sum())].tolist():
-            if len(keys) == self.plan.spec.top:
+        found: dict[str, tuple[int, int]] = {}
+        new = 0
+        for i in order[: int((score >= floor).sum())].tolist():
+            if new == self.plan.spec.top:
                 break
-            row, unit = parsed[i]
-            try:
-                key = unit.key
-            except Exception as error:  # as above: one row, never the run
-                rejected[row] = ("canonical key", describe(error))
+            key = _key(work.parsed[i], rejected, marks)
+            if key is None:
                 for name in ("valid", "shortlisted", "passing"):
                     counts[name] -= 1
                 continue
-            if self.plan.spec.skip_known and key in self.known:
-                counts["known"] += 1
-            elif key in keys:
-                counts["duplicate"] += 1
-            else:
-                keys[key] = i
-        return list(keys.values()), list(keys)
+            first, copies = found.get(key, (i, 0))
+            new += not copies and not self._is_known(key)
+            found[key] = (min(first, i), copies + 1)
+        marks[0] = WHOLE
+        return found
+
+    def _keep_all(
+        self, work: _Work, hopeless: _Work, counts: dict[str, int], rejected: Rejected, marks: Marks
+    ) -> _Kept:
+        """Keep every candidate with all that can be told of it, and with the first constraint that it fails."""
+        plan = self.plan
+        keys = {row: _key((row, unit), rejected, marks) for row, unit in (*work.parsed, *hopeless.parsed)}
+        marks[0] = WHOLE
+        readable = np.array([keys[row] is not None for row, _ in work.parsed], dtype=bool)
+        work = work.select(readable)
+        hopeless = hopeless.select(np.array([keys[row] is not None for row, _ in hopeless.parsed], dtype=bool))
+        counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
+        plan.derive(work.columns, costly=False)
+        self._add_costly(work, spread=True, neighbours=True)
+        score = plan.score(work.columns)
+        reasons = plan.first_failure(work.columns)
+        outcomes = [
+            FAILS if reason else KNOWN if self._is_known(str(keys[row])) else NO_VALUE if np.isnan(value) else PASSES
+            for (row, _), reason, value in zip(work.parsed, reasons, score.tolist(), strict=True)
+        ]
+        counts["passing"] = sum(not reason for reason in reasons)
+        counts["no_value"] = sum(not reason and np.isnan(value) for reason, value in zip(reasons, score, strict=True))
+        rows = [row for row, _ in (*work.parsed, *hopeless.parsed)]
+        return _Kept(
+            rows,
+            {"score": score, **work.columns},
+            [str(keys[row]) for row in rows],
+            [*outcomes, *[DISCARDED] * len(hopeless)],
+            [*reasons, *[""] * len(hopeless)],
+            [1] * len(rows),
+        )
+
+    def _table(self, chunk: CandidateChunk, kept: _Kept, rejected: Rejected) -> pa.Table:
+        """Lay out the kept and the refused rows, in the order of the input where all are kept."""
+        import pyarrow as pa
+
+        refused = sorted(rejected)
+        rows = [*kept.rows, *refused]
+        gap = len(refused)
+        texts = [chunk.psmiles[row] for row in kept.rows] + [_shown(chunk.psmiles[row]) for row in refused]
+        columns: dict[str, Any] = {
+            "row": pa.array([chunk.first_row + row for row in rows], pa.int64()),
+            "line": pa.array([chunk.lines[row] for row in rows], pa.int64()),
+            "psmiles": _texts(texts),
+            "key": pa.array([*kept.keys, *[None] * gap], pa.string()),
+            "outcome": pa.array([*kept.outcomes, *[REFUSED] * gap], pa.string()),
+            "reason": _texts([*kept.reasons, *(rejected[row][0] for row in refused)]),
+            "message": _texts([*[""] * len(kept.rows), *(rejected[row][1] for row in refused)]),
+            "copies": pa.array([*kept.copies, *[1] * gap], pa.int32()),
+        }
+        columns |= {f"value:{name}": _padded(kept.columns.get(name), len(kept.rows), gap) for name in self._valued()}
+        columns |= {f"input:{n}": _texts([cell_text(cells[row]) for row in rows]) for n, cells in chunk.columns.items()}
+        table = pa.table(columns)
+        return table.sort_by("row") if self.plan.spec.keep == "all" else table
+
+    def _valued(self) -> list[str]:
+        """Name the columns with values, the same for every chunk."""
+        plan = self.plan
+        keeps_all = plan.spec.keep == "all"
+        spread = keeps_all or plan.needs_spread or self.quick is not None
+        names = [name + suffix for name in plan.names for suffix in ("", *SPREAD_SUFFIXES)]
+        chosen = [name for name in names if name in plan.names or (spread and name in plan.spread_names)]
+        return ["score", *chosen, *plan.derived, *((SIMILARITY, SCORE, VERDICT) if keeps_all else ())]
 
 
-def _parse(psmiles: Sequence[str], faults: Faults) -> tuple[Parsed, Rejected]:
-    parsed, refused = parse_all(psmiles)
-    rejected = {row: (error.reason, error.what) for row, error in refused.items()}
-    rejected.update({row: fault for row, fault in enumerate(faults) if fault[0]})
-    return [item for item in parsed if item[0] not in rejected], rejected
+def _padded(values: Any, length: int, gap: int) -> pa.Array:
+    """Return a column whose last ``gap`` rows, or all, have no value."""
+    import pyarrow as pa
+
+    cells = np.full(length, np.nan) if values is None else np.asarray(values)
+    if cells.dtype.kind == "f":
+        return pa.array(np.concatenate([cells, np.full(length + gap - len(cells), np.nan)]), pa.float64())
+    return pa.array([*cells.tolist(), *[None] * (length + gap - len(cells))], pa.string())
 
 
-def _select(parsed: Parsed, columns: Columns, mask: np.ndarray) -> tuple[Parsed, Columns]:
-    return [item for item, keep in zip(parsed, mask, strict=True) if keep], {k: v[mask] for k, v in columns.items()}
+def _texts(cells: list[str]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(cells, pa.string())
+    except UnicodeEncodeError:  # half a surrogate pair has no UTF-8
+        return pa.array([cell.encode("utf-8", "backslashreplace").decode() for cell in cells], pa.string())
 
 
-_SHOWN = 500  # characters of a refused text that are worth keeping
+def _columns(parts: Sequence[np.ndarray], names: Sequence[str], suffix: str = "") -> Columns:
+    """Name the columns of a prediction that came in batches."""
+    values = np.concatenate(parts) if parts else np.empty((0, len(names)))
+    return {name + suffix: values[:, i] for i, name in enumerate(names)}
 
 
-def _reject_lines(lines: Sequence[int], psmiles: Sequence[str], rejected: Rejected) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for i in sorted(rejected):
-        shown = psmiles[i] if len(psmiles[i]) <= _SHOWN else psmiles[i][:_SHOWN] + "..."
-        writer.writerow([lines[i], shown, *rejected[i]])
-    return text.getvalue()
+def _parse(chunk: CandidateChunk, excluded: Mapping[int, tuple[str, str]], marks: Marks) -> tuple[_Work, Rejected]:
+    rejected = {row: fault for row, fault in enumerate(chunk.faults) if fault[0]} | dict(excluded)
+    parsed, refused = parse_all(chunk.psmiles, skip=rejected, mark=marks.__setitem__)
+    return _Work(parsed), rejected | {row: (error.reason, error.what) for row, error in refused.items()}
 
 
-# One screener a worker process, made once when the process starts.
-_worker: dict[str, ChunkScreener] = {}
+def _key(item: tuple[int, Any], rejected: Rejected, marks: Marks) -> str | None:
+    """Return the canonical key of a candidate, or reject it."""
+    row, unit = item
+    marks[0] = row
+    try:
+        return str(unit.key)
+    except Exception as error:  # one row, never the run
+        rejected[row] = ("canonical key", describe(error))
+        return None
 
 
-def start_worker(folder: Path, quick_folder: Path | None, spec: ScreenSpec) -> None:
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+@dataclass(frozen=True)
+class Task:
+    """One chunk to be screened, or some of its rows to be tried.
+
+    Attributes
+    ----------
+    number : int
+    chunk : CandidateChunk
+    excluded : mapping of int to (str, str)
+        Rows that must not be touched, with the reason and the message they are refused with.
+    tried : (int, int), optional
+        Only these rows are screened, and nothing is kept: to find the one that takes its process down.
+    floor : float
+    """
+
+    number: int
+    chunk: CandidateChunk
+    excluded: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    tried: tuple[int, int] | None = None
+    floor: float = -np.inf
+
+
+@dataclass(frozen=True)
+class _Duty:
+    screener: ChunkScreener
+    store: ShardStore
+
+
+# What a worker process does, made once when it starts.
+_worker: dict[str, _Duty] = {}
+
+
+def load_screener(folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec) -> ChunkScreener:
+    """Load the models of a screen from their folders."""
+    quick = Predictors([Bundle.load(folder) for folder in quick_folders]) if quick_folders else None
+    return ChunkScreener(Predictors([Bundle.load(folder) for folder in folders]), spec, quick)
+
+
+def start_worker(folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec, store: ShardStore) -> None:
     """Load the models into this process and keep its libraries to one thread."""
     from polyml.workers import keep_to_threads
 
-    bundle, quick = Bundle.load(folder), Bundle.load(quick_folder) if quick_folder else None
+    screener = load_screener(folders, quick_folders, spec)
     keep_to_threads(1)
-    _worker["screener"] = ChunkScreener(bundle, spec, quick)
+    _worker["duty"] = _Duty(screener, store)
 
 
-def screen_in_worker(lines: Sequence[int], psmiles: Sequence[str], faults: Faults) -> ChunkResult:
-    """Screen one chunk with the process's own screener."""
-    return _worker["screener"].screen(lines, psmiles, faults)
+def screen_in_worker(task: Task, marks: Marks) -> int:
+    """Screen one chunk with the process's own screener, write its shard, and return the number of its rows."""
+    duty = _worker["duty"]
+    excluded = dict(task.excluded)
+    if task.tried is not None:
+        first, last = task.tried
+        excluded |= {row: ("", "") for row in range(len(task.chunk)) if not first <= row < last}
+    result = duty.screener.screen(task.chunk, excluded=excluded, floor=task.floor, marks=marks)
+    if task.tried is None:
+        duty.store.write(task.number, result.table, result.counts)
+    return len(task.chunk)

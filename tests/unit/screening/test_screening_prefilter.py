@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polyml.data.properties import Property
 from polyml.errors import UserError
 from polyml.screening.screen import ScreenSpec, screen
 
@@ -47,7 +48,7 @@ def test_processes_and_resume_give_the_same_bytes(bundle, quick, library, tmp_pa
     screen(library, bundle, two_steps, tmp_path / "two", quick=quick, jobs=2)
     before = (tmp_path / "one" / "ranked.csv").read_bytes()
     assert (tmp_path / "two" / "ranked.csv").read_bytes() == before
-    next((tmp_path / "one" / "shards").glob("000001.parquet")).unlink()
+    next((tmp_path / "one" / "shards").glob("00000001.shard")).unlink()
     summary = screen(library, bundle, two_steps, tmp_path / "one", quick=quick, resume=True)
     assert summary.resumed > 0
     assert (tmp_path / "one" / "ranked.csv").read_bytes() == before
@@ -80,6 +81,6 @@ def test_a_bad_prefilter_is_refused_before_anything_is_read(
 def test_the_models_must_predict_the_same(bundle, quick, library, tmp_path):
     from dataclasses import replace
 
-    other = replace(quick, properties=quick.properties[:2], values=quick.values[:, :2])
+    other = replace(quick, properties=(*quick.properties[:2], Property(name="Tg", unit="°C")))
     with pytest.raises(UserError, match="other properties"):
         screen(library, bundle, spec(prefilter=["O2 >= 1"]), tmp_path / "out", quick=other)

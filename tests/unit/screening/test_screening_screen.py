@@ -302,11 +302,18 @@ def test_a_score_without_value_has_no_rank(bundle, library, tmp_path):
     assert screen(library, bundle, spec, tmp_path / "out").ranked == 0
 
 
-def test_a_damaged_shard_is_named(bundle, library, tmp_path):
+@pytest.mark.parametrize("damage", [b"PAR1", b"", None])
+def test_a_damaged_shard_is_made_again(bundle, library, tmp_path, damage):
     screen(library, bundle, SPEC, tmp_path / "out")
-    (tmp_path / "out" / "shards" / "000001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match=r"000001\.parquet"):
-        screen(library, bundle, SPEC, tmp_path / "out", resume=True)
+    before = everything(tmp_path / "out")
+    path = tmp_path / "out" / "shards" / "00000001.shard"
+    content = bytearray(path.read_bytes())
+    if damage is None:  # a bit on the disk has turned, in the middle of a page
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content if damage is None else damage)
+    summary = screen(library, bundle, SPEC, tmp_path / "out", resume=True)
+    assert summary.read - summary.resumed == 7
+    assert everything(tmp_path / "out") == before
 
 
 def test_the_tracker_gets_the_funnel_and_the_tables(bundle, library, tmp_path):
@@ -337,7 +344,7 @@ def test_a_disk_that_refuses_is_a_user_error(bundle, library, tmp_path, monkeypa
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    monkeypatch.setattr("polyml.data.files.tempfile.mkstemp", full)
     with pytest.raises(UserError, match="No space left"):
         screen(library, bundle, SPEC, tmp_path / "out")
     monkeypatch.undo()
@@ -372,4 +379,4 @@ def test_a_screen_that_failed_in_its_first_chunk_does_not_keep_its_folder(bundle
     assert screen(tmp_path / "good.csv", bundle, SPEC, out).valid == 1
     with pytest.raises(UserError, match="not balanced"):
         screen(tmp_path / "late.csv", bundle, SPEC.model_copy(update={"chunk_size": 1}), tmp_path / "kept")
-    assert len(list((tmp_path / "kept" / "shards").glob("*.parquet"))) == 1  # finished work is not thrown away
+    assert len(list((tmp_path / "kept" / "shards").glob("*.shard"))) == 1  # finished work is not thrown away

@@ -1,0 +1,251 @@
+"""Processes that are watched: one that dies or stands still is replaced, and its task comes back with what is known.
+
+A worker tells the item it is at through shared memory (:class:`Marks`), so that whoever hands out the tasks learns
+which item took the process down with it. Every worker has a pipe of its own: nothing is shared that a dying process
+could leave locked.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from polyml.errors import PolymlError
+from polyml.interrupts import deaf_children
+
+WHOLE = -1
+"""Mark of a worker that is at all items of its task at once."""
+_IDLE = -2
+_TICK = 0.5  # seconds between two looks at workers that say nothing
+_PATIENCE = 10  # a step on all items at once may take this many times the limit of a single one,
+_SLOWEST = 20  # or this many times the slowest such step so far
+
+
+class Marks(Protocol):
+    """Where a worker notes the item it is at; ``marks[0] = 17``."""
+
+    def __setitem__(self, index: int, item: int) -> None:
+        """Note an item, or :data:`WHOLE`."""
+
+
+class NoMarks:
+    """Marks that nobody reads, for work in this process."""
+
+    def __setitem__(self, index: int, item: int) -> None:
+        """Note nothing."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that was finished, and what it returned."""
+
+    task: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task whose process died or stood still.
+
+    Attributes
+    ----------
+    task : object
+    item : int
+        The item it was at, or :data:`WHOLE`.
+    code : int, optional
+        Exit code of the process, the negative number of a signal; None where it was ended for standing still.
+    """
+
+    task: Any
+    item: int
+    code: int | None
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    marks: Any
+    task: Any = None
+    is_new: bool = True
+    seen: int = _IDLE
+    since: float = field(default_factory=time.monotonic)
+
+
+class WatchedPool:
+    """A number of worker processes that call one function on tasks.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes.
+    start : callable
+        Called once in every process with ``arguments``, before its first task.
+    arguments : tuple
+    call : callable
+        ``call(task, marks)``: what is done with a task. All three can be pickled.
+    limit : float
+        Seconds that a worker may stay at one item before it counts as standing still.
+
+    Examples
+    --------
+    See ``polyml.screening.local``; more than one process needs ``if __name__ == "__main__":`` in a script.
+    """
+
+    def __init__(
+        self, jobs: int, start: Callable[..., None], arguments: tuple[Any, ...], call: Callable[..., Any], limit: float
+    ) -> None:
+        self._jobs, self._given, self._limit = jobs, (start, arguments, call), limit
+        # Not forked: a forked child of a process with running OpenMP threads can hang.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+        self._slowest, self._unborn = 0.0, 0
+
+    def run(self, tasks: TaskSource) -> Generator[Done | Lost, None, None]:
+        """Yield what became of every task, in any order; a lost one may be given to ``tasks`` again.
+
+        Raises
+        ------
+        PolymlError
+            Workers die before they take a task, or the function raised it.
+        """
+        try:
+            with deaf_children():
+                self._workers = [self._hire() for _ in range(self._jobs)]
+            while True:
+                for worker in self._workers:
+                    if worker.task is None:
+                        self._give(worker, tasks)
+                busy = [worker for worker in self._workers if worker.task is not None]
+                if not busy:
+                    return
+                tasks.prepare()
+                yield from self._listen(busy)
+        finally:
+            self._dismiss()
+
+    def _hire(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        marks = self._context.RawArray("q", [_IDLE])
+        process = self._context.Process(target=_serve, args=(theirs, marks, *self._given), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours, marks)
+
+    def _give(self, worker: _Worker, tasks: TaskSource) -> None:
+        task = tasks.take()
+        if task is None:
+            return
+        worker.task, worker.seen, worker.since = task, _IDLE, time.monotonic()
+        worker.marks[0] = _IDLE
+        with suppress(OSError):  # it is dead already, which is seen next
+            worker.connection.send(task)
+
+    def _listen(self, busy: list[_Worker]) -> Iterator[Done | Lost]:
+        """Wait a moment for news of the workers, and look whether those that say nothing get on."""
+        told = set(wait([worker.connection for worker in busy], timeout=_TICK))
+        for worker in busy:
+            if worker.connection in told:
+                yield self._hear(worker)
+            elif self._stands_still(worker):
+                item = self._replace(worker)[0]
+                yield Lost(worker.task, item, None)
+
+    def _hear(self, worker: _Worker) -> Done | Lost:
+        task = worker.task
+        try:
+            kind, result = worker.connection.recv()
+        except (EOFError, OSError):
+            item, code = self._replace(worker)
+            return Lost(task, item, code)
+        if kind == "error":
+            raise result
+        if worker.seen == WHOLE:
+            self._slowest = max(self._slowest, time.monotonic() - worker.since)
+        worker.task, worker.is_new, self._unborn = None, False, 0
+        return Done(task, result)
+
+    def _stands_still(self, worker: _Worker) -> bool:
+        item, now = worker.marks[0], time.monotonic()
+        if item != worker.seen:
+            if worker.seen == WHOLE:
+                self._slowest = max(self._slowest, now - worker.since)
+            worker.seen, worker.since = item, now
+        allowed = self._limit
+        if item < 0:  # it starts, or is at all items
+            allowed = max(_PATIENCE * self._limit if worker.is_new else self._limit, _SLOWEST * self._slowest)
+        return now - worker.since > allowed
+
+    def _replace(self, worker: _Worker) -> tuple[int, int | None]:
+        """End a worker and put another in its place; return the item it was at and its exit code."""
+        worker.process.join(timeout=0.2)
+        code = worker.process.exitcode
+        _end(worker)
+        item = worker.marks[0]
+        if worker.is_new and item == _IDLE:
+            self._unborn += 1
+            if self._unborn > 2 * self._jobs:
+                what = f"worker processes die before they start to work (exit code {code}), perhaps for lack of memory"
+                raise PolymlError(f"{what}; try fewer --jobs")
+        with deaf_children():
+            self._workers[self._workers.index(worker)] = self._hire()
+        return (item if item >= 0 else WHOLE), code
+
+    def _dismiss(self) -> None:
+        """End all workers. What they are at is not kept, so nothing is lost by not waiting for it."""
+        for worker in self._workers:
+            _end(worker)
+        self._workers = []
+
+
+class TaskSource(Protocol):
+    """Where tasks come from."""
+
+    def take(self) -> Any:
+        """Return the next task, or None where there is none now."""
+
+    def prepare(self) -> None:
+        """Make the next task ready; called while the workers work."""
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _serve(
+    connection: Connection, marks: Any, start: Callable[..., None], arguments: tuple[Any, ...], call: Callable[..., Any]
+) -> None:
+    """Work in a process until its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    with closing(connection), suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            start(*arguments)
+            while True:
+                task = connection.recv()
+                result = call(task, marks)
+                marks[0] = _IDLE
+                connection.send(("done", result))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:
+            connection.send(("error", _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return the error itself where a process can be sent it, else its words."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return PolymlError(f"{type(error).__name__}: {error}")
+    return error
