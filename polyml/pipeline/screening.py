@@ -54,6 +54,7 @@ def screen_candidates(
             folder,
             quick=first,
             jobs=jobs,
+            watched=True,
             resume=resume,
             tracker=tracker,
             smiles_column=smiles_column,

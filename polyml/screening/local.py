@@ -104,6 +104,7 @@ class Chunks:
             else:
                 self._back.append(replace(task, excluded={**task.excluded, **case.culprits}))
         elif len(case.culprits) > known:
+            case.losses = 0
             self._again(case)
         else:
             self._lost_without_culprit(case, news, reason)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -24,8 +25,19 @@ WHOLE = -1
 """Mark of a worker that is at all items of its task at once."""
 _IDLE = -2
 _TICK = 0.5  # seconds between two looks at workers that say nothing
-_PATIENCE = 10  # a step on all items at once may take this many times the limit of a single one,
-_SLOWEST = 20  # or this many times the slowest such step so far
+_PATIENCE = 10  # to start, and for the first task, a worker has this many times the limit of a single item;
+_SLOWEST = 5  # later a step on all items at once may take this many times the slowest task so far
+
+
+_HEAVY = (
+    "polyml.screening.worker",
+    "pandas",
+    "sklearn.ensemble",
+    "sklearn.svm",
+    "torch",
+    "torch_geometric",
+    "lightgbm",
+)
 
 
 class Marks(Protocol):
@@ -75,8 +87,9 @@ class _Worker:
     marks: Any
     task: Any = None
     is_new: bool = True
+    given: float = 0.0
     seen: int = _IDLE
-    since: float = field(default_factory=time.monotonic)
+    since: float = 0.0
 
 
 class WatchedPool:
@@ -103,8 +116,7 @@ class WatchedPool:
         self, jobs: int, start: Callable[..., None], arguments: tuple[Any, ...], call: Callable[..., Any], limit: float
     ) -> None:
         self._jobs, self._given, self._limit = jobs, (start, arguments, call), limit
-        # Not forked: a forked child of a process with running OpenMP threads can hang.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context()
         self._workers: list[_Worker] = []
         self._slowest, self._unborn = 0.0, 0
 
@@ -143,7 +155,8 @@ class WatchedPool:
         task = tasks.take()
         if task is None:
             return
-        worker.task, worker.seen, worker.since = task, _IDLE, time.monotonic()
+        worker.task, worker.seen, worker.given = task, _IDLE, time.monotonic()
+        worker.since = worker.given
         worker.marks[0] = _IDLE
         with suppress(OSError):  # it is dead already, which is seen next
             worker.connection.send(task)
@@ -167,20 +180,18 @@ class WatchedPool:
             return Lost(task, item, code)
         if kind == "error":
             raise result
-        if worker.seen == WHOLE:
-            self._slowest = max(self._slowest, time.monotonic() - worker.since)
+        self._slowest = max(self._slowest, time.monotonic() - worker.given)
         worker.task, worker.is_new, self._unborn = None, False, 0
         return Done(task, result)
 
     def _stands_still(self, worker: _Worker) -> bool:
         item, now = worker.marks[0], time.monotonic()
         if item != worker.seen:
-            if worker.seen == WHOLE:
-                self._slowest = max(self._slowest, now - worker.since)
             worker.seen, worker.since = item, now
         allowed = self._limit
-        if item < 0:  # it starts, or is at all items
-            allowed = max(_PATIENCE * self._limit if worker.is_new else self._limit, _SLOWEST * self._slowest)
+        if item < 0:
+            is_first = not self._slowest or (worker.is_new and item == _IDLE)
+            allowed = max(_PATIENCE * self._limit if is_first else self._limit, _SLOWEST * self._slowest)
         return now - worker.since > allowed
 
     def _replace(self, worker: _Worker) -> tuple[int, int | None]:
@@ -203,6 +214,18 @@ class WatchedPool:
         for worker in self._workers:
             _end(worker)
         self._workers = []
+
+
+def _context() -> Any:
+    """Return how processes are started: from a clean server that has read the heavy libraries once, where that is safe.
+
+    Never forked from this process: a forked child of a process with running OpenMP threads can hang.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__, *(name for name in _HEAVY if name in sys.modules)])
+    return context
 
 
 class TaskSource(Protocol):

@@ -244,7 +244,7 @@ class ChunkScreener:
             for (row, _), reason, value in zip(work.parsed, reasons, score.tolist(), strict=True)
         ]
         counts["passing"] = sum(not reason for reason in reasons)
-        counts["no_value"] = sum(not reason and np.isnan(value) for reason, value in zip(reasons, score, strict=True))
+        counts["no_value"] = sum(not why and value != value for why, value in zip(reasons, score.tolist(), strict=True))
         rows = [row for row, _ in (*work.parsed, *hopeless.parsed)]
         return _Kept(
             rows,
