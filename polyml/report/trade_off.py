@@ -121,9 +121,7 @@ def _colours(frame: pd.DataFrame, column: str | None) -> dict[str, Any]:
     return {"color": frame[column], "colorscale": SEQUENTIAL, "colorbar": bar, "size": 6, "opacity": 0.8}
 
 
-def _points(
-    x: Axis, y: Axis, frame: pd.DataFrame, name: str, hover: Sequence[str], marker: dict[str, Any]
-) -> Scatter:
+def _points(x: Axis, y: Axis, frame: pd.DataFrame, name: str, hover: Sequence[str], marker: dict[str, Any]) -> Scatter:
     import plotly.graph_objects as go
 
     labels = hover_texts(frame["psmiles"])
