@@ -249,6 +249,15 @@ class Bundle:
                 warnings[row] = "; ".join(filter(None, (warnings[row], LOOKS_THE_SAME)))
         return [self.psmiles[i] if i >= 0 else "" for i in nearest], warnings
 
+    @property
+    def error_correlation(self) -> np.ndarray:
+        """Correlation (t, t) of the errors of the properties, in the modelled scale, on polymers not seen in training.
+
+        A calibrated model has learned it with its intervals; of any other the errors are taken for independent.
+        """
+        found = getattr(self.model, "error_correlation_", None)
+        return np.eye(len(self.properties)) if found is None else np.asarray(found, dtype=float)
+
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.keys)

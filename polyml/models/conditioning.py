@@ -119,6 +119,37 @@ def error_covariance(errors: np.ndarray) -> np.ndarray:
     return covariance
 
 
+def error_correlation(errors: np.ndarray) -> np.ndarray:
+    """Return the correlation (t, t) of the errors of the properties, from errors (n, t) with NaN.
+
+    That of :func:`error_covariance`: positive semidefinite, drawn towards zero where few polymers are measured for two
+    properties at once, and zero where none is.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n, t)
+        Measured minus predicted, of polymers that the model has not seen, in the modelled scale. Divided by the
+        predicted standard deviation each, where there is one, so that doubtful polymers do not decide alone.
+
+    Examples
+    --------
+    >>> size = np.random.default_rng(0).normal(size=(500, 1))
+    >>> error_correlation(np.hstack([3.0 * size, -size])).round(2).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
+    errors = np.asarray(errors, dtype=float)
+    measured = ~np.isnan(errors)
+    count = measured.sum(axis=0)
+    usual = np.sqrt(np.divide(np.nansum(errors**2, axis=0), count, out=np.ones(len(count)), where=count > 0))
+    usual[usual == 0.0] = 1.0
+    covariance = error_covariance(errors[measured.any(axis=1)] / usual)
+    width = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(width, width)
+    correlation = (correlation + correlation.T) / 2.0
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
+
+
 def _expected_squares(errors: np.ndarray, given: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Return the expected sum of the outer products of some rows, all measured in the same columns."""
     if not given.any():

@@ -12,6 +12,7 @@ import numpy as np
 from polyml.errors import UserError, unknown_name
 from polyml.models.base import LEVEL, PolymerModel, Prediction
 from polyml.models.best import BestModel
+from polyml.models.conditioning import error_correlation
 from polyml.models.inputs import as_psmiles, check_is_trained, draw_seed, fold_names
 from polyml.models.limits import seconds
 from polyml.models.local_error import LocalError, fingerprint_bits
@@ -26,6 +27,7 @@ NEEDED = math.ceil(1.0 / (1.0 - LEVEL) - 1e-9) - 1
 
 _ROWS_AT_ONCE = 256
 _LOCAL = 20  # errors from which on a scale can be learned: with fewer the intervals held 2 to 3 % less than 90
+_LEARNED = ("quantile", "factor", "weight", "scaled", "error_correlation")
 _OF_THE_MODEL = ("history_", "trials_", "best_params_", "best_score_")
 
 Fold = tuple[np.ndarray, np.ndarray]  # rows to learn from, rows to predict
@@ -45,7 +47,8 @@ class ConformalModel(PolymerModel):
     no second fit. ``cv_plus`` keeps the models of the folds and predicts with all of them, which holds at least 80 % in
     theory, whatever the model, and about 90 % in practice: Barber et al., Ann. Stat. 49, 486 (2021).
 
-    The standard deviation is scaled as well, so that the mean square of the errors over it is one.
+    The standard deviation is scaled as well, so that the mean square of the errors over it is one. The same errors
+    tell how far those of several properties go together: ``error_correlation_``, of shape (t, t).
 
     Parameters
     ----------
@@ -198,6 +201,7 @@ class ConformalModel(PolymerModel):
             keys = fold_names(items)
             self.local_ = LocalError.learn(fingerprint_bits(items), errors, keys)
             scale = self._scale(std, self.local_.at_known(keys))
+        self.error_correlation_ = error_correlation(errors / scale)
         scores = np.abs(errors) / scale
         self.quantile_ = np.array([upper_quantile(column[~np.isnan(column)]) for column in scores.T])
         self.factor_ = np.sqrt(np.nanmean(scores**2, axis=0))
@@ -261,7 +265,7 @@ class ConformalModel(PolymerModel):
         """Write what was calibrated into ``folder``, each fitted model into a folder below it."""
         check_is_trained(self)
         state = {"n_targets": self.n_targets_, "models": len(self.models_), **self._target_state()}
-        arrays = {name: getattr(self, f"{name}_") for name in ("quantile", "factor", "weight", "scaled")}
+        arrays = {name: getattr(self, f"{name}_") for name in _LEARNED}
         if self.method == "cv_plus":
             arrays |= {"scores": self.scores_, "number": self.number_}
         arrays |= self.local_.arrays() if self.local_ else {}
@@ -278,10 +282,12 @@ class ConformalModel(PolymerModel):
         model = cls(**stored.params)
         model._load_target_state(stored.state)
         model.local_ = LocalError.from_arrays(stored.arrays) if "local_bits" in stored.arrays else None
-        for name in {"quantile", "factor", "weight", "scaled", "scores", "number"} & set(stored.arrays):
+        for name in {*_LEARNED, "scores", "number"} & set(stored.arrays):
             setattr(model, f"{name}_", stored.arrays[name])
         model.models_ = [load_model(Path(folder) / f"model_{number}") for number in range(stored.state["models"])]
         model.n_targets_ = stored.state["n_targets"]
+        if not hasattr(model, "error_correlation_"):  # saved before it was learned
+            model.error_correlation_ = np.eye(model.n_targets_)
         return model
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from polyml.report.theme import INK, SEQUENTIAL, colour, hover_texts, new_figure, plain
+from polyml.report.trade_off import Axis, trade_off
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure, Scatter
+    from plotly.graph_objects import Figure
 
 
 def robeson(
@@ -35,63 +36,28 @@ def robeson(
         Predicted polymers, best first: psmiles, a column a gas in Barrer, and the columns named below.
     bounds : mapping
         Name of a bound, ``"upper bound 2008"`` say, to its permeabilities and selectivities.
-    colour_by : str, optional
-        Column of ``candidates`` to colour by, a similarity or an uncertainty.
-    hover : sequence of str
-        Columns of ``candidates`` to show in the hover box: monomers, polymer class, uncertainty.
-    max_points : int
-        Candidates drawn; a browser crawls with many more. The legend says how many of how many.
+    colour_by, hover, max_points
+        See :func:`polyml.report.trade_off.trade_off`.
 
     References
     ----------
     L. M. Robeson, The upper bound revisited, J. Membr. Sci. 320 (2008) 390-400.
     """
-    import plotly.graph_objects as go
-
     gas, other = pair.split("/")
-    # Both gases known, and with a logarithm.
-    data, candidates = (frame[(frame[gas] > 0) & (frame[other] > 0)] for frame in (data, candidates))
-    figure = new_figure(f"{pair} separation", f"{gas} permeability [Barrer]", f"{pair} selectivity")
-    drawn = candidates.iloc[:max_points]
-    number = f"{len(drawn):,}" if len(drawn) == len(candidates) else f"first {len(drawn):,} of {len(candidates):,}"
-    known = {"color": "white", "size": 7, "opacity": 0.6, "line": {"color": INK, "width": 1.2}}
-    figure.add_trace(_points(pair, data, f"measured ({len(data):,})", (), known))
-    figure.add_trace(
-        _points(pair, drawn, f"ranked candidates, predicted ({number})", hover, _colours(drawn, colour_by))
+    permeability, selectivity = Axis(gas, f"{gas} permeability [Barrer]", True), Axis(pair, f"{pair} selectivity", True)
+    data, candidates = (
+        frame.assign(**{pair: frame[gas] / np.where(frame[other] > 0, frame[other], np.nan)})
+        for frame in (data, candidates)
     )
-    for index, (name, (permeability, selectivity)) in enumerate(bounds.items()):
-        line = {"color": colour(5 + index), "width": 2.5, "dash": "solid" if index == 0 else "dash"}
-        figure.add_trace(go.Scatter(x=permeability, y=selectivity, mode="lines", name=plain(name), line=line))
-    figure.update_xaxes(type="log", dtick=1, exponentformat="power")
-    figure.update_yaxes(type="log")
-    return figure.update_layout(height=680, legend={"x": 1, "y": 1, "xanchor": "right"})
-
-
-def _colours(frame: pd.DataFrame, column: str | None) -> dict[str, Any]:
-    if column is None:
-        return {"color": colour(0), "size": 6, "opacity": 0.7}
-    # The colour bar stands left of nothing else: the legend lies inside the axes.
-    bar = {"title": {"text": plain(column), "side": "right"}, "thickness": 14}
-    return {"color": frame[column], "colorscale": SEQUENTIAL, "colorbar": bar, "size": 6, "opacity": 0.8}
-
-
-def _points(pair: str, frame: pd.DataFrame, name: str, hover: Sequence[str], marker: dict[str, Any]) -> Scatter:
-    import plotly.graph_objects as go
-
-    first, second = pair.split("/")
-    permeability = frame[first].to_numpy(dtype=float)
-    columns = [column for column in hover if column in frame.columns]
-    labels = hover_texts(frame["psmiles"])
-    for column in columns:
-        values = frame[column]
-        shown = values.map(lambda value: f"{value:.3g}") if pd.api.types.is_float_dtype(values) else values
-        labels = [f"{label}<br>{plain(column)}: {text}" for label, text in zip(labels, hover_texts(shown), strict=True)]
-    return go.Scatter(
-        x=permeability,
-        y=permeability / frame[second].to_numpy(dtype=float),
-        mode="markers",
-        name=name,
-        marker=marker,
-        customdata=labels,
-        hovertemplate=f"{plain(first)} %{{x:.3g}} Barrer, {plain(pair)} %{{y:.3g}}<br>%{{customdata}}<extra></extra>",
+    figure = trade_off(
+        permeability,
+        selectivity,
+        candidates,
+        data,
+        title=f"{pair} separation",
+        lines=bounds,
+        colour_by=colour_by,
+        hover=hover,
+        max_points=max_points,
     )
+    return figure.update_xaxes(dtick=1, exponentformat="power")

@@ -92,16 +92,20 @@ class Expression:
     def evaluate(self, columns: Columns) -> np.ndarray:
         """Compute from columns of equal length ``(n,)``: float64, or bool for a comparison.
 
+        Columns of other shapes are broadcast: from ``(n, draws)`` and ``(n, 1)`` comes ``(n, draws)``.
+
         Examples
         --------
         >>> ratio = parse_expression("O2 / N2", ["O2", "N2"])
         >>> ratio.evaluate({"O2": np.array([6.0, 1.0]), "N2": np.array([2.0, 0.0])}).tolist()
         [3.0, nan]
+        >>> ratio.evaluate({"O2": np.array([[6.0, 1.0], [3.0, 2.0]]), "N2": np.array([[2.0], [1.0]])}).tolist()
+        [[3.0, 0.5], [3.0, 2.0]]
         """
-        length = len(next(iter(columns.values()))) if columns else 1
+        shape = np.broadcast_shapes(*map(np.shape, columns.values())) if columns else (1,)
         with np.errstate(all="ignore"):
             result = self._value(self._tree, columns)
-        return np.array(np.broadcast_to(result, (length,)))
+        return np.array(np.broadcast_to(result, shape))
 
     def _value(self, node: ast.expr, columns: Columns) -> np.ndarray:
         match node:

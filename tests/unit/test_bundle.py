@@ -36,6 +36,12 @@ def test_what_is_saved_comes_back_the_same(bundle, saved):
     assert back.versions["rdkit"]
 
 
+def test_errors_are_independent_unless_the_model_has_learned_more(bundle, monkeypatch):
+    np.testing.assert_array_equal(bundle.error_correlation, np.eye(2))
+    monkeypatch.setattr(bundle.model, "error_correlation_", np.full((2, 2), 1.0), raising=False)
+    np.testing.assert_array_equal(bundle.error_correlation, np.ones((2, 2)))
+
+
 def test_no_file_of_a_bundle_is_a_pickle(saved):
     for path in saved.rglob("*"):
         if path.is_file():

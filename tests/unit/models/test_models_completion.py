@@ -14,7 +14,7 @@ from polyml.errors import UserError
 from polyml.evaluation.compare import Compared, compare
 from polyml.models import load_model, make_model
 from polyml.models.checks import TOY_POLYMERS
-from polyml.models.conditioning import Joint, error_covariance
+from polyml.models.conditioning import Joint, error_correlation, error_covariance
 from polyml.prediction import predict_file
 
 POLYMERS = [f"*{'C' * n}{x}*" for n in range(1, 16) for x in ("O", "S", "C(=O)O", "N(C)")]
@@ -39,6 +39,32 @@ def test_covariance_with_gaps_is_that_of_maximum_likelihood():
     errors = rng.multivariate_normal(np.zeros(3), truth, size=4000)
     errors[rng.random(errors.shape) < 0.4] = np.nan
     np.testing.assert_allclose(error_covariance(errors), truth, atol=0.08)
+
+
+def test_correlation_with_gaps_is_that_of_the_errors_in_any_unit():
+    rng = np.random.default_rng(2)
+    truth = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, -0.2], [0.3, -0.2, 1.0]])
+    errors = rng.multivariate_normal(np.zeros(3), truth, size=3000) * [1e-3, 1.0, 50.0]
+    errors[rng.random(errors.shape) < 0.3] = np.nan
+    found = error_correlation(errors)
+    np.testing.assert_allclose(found, truth, atol=0.08)
+    np.testing.assert_array_equal(np.diag(found), 1.0)
+    np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5])
+def test_few_errors_are_not_tied_together_by_chance(rows):
+    errors = np.random.default_rng(rows).normal(size=(rows, 6))
+    errors[:, 4] = np.nan  # never measured
+    errors[: rows // 2, 0], errors[rows // 2 :, 1] = np.nan, np.nan  # never both
+    found = error_correlation(errors)
+    assert np.linalg.eigvalsh(found).min() > -1e-12
+    assert np.abs(found - np.eye(6)).max() <= rows / (rows + 2) + 1e-9
+    np.testing.assert_array_equal(found[4], np.eye(6)[4])
+
+
+def test_errors_of_nothing_are_uncorrelated():
+    np.testing.assert_array_equal(error_correlation(np.zeros((5, 2))), np.eye(2))
 
 
 def test_conditioning_is_that_of_the_normal_distribution():

@@ -15,7 +15,7 @@ from polyml.data.catalog import embedded_table
 from polyml.data.splits import SplitSpec
 from polyml.errors import UserError
 from polyml.evaluation.compare import Compared, compare
-from polyml.models import catalog, checks
+from polyml.models import catalog, checks, conformal
 from polyml.models.base import PolymerModel, Prediction
 from polyml.models.catalog import MODELS, make_model
 from polyml.models.checks import TOY_POLYMERS, check_model, toy_targets
@@ -288,6 +288,26 @@ def test_every_method_is_kept_in_a_file(method, base):
         model,
         lambda m: {name: getattr(m.predict_dist(TOY_POLYMERS), name) for name in ("mean", "std", "lower", "upper")},
     )
+
+
+def test_errors_that_go_together_are_known_and_kept(tmp_path):
+    rng = np.random.default_rng(4)
+    shared = rng.normal(size=(len(TOY_POLYMERS), 1))
+    y = np.hstack([shared, 3.0 * shared, rng.normal(size=shared.shape)])
+    model = make_model("conformal", base="mean", folds=3).fit(TOY_POLYMERS, y)
+    assert model.error_correlation_[0, 1] > 0.8
+    assert np.abs(model.error_correlation_[2, :2]).max() < 0.7
+    model.save(tmp_path)
+    np.testing.assert_array_equal(catalog.load_model(tmp_path).error_correlation_, model.error_correlation_)
+
+
+def test_a_model_saved_without_the_correlation_has_independent_errors(tmp_path, monkeypatch):
+    model = make_model("conformal", base="mean", folds=3).fit(TOY_POLYMERS, toy_targets())
+    learned = tuple(name for name in conformal._LEARNED if name != "error_correlation")
+    monkeypatch.setattr(conformal, "_LEARNED", learned)
+    model.save(tmp_path)
+    loaded = catalog.load_model(tmp_path)
+    np.testing.assert_array_equal(loaded.error_correlation_, np.eye(toy_targets().shape[1]))
 
 
 @pytest.mark.parametrize("params", [{"base": "svm"}, {"base": "autoencoder"}, {"base": "mean", "normalised": False}])
