@@ -118,6 +118,8 @@ def csv_blocks(lines: LineReader, delimiter: str, width: int, *, keep_blank: boo
     """Yield the rows below the header."""
     careful = RowReader(lines, delimiter)
     while (part := lines.next()) is not None:
+        if not keep_blank and part.is_blank:
+            continue
         rows = _whole(part, delimiter)
         if rows is not None and set(map(len, rows)) == {width}:
             yield Block(range(part.first, part.first + len(rows)), list(zip(*rows, strict=True)))
@@ -172,6 +174,8 @@ def _sorted_out(rows: Iterable[Parsed], width: int, *, keep_blank: bool) -> Bloc
 def smi_blocks(lines: LineReader, *, keep_blank: bool, is_header: bool) -> Iterator[Block]:
     """Yield the structure and the name in each line; ``is_header`` leaves the first line out."""
     while (part := lines.next()) is not None:
+        if not keep_blank and part.is_blank:
+            continue
         words = [line.strip().split(None, 1) for line in part.bare]
         first = part.first
         if is_header and first == 1:

@@ -35,6 +35,11 @@ class Lines:
     ) -> None:
         self.first, self.text, self._listed, self.troubles = first, text, listed, troubles or {}
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether all lines are empty."""
+        return self.text is not None and not self.text.strip("\r\n")
+
     @cached_property
     def listed(self) -> list[str]:
         """Each line with its end."""

@@ -120,9 +120,11 @@ def _below(folder: Path) -> Iterator[Path]:
 def _matches(pattern: str) -> tuple[Path, list[Path]]:
     # Path.glob gives hidden files too, and takes no absolute pattern.
     files = sorted({Path(name) for name in glob.glob(pattern, recursive=True)}, key=Path.as_posix)  # noqa: PTH207
-    files = [path for path in files if not path.is_dir()]
-    if not Path(pattern).name.startswith("_"):
-        files = [path for path in files if not path.name.startswith("_")]
+    fixed = Path(pattern).parts[:-1]
+    signs = [at for at, part in enumerate(fixed) if any(sign in part for sign in "*?[")]
+    root = Path(*fixed[: signs[0]] if signs else fixed)
+    asked = any(part.startswith("_") for part in Path(_relative(Path(pattern), root)).parts)
+    files = [path for path in files if not path.is_dir() and (asked or not _set_aside(path, root))]
     if not files:
         fix = f"check the folder; a single repeat unit goes in by standard input: echo '{pattern}' | polyml VERB ... -"
         raise UserError("this is a repeat unit, or a pattern that no file matches", where=pattern, fix=fix)
@@ -130,9 +132,11 @@ def _matches(pattern: str) -> tuple[Path, list[Path]]:
     if unknown:
         fix = f"write a narrower pattern, as '*.csv'; polyml reads {FORMATS}"
         raise UserError(f"the pattern matches a file of unknown format: {unknown[0]}", where=pattern, fix=fix)
-    fixed = Path(pattern).parts[:-1]
-    signs = [at for at, part in enumerate(fixed) if any(sign in part for sign in "*?[")]
-    return Path(*fixed[: signs[0]] if signs else fixed), files
+    return root, files
+
+
+def _set_aside(path: Path, root: Path) -> bool:
+    return any(part.startswith("_") for part in Path(_relative(path, root)).parts)
 
 
 def _relative(path: Path, root: Path) -> str:

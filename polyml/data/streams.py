@@ -19,7 +19,7 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
 FORMATS = "*.csv, *.tsv, *.smi, *.txt (also with .gz, .bz2, .xz or .zst), *.parquet, or - for standard input"
 PART = 1 << 18
 """Bytes of text that are read at once."""
-_STEP = 8192  # bytes that are decompressed at once: all that a damaged place can cost before it
+_STEP = 8192  # bytes that are decompressed at once
 _HEAD = 6
 _MAGIC = {
     re.compile(rb"\x1f\x8b"): "gzip",
@@ -76,13 +76,14 @@ class Stream:
 
     def __init__(self, handle: BinaryIO, where: str, compression: str = "", close: Callable[[], object] = bool) -> None:
         self.where, self.error, self.close = where, "", close
+        self._handle, self._start = handle, handle.tell() if handle.seekable() else -1
         if not compression:
             head = _head(handle)
             compression = next((name for magic, name in _MAGIC.items() if magic.match(head)), "")
             _check_head(head, where)
             handle = _Again(head, handle)  # type: ignore[assignment]
         self._read = _reader(handle, compression)
-        self._size = _STEP if compression else PART
+        self._compression, self._size, self._done = compression, _STEP if compression else PART, 0
 
     def part(self) -> bytes:
         """Return the next bytes, at most ``PART``; none at the end, and after an error."""
@@ -92,13 +93,31 @@ class Stream:
             try:
                 piece = self._read(self._size)
             except _ERRORS as error:
-                self.error = str(error) or type(error).__name__
+                self.error = _reason(error)
+                pieces.append(self._rescued())
                 break
             pieces.append(piece)
             size += len(piece)
+            self._done += len(piece)
             if not piece or self._size == PART:  # what stands ready: a slow pipe is not waited for
                 break
         return b"".join(pieces)
+
+    def _rescued(self) -> bytes:
+        """Return what the step that failed would have given before the damage: go there again, byte by byte."""
+        rescued = bytearray()
+        if not self._compression or self._start < 0:
+            return b""
+        try:
+            self._handle.seek(self._start)
+            read, left = _reader(self._handle, self._compression), self._done
+            while left and (piece := read(min(left, _STEP))):
+                left -= len(piece)
+            while len(rescued) < _STEP and (piece := read(1)):
+                rescued += piece
+        except _ERRORS:
+            pass
+        return bytes(rescued)
 
 
 def open_stream(path: Path, compression: str = "") -> Stream:
@@ -124,14 +143,22 @@ class _Again:
         self._first, self._handle = head, handle
         self.closed = False
 
-    def read(self, size: int = -1) -> bytes:
-        if self._first:
-            head, self._first = self._first, b""
-            return head
-        return getattr(self._handle, "read1", self._handle.read)(size)
+    def read(self, size: int) -> bytes:
+        head, self._first = self._first[:size], self._first[size:]
+        return head + self._handle.read(size - len(head)) if len(head) < size else head
+
+    def read1(self, size: int) -> bytes:
+        head, self._first = self._first[:size], self._first[size:]
+        return head or getattr(self._handle, "read1", self._handle.read)(size)
 
     def close(self) -> None:
         """Leave the file open: who opened it closes it."""
+
+
+def _reason(error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    cut_short = isinstance(error, EOFError) or "Truncated" in reason
+    return reason if cut_short else f"{reason}; lines before it may be wrong"
 
 
 def _head(handle: BinaryIO) -> bytes:
@@ -151,7 +178,7 @@ def _check_head(head: bytes, where: str) -> None:
 
 
 def _reader(handle: Any, compression: str) -> Callable[[int], bytes]:
-    """Return what reads some bytes: a single step, so that an error loses no more than that."""
+    """Return what reads some bytes in a single step, so that an error takes no more with it."""
     if compression == "gzip":
         return gzip.GzipFile(fileobj=handle, mode="rb").read1
     if compression == "bz2":
@@ -160,7 +187,7 @@ def _reader(handle: Any, compression: str) -> Callable[[int], bytes]:
         return lzma.LZMAFile(handle).read1
     if compression == "zstd":
         return _zstd(handle)
-    return handle.read1 if hasattr(handle, "read1") else handle.read
+    return handle.read1
 
 
 def _zstd(handle: Any) -> Callable[[int], bytes]:
