@@ -32,10 +32,18 @@ class RowReader:
     """Read the rows of CSV lines one by one, and go on after any that is broken.
 
     A quote that is not closed costs the line that opens it: the lines after it are read again as rows of their own.
+
+    Parameters
+    ----------
+    lines : LineReader
+    delimiter : str
+    width : int, optional
+        Fields of a row. A row of several lines with another number of fields is then taken for one whose quote is not
+        closed where it should be; without it the row stays as it is.
     """
 
-    def __init__(self, lines: LineReader, delimiter: str) -> None:
-        self.lines, self.delimiter = lines, delimiter
+    def __init__(self, lines: LineReader, delimiter: str, width: int | None = None) -> None:
+        self.lines, self.delimiter, self.width = lines, delimiter, width
         self._texts: list[str] = []
         self._troubles: dict[int, Fault] = {}
         self._first, self._at, self._end = 1, 0, 0  # number of the first text; the row's texts are those from at to end
@@ -78,6 +86,9 @@ class RowReader:
             broken = self._broken(start, str(error))
             self._at += 1
             return broken
+        if self._end - self._at > 1 and self.width is not None and _is_odd(cells, self.width):
+            self._at += 1
+            return _open_quote(start, f"{len(cells)} fields, the header has {self.width}")
         last, self._at = self._first + self._end, self._end
         if self._troubles:
             found = next((self._troubles[number] for number in range(start, last) if number in self._troubles), None)
@@ -111,12 +122,23 @@ class RowReader:
             if "field limit" in error:
                 return Parsed(start, [], TOO_LONG, f"a field is longer than {csv.field_size_limit()} characters")
             return Parsed(start, [], "quotes", error)
-        return Parsed(start, [], OPEN_QUOTE, f"a quote that opens here is not balanced ({error})")
+        return _open_quote(start, error)
 
 
-def csv_blocks(lines: LineReader, delimiter: str, width: int, *, keep_blank: bool) -> Iterator[Block]:
-    """Yield the rows below the header."""
-    careful = RowReader(lines, delimiter)
+def _open_quote(line: int, why: str) -> Parsed:
+    return Parsed(line, [], OPEN_QUOTE, f"a quote that opens here is not balanced ({why})")
+
+
+def _is_odd(cells: list[str], width: int) -> bool:
+    """Return whether a row has a wrong number of fields; empty ones may be too many."""
+    return len(cells) != width and (len(cells) < width or any(cells[width:]))
+
+
+def csv_blocks(
+    lines: LineReader, delimiter: str, width: int, *, keep_blank: bool, strict: bool = False
+) -> Iterator[Block]:
+    """Yield the rows below the header; ``strict`` never reads lines again that stand between two quotes."""
+    careful = RowReader(lines, delimiter, None if strict else width)
     while (part := lines.next()) is not None:
         if not keep_blank and part.is_blank:
             continue
@@ -162,7 +184,7 @@ def _sorted_out(rows: Iterable[Parsed], width: int, *, keep_blank: bool) -> Bloc
                 if not keep_blank:
                     continue
                 found, reason = [], BLANK
-            elif len(found) != width and (len(found) < width or any(found[width:])):
+            elif _is_odd(found, width):
                 reason, detail = "field count", f"{len(found)} fields, the header has {width}"
         if reason:
             faults[len(lines)] = (reason, detail)

@@ -84,7 +84,7 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
         The file is missing, empty, of an unknown format, or its header is broken; while the rows are read, a quote that
         is not closed, or damage.
     """
-    source = open_blocks(path, smiles_column=smiles_column)
+    source = open_blocks(path, smiles_column=smiles_column, strict=True)
     return Source(source.where, source.columns, _strict_rows(source))
 
 
@@ -112,6 +112,7 @@ def open_blocks(
     keep_blank: bool = False,
     stamp: Stamp | None = None,
     columns: Sequence[str] | None = None,
+    strict: bool = False,
 ) -> BlockSource:
     """Open a file and read its header; nothing that is wrong below it ends the reading.
 
@@ -125,6 +126,9 @@ def open_blocks(
         What the file looked like earlier.
     columns : sequence of str, optional
         What to read of a Parquet file; all columns when not given, and of text.
+    strict : bool
+        Take a row of several lines for one row even when its number of fields is wrong; otherwise only its first line
+        is refused, and the others are rows.
 
     Raises
     ------
@@ -132,12 +136,13 @@ def open_blocks(
         The file is missing, empty, of an unknown format, or its header is broken; at its end, when it has changed
         meanwhile.
     """
+    options: dict[str, Any] = {"smiles_column": smiles_column, "keep_blank": keep_blank, "strict": strict}
     if str(path) == "-":
-        return _open_text(Stream(sys.stdin.buffer, "standard input"), "guess", smiles_column, keep_blank=keep_blank)
+        return _open_text(Stream(sys.stdin.buffer, "standard input"), "guess", **options)
     path = Path(path)
     _check_file(path)
     if not path.is_file():  # a pipe, as the shell's <(command)
-        return _open_text(open_stream(path), "guess", smiles_column, keep_blank=keep_blank)
+        return _open_text(open_stream(path), "guess", **options)
     if stamp is None:
         stamp = Stamp.of(path)
     else:
@@ -148,8 +153,7 @@ def open_blocks(
     if found is None:
         ending = "".join(path.suffixes[-2:])
         raise UserError(f"unknown format '{ending}'", where=str(path), fix=f"polyml reads {FORMATS}")
-    source = _open_text(open_stream(path, found[1]), found[0], smiles_column, keep_blank=keep_blank)
-    return watched(path, source, stamp)
+    return watched(path, _open_text(open_stream(path, found[1]), found[0], **options), stamp)
 
 
 def _check_file(path: Path) -> None:
@@ -161,7 +165,7 @@ def _check_file(path: Path) -> None:
         raise UserError("the file is empty", where=str(path), fix="give a header line and at least one row")
 
 
-def _open_text(stream: Stream, kind: str, smiles_column: str | None, *, keep_blank: bool) -> BlockSource:
+def _open_text(stream: Stream, kind: str, *, smiles_column: str | None, keep_blank: bool, strict: bool) -> BlockSource:
     lines = LineReader(stream)
     first = lines.next()
     if first is None:
@@ -179,7 +183,7 @@ def _open_text(stream: Stream, kind: str, smiles_column: str | None, *, keep_bla
             blocks = smi_blocks(lines, keep_blank=keep_blank, is_header=is_header)
         else:
             columns = _read_header(lines, _DELIMITERS[kind])
-            blocks = csv_blocks(lines, _DELIMITERS[kind], len(columns), keep_blank=keep_blank)
+            blocks = csv_blocks(lines, _DELIMITERS[kind], len(columns), keep_blank=keep_blank, strict=strict)
     except UserError:
         stream.close()
         raise
@@ -188,10 +192,12 @@ def _open_text(stream: Stream, kind: str, smiles_column: str | None, *, keep_bla
 
 def _to_the_damage(blocks: Iterator[Block], lines: LineReader, width: int) -> Iterator[Block]:
     """End with one row for all that a stream that breaks off has lost."""
-    yield from blocks
+    try:
+        yield from blocks
+    finally:
+        lines.stream.close()
     if lines.damage:
-        detail = f"the rest of the file cannot be read: {lines.damage}"
-        yield lost_rows([lines.number + 1], width, detail)
+        yield lost_rows([lines.number + 1], width, f"the rest of the file cannot be read: {lines.damage}")
 
 
 def _unreadable(lines: LineReader) -> UserError:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from polyml.data import delimited, lines, streams
 from polyml.data.delimited import csv_blocks, smi_blocks
 from polyml.data.lines import LineReader
+from polyml.data.rows import open_rows
 from polyml.data.streams import Stream
 
 TOKENS = [b'"', b'""', b',"', b'",', b'"a"', b",", b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"a", b"*CC*", b" ", b"\t"]
@@ -78,7 +79,7 @@ def test_every_line_of_a_csv_file_is_in_a_row(data, width):
     assert starts[0] == 1
     for (start, then), row in zip(pairwise(starts), rows, strict=True):
         assert then > start
-        if row[2][0] in ("too long", "quotes", "open quote"):
+        if row[2][0] in ("too long", "quotes", "open quote", "field count"):
             assert then == start + 1
 
 
@@ -116,6 +117,15 @@ def test_an_open_quote_costs_the_line_that_opens_it():
         (4, "d", ""),
         (6, "e", ""),
     ]
+
+
+def test_a_quote_that_closes_many_rows_later_swallows_none(tmp_path):
+    data = b'psmiles,n\n"*CC*,1\n*CO*,2\n*CN*,"\n*CS*,4\n'
+    rows, _ = read_csv(data, 2, False, part=10_000)
+    assert [(row[0], row[2][0]) for row in rows] == [(1, ""), (2, "open quote"), (3, ""), (4, "open quote"), (5, "")]
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    assert [(row.line, row.reason) for row in open_rows(path).rows] == [(2, "field count"), (5, "")]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
