@@ -11,6 +11,7 @@ import numpy as np
 from polyml.bundle import NOVELTY, SCORE, SIMILARITY, SUFFIXES, VERDICT, Bundle, warning
 from polyml.chem import RepeatUnit
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
+from polyml.data.sources import Source, candidate_files
 from polyml.data.table_reader import MISSING, parse_number
 from polyml.data.writers import check_not_input, check_replaceable_table, check_suffix, frame_writer
 from polyml.models.base import Prediction
@@ -103,7 +104,7 @@ def _neighbour_columns(bundle: Bundle, units: list[RepeatUnit]) -> dict[str, Any
 
 def predict_file(
     bundle: Bundle,
-    source: str | Path,
+    source: Source,
     out: str | Path,
     *,
     smiles_column: str | None = None,
@@ -116,12 +117,13 @@ def predict_file(
     Parameters
     ----------
     bundle : Bundle
-    source : str or Path
-        CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
+    source : str, Path, or list or tuple of these
+        A file, a folder, a pattern or several, see :func:`polyml.data.readers.read_candidates`.
     out : str or Path
         CSV or Parquet file, by the end of its name; it appears when it is whole. Every input row is in it, in order, a
-        blank line too: its line in the input, the columns of :func:`predict_frame`, then the other columns of
-        the input; one that has the name of a prediction gets ``_input`` behind it.
+        blank line too: its file (where there are several), its line in the file, the columns of
+        :func:`predict_frame`, then the other columns of the input; one that has the name of a prediction gets
+        ``_input`` behind it.
     smiles_column : str, optional
         Column of the repeat units when its name does not tell.
 
@@ -131,10 +133,11 @@ def predict_file(
         Rows ``predicted`` and ``refused``.
     """
     check_suffix(out)
-    check_not_input(out, source)
+    for file in candidate_files(source):
+        check_not_input(out, file)
     check_replaceable_table(out, ("line", "psmiles", VERDICT, "error"), "predictions")
     chunks = read_candidates(source, smiles_column, chunk_size=chunk_size, keep_blank=True)
-    total = count_rows(source) if str(source) != "-" else None
+    total = count_rows(source)
     counts = {"predicted": 0, "refused": 0}
     with frame_writer(out) as write, progress_bar("predicting", total) as bar:
         for chunk in chunks:
@@ -191,6 +194,8 @@ def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
     for name in [name for name in frame if frame[name].dtype.kind == "f"]:
         frame[name] = [float(f"{value:.{_DIGITS}g}") for value in frame[name]]
     frame.insert(0, "line", chunk.lines)
+    if chunk.file_of_row:
+        frame.insert(0, "file", chunk.file_of_row)
     for name, cells in chunk.columns.items():
         while name in frame:
             name += "_input"

@@ -1,60 +1,28 @@
-"""Find the SMILES column of a file and stream its rows in chunks."""
+"""Find the SMILES column of each file of a source, and stream the rows of all in chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import chain
 
-from polyml.data.catalog import data_path
-from polyml.data.rows import SMILES_NAMES, Row, open_rows, plain_name
-from polyml.errors import UserError, did_you_mean
+from polyml.data.blocks import BlockSource, Stamp
+from polyml.data.chunks import CandidateChunk, Layout, Piece, assemble, cell_text, check_columns, free_names
+from polyml.data.parquet import open_file
+from polyml.data.rows import SMILES_NAMES, open_blocks, plain_name
+from polyml.data.sources import Source, SourceFile, candidate_files, is_parquet, source_files
+from polyml.errors import UserError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, eq=False)
-class CandidateChunk:
-    """Consecutive rows of a candidate file.
-
-    Attributes
-    ----------
-    first_row : int
-        Number of rows before this chunk in the stream (0 for the first chunk).
-    lines : list of int
-        Line of each row in the file, where the header is line 1; the row's number, from 1, in Parquet.
-    psmiles : list of str
-        As written, without the blanks around; empty when missing.
-    columns : dict of str to list
-        The other columns, one value a row.
-    faults : list of (str, str)
-        Reason and detail of each row that cannot be read at all (bytes that are not UTF-8, a wrong number of fields);
-        two empty strings for a good row; see :meth:`fault_texts`. The structures themselves are not looked at here.
-    """
-
-    first_row: int
-    lines: list[int]
-    psmiles: list[str]
-    columns: dict[str, list[Any]]
-    faults: list[tuple[str, str]]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def fault_texts(self) -> dict[int, str]:
-        """Say what is wrong with each row that cannot be read, by its position."""
-        faults = ((row, reason, detail) for row, (reason, detail) in enumerate(self.faults) if reason)
-        return {row: f"{reason}: {detail}" if detail else reason for row, reason, detail in faults}
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The rows as a table with columns line, psmiles, then the others."""
-        import pandas as pd
-
-        return pd.DataFrame({"line": self.lines, "psmiles": self.psmiles, **self.columns})
+__all__ = [
+    "CandidateChunk",
+    "candidate_files",
+    "cell_text",
+    "check_columns",
+    "count_rows",
+    "find_smiles_column",
+    "free_names",
+    "read_candidates",
+]
 
 
 def find_smiles_column(columns: Iterable[str], smiles_column: str | None = None, *, where: str | None = None) -> str:
@@ -94,42 +62,34 @@ def find_smiles_column(columns: Iterable[str], smiles_column: str | None = None,
     raise UserError("no column of SMILES found", where=where, fix=fix)
 
 
-def check_columns(wanted: Iterable[str], columns: Iterable[str], *, where: str | None = None) -> None:
-    """Check that all wanted columns are there.
-
-    Raises
-    ------
-    UserError
-        One is missing; the message names the nearest and lists all.
-    """
-
-    columns = list(columns)
-    for name in wanted:
-        if name not in columns:
-            fix = f"{did_you_mean(name, columns)}the columns are: {', '.join(columns)}"
-            raise UserError(f"no column '{name}'", where=where, fix=fix)
-
-
-def cell_text(value: object) -> str:
-    """Return a cell as stripped text; a missing one is empty."""
-    return "" if value is None or value != value else str(value).strip()
-
-
 def read_candidates(
-    path: str | Path, smiles_column: str | None = None, *, chunk_size: int = 5000, keep_blank: bool = False
+    source: Source,
+    smiles_column: str | None = None,
+    *,
+    chunk_size: int = 5000,
+    keep_blank: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[CandidateChunk]:
-    """Stream the rows of a candidate file in chunks, in order, in constant memory.
+    """Stream the rows of candidates in chunks, in order, in constant memory.
+
+    Chunk k holds the rows from k times ``chunk_size`` of the whole stream, whichever files they are in. All files are
+    opened once before any work: each must have a SMILES column and a sound header (Parquet: footer). The other columns
+    may differ: a chunk has those of all files, empty where a file lacks one. What is wrong below the header costs the
+    rows that cannot be read, and each is a row with a fault; where the rest of a file is lost, one row stands for it.
 
     Parameters
     ----------
-    path : str or Path
-        CSV, TSV, .smi (plain or gzipped), Parquet, ``-`` for standard input, or the name of an embedded set.
+    source : str, Path, or list or tuple of these
+        CSV, TSV, .smi (plain, .gz, .bz2, .xz or .zst) or Parquet; a folder, a pattern or several, see
+        :func:`polyml.data.sources.candidate_files`; ``-`` for standard input, or the name of an embedded set.
     smiles_column : str, optional
-        Where the repeat units stand; found by name when not given.
+        Where the repeat units stand; found by name in each file when not given.
     chunk_size : int
         Rows in a chunk; the last one may be shorter.
     keep_blank : bool
         Give blank lines too, as rows with a fault.
+    columns : sequence of str, optional
+        The other columns to give; all when not given.
 
     Yields
     ------
@@ -138,57 +98,73 @@ def read_candidates(
     Raises
     ------
     UserError
-        The file cannot be opened, holds no SMILES column or no rows (all at once), or a quote that never ends.
+        A file cannot be opened or holds no SMILES column, or there are no rows at all (all at once); a file changes or
+        goes while it is read.
     """
-    source = open_rows(data_path(path), smiles_column=smiles_column, keep_blank=keep_blank)
-    column = find_smiles_column(source.columns, smiles_column, where=source.where)
-    first = next(source.rows, None)
+    files = source_files(source)
+    several = len(files) > 1
+    hold = not several and (columns is None or not is_parquet(files[0].path))
+    opened = [_open(file, smiles_column, keep_blank=keep_blank, hold=hold) for file in files]
+    layout = Layout.of([(item.columns, item.smiles) for item in opened], columns)
+    pieces = _pieces(opened, layout, smiles_column, keep_blank=keep_blank)
+    first = next(pieces, None)
     if first is None:
-        fix = "add at least one repeat unit"
-        raise UserError("there are no rows below the header", where=source.where, fix=fix)
-    return _chunks(chain([first], source.rows), source.columns, column, chunk_size)
+        where = str(source) if several else opened[0].where
+        raise UserError("there are no rows below the header", where=where, fix="add at least one repeat unit")
+    return assemble(chain([first], pieces), layout.names, chunk_size)
 
 
-def _chunks(rows: Iterator[Row], columns: tuple[str, ...], column: str, size: int) -> Iterator[CandidateChunk]:
-    smiles = columns.index(column)
-    names = free_names(columns, column, reserved=("line", "psmiles"))
-    done = 0
-    while batch := list(islice(rows, size)):
-        yield CandidateChunk(
-            first_row=done,
-            lines=[row.line for row in batch],
-            psmiles=[cell_text(row.cells[smiles]) for row in batch],
-            columns={name: [row.cells[i] for row in batch] for i, name in names.items()},
-            faults=[(row.reason, row.detail) for row in batch],
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A file whose header has been read; open still where it can be read only once, or is the only one."""
+
+    file: SourceFile
+    where: str
+    columns: tuple[str, ...]
+    smiles: str
+    stamp: Stamp | None
+    source: BlockSource | None
+
+
+def _open(file: SourceFile, smiles_column: str | None, *, keep_blank: bool, hold: bool) -> _Opened:
+    stamp = Stamp.of(file.path) if file.path.is_file() else None
+    source = open_blocks(file.path, smiles_column=smiles_column, keep_blank=keep_blank, stamp=stamp)
+    smiles = find_smiles_column(source.columns, smiles_column, where=source.where)
+    if stamp is not None and not hold:
+        source.close()
+    return _Opened(file, source.where, source.columns, smiles, stamp, source if hold or stamp is None else None)
+
+
+def _pieces(
+    opened: Sequence[_Opened], layout: Layout, smiles_column: str | None, *, keep_blank: bool
+) -> Iterator[Piece]:
+    for item in opened:
+        source = item.source or open_blocks(
+            item.file.path,
+            smiles_column=smiles_column,
+            keep_blank=keep_blank,
+            stamp=item.stamp,
+            columns=layout.read_of(item.columns, item.smiles),
         )
-        done += len(batch)
+        name = item.file.name if len(opened) > 1 else ""
+        smiles, others = source.columns.index(item.smiles), layout.places(source.columns, item.smiles)
+        for block in source.blocks:
+            yield Piece(block, smiles, others, name)
 
 
-def free_names(columns: tuple[str, ...], column: str, *, reserved: Iterable[str]) -> dict[int, str]:
-    """Name the columns beside the SMILES, by position; one that clashes with a name of ours gets ``_input`` added."""
-    taken = {*reserved, *columns}
-    names = {}
-    for position, name in enumerate(columns):
-        if name == column:
-            continue
-        while name in set(reserved) or (name != columns[position] and name in taken):
-            name += "_input"
-        names[position] = name
-        taken.add(name)
-    return names
-
-
-def count_rows(path: str | Path) -> int | None:
-    """Return the number of rows where the file says it (Parquet), else None: nothing is read for it.
+def count_rows(source: Source) -> int | None:
+    """Return the number of rows where the files say it (all are Parquet), else None: nothing is read for it.
 
     Examples
     --------
     >>> count_rows("candidates")
     574837
     """
-    resolved = data_path(path)
-    if resolved.suffix.lower() not in (".parquet", ".pq"):
+    files = [file.path for file in source_files(source)]
+    if not all(is_parquet(path) and path.is_file() for path in files):
         return None
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(resolved).num_rows)
+    total = 0
+    for path in files:
+        with open_file(path) as file:
+            total += file.metadata.num_rows
+    return total

@@ -1,4 +1,4 @@
-"""Rows of a file with their exact line numbers: CSV, TSV, .smi, plain or gzipped, Parquet, standard input.
+"""Rows of a file with their exact line numbers: CSV, TSV, .smi, plain or compressed, Parquet, standard input.
 
 Rows are streamed: no file is held in memory. A row that cannot be read is passed on with its reason, so that whoever
 reads decides whether it is an error (a table of measurements) or a refused row (a list of candidates).
@@ -6,20 +6,32 @@ reads decides whether it is an error (a table of measurements) or a refused row 
 
 from __future__ import annotations
 
-import csv
-import gzip
 import sys
-import zlib
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
+from polyml.data.blocks import (
+    BLANK,
+    DAMAGED,
+    OPEN_QUOTE,
+    Block,
+    BlockSource,
+    Fault,
+    Stamp,
+    check_names,
+    lost_rows,
+    watched,
+)
+from polyml.data.delimited import RowReader, csv_blocks, smi_blocks
+from polyml.data.lines import LineReader
+from polyml.data.parquet import open_parquet
+from polyml.data.streams import FORMATS, PARQUET_ENDINGS, Stream, open_stream, text_format
 from polyml.errors import UserError
 
-TEXT_FORMATS = {".csv": "csv", ".tsv": "tsv", ".smi": "smi", ".smiles": "smi", ".txt": "guess"}
-FORMATS = "*.csv, *.tsv, *.smi, *.txt (also with .gz), *.parquet, or - for standard input"
+__all__ = ["BLANK", "FORMATS", "SMILES_NAMES", "Row", "Source", "open_blocks", "open_rows", "plain_name"]
+
 SMILES_NAMES = (
     "psmiles",
     "p_smiles",
@@ -34,10 +46,7 @@ SMILES_NAMES = (
     "canonical_smiles",
 )
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-_BOM = b"\xef\xbb\xbf"
-BLANK = "blank line"
-"""Reason of a row that is a line without anything in it."""
-Close = Callable[[], object]
+_NO_FAULT = ("", "")
 
 
 class Row(NamedTuple):
@@ -58,8 +67,8 @@ class Source:
     rows: Iterator[Row]
 
 
-def open_rows(path: str | Path, *, smiles_column: str | None = None, keep_blank: bool = False) -> Source:
-    """Open a file and read its header.
+def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
+    """Open a file and read its header; its rows are read strictly.
 
     Parameters
     ----------
@@ -68,37 +77,83 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None, keep_blank:
         else as one pSMILES a line.
     smiles_column : str, optional
         Helps to recognise that header.
-    keep_blank : bool
-        Pass blank lines on as rows of empty cells with the reason ``BLANK``; without it they are not rows.
 
     Raises
     ------
     UserError
-        The file is missing, empty, of an unknown format, or its header is broken.
+        The file is missing, empty, of an unknown format, or its header is broken; while the rows are read, a quote that
+        is not closed, or damage.
     """
-    source = _open(path, smiles_column)
-    if keep_blank:
-        return source
-    return replace(source, rows=(row for row in source.rows if row.reason != BLANK))
+    source = open_blocks(path, smiles_column=smiles_column, strict=True)
+    return Source(source.where, source.columns, _strict_rows(source))
 
 
-def _open(path: str | Path, smiles_column: str | None) -> Source:
+def _strict_rows(source: BlockSource) -> Iterator[Row]:
+    for block in source.blocks:
+        for position, (line, *cells) in enumerate(zip(block.lines, *block.cells, strict=True)):
+            fault = block.faults.get(position, _NO_FAULT)
+            if fault[0] in (OPEN_QUOTE, DAMAGED):
+                source.close()
+                raise _strict_error(source.where, line, fault)
+            yield Row(line, tuple(cells), *fault)
+
+
+def _strict_error(where: str, line: int, fault: Fault) -> UserError:
+    if fault[0] == OPEN_QUOTE:
+        fix = "close the quote, or double it inside a field"
+        return UserError(fault[1], where=f"{where}, line {line}", fix=fix)
+    return UserError(fault[1], where=f"{where}, line {line}", fix="the file is damaged: get it again, or write it anew")
+
+
+def open_blocks(
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    keep_blank: bool = False,
+    stamp: Stamp | None = None,
+    columns: Sequence[str] | None = None,
+    strict: bool = False,
+) -> BlockSource:
+    """Open a file and read its header; nothing that is wrong below it ends the reading.
+
+    Parameters
+    ----------
+    path, smiles_column
+        See :func:`open_rows`.
+    keep_blank : bool
+        Pass blank lines on as rows of empty cells with the reason ``BLANK``; without it they are not rows.
+    stamp : Stamp, optional
+        What the file looked like earlier.
+    columns : sequence of str, optional
+        What to read of a Parquet file; all columns when not given, and of text.
+    strict : bool
+        Take a row of several lines for one row even when its number of fields is wrong; otherwise only its first line
+        is refused, and the others are rows.
+
+    Raises
+    ------
+    UserError
+        The file is missing, empty, of an unknown format, or its header is broken; at its end, when it has changed
+        meanwhile.
+    """
+    options: dict[str, Any] = {"smiles_column": smiles_column, "keep_blank": keep_blank, "strict": strict}
     if str(path) == "-":
-        return _open_text(sys.stdin.buffer, "standard input", "guess", smiles_column, close=lambda: None)
+        return _open_text(Stream(sys.stdin.buffer, "standard input"), "guess", **options)
     path = Path(path)
     _check_file(path)
     if not path.is_file():  # a pipe, as the shell's <(command)
-        handle: Any = path.open("rb")
-        return _open_text(handle, str(path), "guess", smiles_column, close=handle.close)
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _open_parquet(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    zipped = suffixes[-1:] == [".gz"]
-    ending = (suffixes[-2:-1] if zipped else suffixes[-1:]) or [""]
-    if ending[0] not in TEXT_FORMATS:
-        raise UserError(f"unknown format '{''.join(suffixes[-2:])}'", where=str(path), fix=f"polyml reads {FORMATS}")
-    handle = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 - closed when the rows end
-    return _open_text(handle, str(path), TEXT_FORMATS[ending[0]], smiles_column, close=handle.close)
+        return _open_text(open_stream(path), "guess", **options)
+    if stamp is None:
+        stamp = Stamp.of(path)
+    else:
+        stamp.check(path)
+    if path.suffix.lower() in PARQUET_ENDINGS:
+        return watched(path, open_parquet(path, columns), stamp)
+    found = text_format(path)
+    if found is None:
+        ending = "".join(path.suffixes[-2:])
+        raise UserError(f"unknown format '{ending}'", where=str(path), fix=f"polyml reads {FORMATS}")
+    return watched(path, _open_text(open_stream(path, found[1]), found[0], **options), stamp)
 
 
 def _check_file(path: Path) -> None:
@@ -106,63 +161,48 @@ def _check_file(path: Path) -> None:
         raise UserError("this is a folder, not a data file", where=str(path), fix="give the path of a file in it")
     if not path.exists():
         raise UserError("there is no such file", where=str(path), fix="check the path")
-    if not path.is_file():
-        return
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(path), fix="check its permissions") from error
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise UserError("the file is empty", where=str(path), fix="give a header line and at least one row")
 
 
-class _Lines:
-    """Lines of a binary stream as text, which remembers the lines that are not UTF-8."""
-
-    def __init__(self, handle: BinaryIO, where: str) -> None:
-        self.handle, self.where, self.number = handle, where, 0
-        self.bad: dict[int, str] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        while True:
-            try:
-                raw = self.handle.readline()
-            except (OSError, EOFError, zlib.error) as error:
-                where = f"{self.where}, after line {self.number}"
-                raise UserError(f"cannot be read: {error}", where=where, fix="the file may be damaged") from error
-            if not raw:
-                return
-            self.number += 1
-            if self.number == 1:
-                raw = raw.removeprefix(_BOM)
-            yield self._decode(raw)
-
-    def _decode(self, raw: bytes) -> str:
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            self.bad[self.number] = f"byte {error.start + 1} (0x{raw[error.start]:02x}) is not UTF-8"
-            return raw.decode("utf-8", errors="backslashreplace")
-
-    def fault(self, first: int, last: int) -> str:
-        """Return the fault of the first undecodable line between two lines, and forget the ones before."""
-        found = ""
-        for number in [number for number in self.bad if number <= last]:
-            text = self.bad.pop(number)
-            found = found or (text if number >= first else "")
-        return found
-
-
-def _open_text(handle: BinaryIO, where: str, kind: str, smiles_column: str | None, close: Close) -> Source:
-    lines = _Lines(handle, where)
-    stream = iter(lines)
-    first = next(stream, None)
+def _open_text(stream: Stream, kind: str, *, smiles_column: str | None, keep_blank: bool, strict: bool) -> BlockSource:
+    lines = LineReader(stream)
+    first = lines.next()
     if first is None:
-        raise UserError("the file is empty", where=where, fix="give a header line and at least one row")
-    kind = _guess(first, smiles_column) if kind == "guess" else kind
-    if kind == "smi":
-        return _open_smi(chain([first], stream), lines, close)
-    return _open_csv(chain([first], stream), lines, _DELIMITERS[kind], close)
+        stream.close()
+        if lines.damage:
+            raise _unreadable(lines)
+        raise UserError("the file is empty", where=stream.where, fix="give a header line and at least one row")
+    lines.give_back(first)
+    kind = _guess(first.bare[0], smiles_column) if kind == "guess" else kind
+    try:
+        if kind == "smi":
+            columns: tuple[str, ...] = ("psmiles", "name")
+            words = first.bare[0].split(maxsplit=1)
+            is_header = bool(words) and plain_name(words[0]) in SMILES_NAMES
+            blocks = smi_blocks(lines, keep_blank=keep_blank, is_header=is_header)
+        else:
+            columns = _read_header(lines, _DELIMITERS[kind])
+            blocks = csv_blocks(lines, _DELIMITERS[kind], len(columns), keep_blank=keep_blank, strict=strict)
+    except UserError:
+        stream.close()
+        raise
+    return BlockSource(stream.where, columns, _to_the_damage(blocks, lines, len(columns)), stream.close)
+
+
+def _to_the_damage(blocks: Iterator[Block], lines: LineReader, width: int) -> Iterator[Block]:
+    """End with one row for all that a stream that breaks off has lost."""
+    try:
+        yield from blocks
+    finally:
+        lines.stream.close()
+    if lines.damage:
+        yield lost_rows([lines.number + 1], width, f"the rest of the file cannot be read: {lines.damage}")
+
+
+def _unreadable(lines: LineReader) -> UserError:
+    where = f"{lines.where}, after line {lines.number}"
+    return UserError(f"cannot be read: {lines.damage}", where=where, fix="the file may be damaged")
 
 
 def _guess(first: str, smiles_column: str | None) -> str:
@@ -179,120 +219,28 @@ def plain_name(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _open_smi(stream: Iterator[str], lines: _Lines, close: Close) -> Source:
-    def rows() -> Iterator[Row]:
-        for text in stream:
-            number = lines.number
-            fault = lines.fault(number, number)
-            words = text.split(maxsplit=1)
-            if number == 1 and words and plain_name(words[0]) in SMILES_NAMES:
-                continue
-            if not words:
-                yield Row(number, ("", ""), BLANK)
-                continue
-            cells = (words[0], words[1].strip() if len(words) > 1 else "")
-            yield Row(number, cells, "not UTF-8" if fault else "", fault)
+def _read_header(lines: LineReader, delimiter: str) -> tuple[str, ...]:
+    reader = RowReader(lines, delimiter)
+    while (part := lines.next()) is not None:
+        reader.take(part)
+        for row in reader.rows(part.first + len(part.listed)):
+            where = f"{lines.where}, line {row.line}"
+            if row.reason in ("not UTF-8", "NUL byte"):
+                raise UserError(row.detail, where=where, fix="save the file as UTF-8")
+            if row.reason:
+                fix = "check its quotes, and save the file with usual line ends"
+                raise UserError(f"the header cannot be read: {row.detail}", where=where, fix=fix)
+            if row.cells:
+                reader.give_back()
+                return _checked_header(row.cells, where)
+    if lines.damage:
+        raise _unreadable(lines)
+    raise UserError("the file holds only blank lines", where=lines.where, fix="give a header and rows")
 
-    return Source(lines.where, ("psmiles", "name"), _closing(rows(), close))
 
-
-def _open_csv(stream: Iterator[str], lines: _Lines, delimiter: str, close: Close) -> Source:
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    header: list[str] = []
-    try:
-        while not header:
-            header = next(reader)
-    except StopIteration:
-        raise UserError("the file holds only blank lines", where=lines.where, fix="give a header and rows") from None
-    except csv.Error as error:
-        fix = "check its quotes, and save the file with usual line ends"
-        raise UserError(f"the header cannot be read: {error}", where=f"{lines.where}, line 1", fix=fix) from error
-    fault = lines.fault(1, lines.number)
-    if fault:
-        raise UserError(fault, where=f"{lines.where}, line 1", fix="save the file as UTF-8")
-    columns = _check_columns(header, f"{lines.where}, line {lines.number}")
+def _checked_header(header: list[str], where: str) -> tuple[str, ...]:
+    columns = check_names(header, where)
     if len(columns) == 1 and ";" in columns[0]:
         fix = "save the table with commas, or with tabs as .tsv"
-        raise UserError("the columns are separated by semicolons", where=f"{lines.where}, line 1", fix=fix)
-    return Source(lines.where, columns, _closing(_csv_rows(reader, lines, len(columns)), close))
-
-
-def _csv_rows(reader: Any, lines: _Lines, width: int) -> Iterator[Row]:
-    while True:
-        start = lines.number + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield _broken_row(error, start, lines, width)
-            continue
-        if not cells or (len(cells) < width and not "".join(cells).strip()):
-            yield Row(start, ("",) * width, BLANK)
-            continue
-        fault = lines.fault(start, lines.number)
-        if fault:
-            yield Row(start, tuple(_fit(cells, width)), "not UTF-8", fault)
-        elif len(cells) != width and (len(cells) < width or any(cells[width:])):
-            detail = f"{len(cells)} fields, the header has {width}"
-            yield Row(start, tuple(_fit(cells, width)), "field count", detail)
-        else:
-            yield Row(start, tuple(cells[:width]))
-
-
-def _broken_row(error: csv.Error, start: int, lines: _Lines, width: int) -> Row:
-    """Pass on a row that is broken in itself; a quote left open swallows the rows after it and ends the reading."""
-    if lines.number == start and "end of data" not in str(error):
-        long = "field limit" in str(error)
-        detail = f"a field is longer than {csv.field_size_limit()} characters" if long else str(error)
-        return Row(start, ("",) * width, "too long" if long else "quotes", detail)
-    fix = "close the quote, or double it inside a field"
-    raise UserError(f"a quote is not balanced ({error})", where=f"{lines.where}, line {start}", fix=fix)
-
-
-def _fit(cells: list[str], width: int) -> list[str]:
-    return (cells + [""] * width)[:width]
-
-
-def _check_columns(header: list[str], where: str) -> tuple[str, ...]:
-    """Strip and check column names; an empty one is named by its position."""
-    names = [name.strip() or f"column_{position}" for position, name in enumerate(header, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"columns named twice: {', '.join(twice)}", where=where, fix="rename or remove one of each")
-    return tuple(names)
-
-
-def _open_parquet(path: Path) -> Source:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"not a Parquet file: {reason}", where=str(path), fix="check how it was made") from error
-    columns = _check_columns(list(file.schema_arrow.names), str(path))
-
-    def rows() -> Iterator[Row]:
-        number = 0
-        try:
-            for batch in file.iter_batches(batch_size=16384):
-                for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    number += 1
-                    yield Row(number, cells)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"damaged after row {number}: {str(error).splitlines()[0]}",
-                where=str(path),
-                fix="get the file again, or write it anew",
-            ) from error
-
-    return Source(str(path), columns, _closing(rows(), file.close))
-
-
-def _closing(rows: Iterator[Row], close: Close) -> Generator[Row, None, None]:
-    try:
-        yield from rows
-    finally:
-        close()
+        raise UserError("the columns are separated by semicolons", where=where, fix=fix)
+    return columns

@@ -115,3 +115,19 @@ def test_known_properties_are_read_from_the_file_and_what_is_unreadable_is_said(
     assert frame["warning"].tolist()[:2] == ["", ""]
     assert "O2 is given as 'abc', which is not used" in frame["warning"][2]
     assert "O2 is given as '-3', which is not used" in frame["warning"][3]
+
+
+def test_several_files_are_predicted_with_the_file_of_each_row(bundle, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "a.csv").write_text("smiles,file\n*CC*,x\n")
+    (folder / "b.smi").write_text("*CC(*)C\n\n*CC*\n")
+    counts = predict_file(bundle, folder, tmp_path / "out.csv")
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert counts == {"predicted": 3, "refused": 1}
+    assert frame["file"].tolist() == ["a.csv", "b.smi", "b.smi", "b.smi"]
+    assert frame["line"].tolist() == [2, 1, 2, 3]
+    assert frame["file_input"].fillna("").tolist() == ["x", "", "", ""]
+    for source in (folder, folder / "*", [folder / "a.csv", folder / "b.smi"]):
+        with pytest.raises(UserError, match="this is the input file"):
+            predict_file(bundle, source, folder / "a.csv")

@@ -32,6 +32,8 @@ def write(tmp_path, name, content):
         ("a.csv", b"name,SMILES\nx,*CC*\ny,*CO*\n"),
         ("crlf.csv", b"name,SMILES\r\nx,*CC*\r\ny,*CO*\r\n"),
         ("bom.csv", b"\xef\xbb\xbfSMILES,name\n*CC*,x\n*CO*,y"),
+        ("return.csv", b"name,SMILES\rx,*CC*\ry,*CO*\r"),
+        ("mixed.csv", b"name,SMILES\r\nx,*CC*\ry,*CO*\n"),
         ("quoted.csv", b'"name","SMILES"\n"x","*CC*"\n"y","*CO*"\n'),
         ("a.tsv", b"name\tpsmiles\nx\t*CC*\ny\t*CO*\n"),
         ("header.smi", b"smiles name\n*CC* x\n*CO* y\n"),
@@ -81,7 +83,7 @@ def test_chunks_have_the_asked_size_and_know_their_place(tmp_path):
     assert [(chunk.first_row, len(chunk)) for chunk in chunks] == [(0, 3), (3, 3), (6, 1)]
 
 
-def test_candidates_are_streamed_not_held(tmp_path):
+def test_candidates_are_streamed_not_held(monkeypatch):
     class Endless(io.RawIOBase):
         def readable(self):
             return True
@@ -90,10 +92,12 @@ def test_candidates_are_streamed_not_held(tmp_path):
             buffer[:] = (b"*CC*\n" * len(buffer))[: len(buffer)]
             return len(buffer)
 
-    from polyml.data.rows import _open_text
+    class Input:
+        buffer = io.BufferedReader(Endless())
 
-    source = _open_text(io.BufferedReader(Endless()), "endless", "smi", None, close=lambda: None)
-    assert next(source.rows).cells[0] == "*CC*"
+    monkeypatch.setattr(sys, "stdin", Input)
+    chunks = read_candidates("-", chunk_size=70_000)
+    assert [(next(chunks).first_row, next(chunks).psmiles[-1])] == [(0, "*CC*")]
 
 
 def test_broken_rows_are_passed_on_in_their_place(tmp_path):
@@ -128,11 +132,13 @@ def test_a_very_long_line_does_not_stop_the_stream(tmp_path, length):
         ("a.csv", b"polymer,Tg\n*CC*,1\n", "the columns are: polymer, Tg"),
         ("a.csv", b"smiles,SMILES\n*CC*,*CC*\n", "several columns may hold the SMILES"),
         ("a.csv", b"psmiles;Tg\n*CC*;1\n", "semicolons"),
-        ("a.csv", b'psmiles,n\n*CC*,1\n"*CO*,2\n*CS*,3\n', "line 3: a quote is not balanced"),
         ("a.csv", b"psm\xefles,n\n*CC*,1\n", "byte 4 (0xef) is not UTF-8"),
-        ("a.csv", b"psmiles,n\r*CC*,1\r", "usual line ends"),
+        ("a.csv", b'psmiles,"n\n*CC*,1\n', "the header cannot be read"),
         ("a.csv.gz", b"psmiles,n\n*CC*,1\n", "cannot be read"),
-        ("a.csv.gz", gzip.compress(b"psmiles\n" + b"*CC*\n" * 99, mtime=0)[:-12], "cannot be read"),
+        ("a.csv.gz", gzip.compress(b"psmiles\n" + b"*CC*\n" * 99, mtime=0)[:9], "cannot be read"),
+        ("a.csv", b"p\0smiles,n\n*CC*,1\n", "byte 2 is NUL"),
+        ("a.csv", "psmiles,n\n*CC*,1\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", b"PK\x03\x04 rest", "zip archive"),
         ("a.parquet", b"psmiles,n\n*CC*,1\n", "not a Parquet file"),
         ("a.xlsx", b"PK", "unknown format '.xlsx'"),
     ],
@@ -148,7 +154,7 @@ def test_a_bad_file_is_a_user_error_that_names_it(tmp_path, name, content, messa
 def test_missing_file_folder_and_unknown_name(tmp_path):
     with pytest.raises(UserError, match="there is no such file"):
         read_candidates(tmp_path / "no.csv")
-    with pytest.raises(UserError, match="this is a folder"):
+    with pytest.raises(UserError, match="the folder holds no data file"):
         read_candidates(tmp_path)
     with pytest.raises(UserError, match="did you mean 'candidates'"):
         read_candidates("candidate")

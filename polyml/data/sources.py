@@ -1,0 +1,163 @@
+"""The files that a user means: one file, a folder, a pattern, a list of these, or the name of an embedded set."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from polyml.data.catalog import EMBEDDED, data_path
+from polyml.data.streams import COMPRESSIONS, FORMATS, PARQUET_ENDINGS, text_format
+from polyml.errors import UserError
+
+Source = str | Path | Sequence[str | Path]
+_NO_DATA = frozenset({"readme", "license", "licence", "changelog"})
+"""Names that are texts about data, whatever their ending."""
+
+
+class SourceFile(NamedTuple):
+    """One file of a source, and its name as the user would write it."""
+
+    path: Path
+    name: str
+
+
+def candidate_files(source: Source) -> list[Path]:
+    """Return the files of a source, in the order in which their rows are read.
+
+    Parameters
+    ----------
+    source : str, Path, or list or tuple of these
+        A file; a folder, for all data files below it, apart from those that are hidden, whose names start with ``_`` or
+        that are called README, LICENSE or CHANGELOG; a pattern such as ``parts/*.parquet`` or ``parts/**/*.csv``; the
+        name of an embedded set; ``-`` for standard input. The files of a folder or pattern are sorted by path, those of
+        a list come as it has them.
+
+    Raises
+    ------
+    UserError
+        A file is missing, a folder holds no data file, no file matches a pattern, or a file comes twice.
+
+    Examples
+    --------
+    >>> [path.name for path in candidate_files("candidates")]
+    ['candidates.parquet']
+    """
+    return [file.path for file in source_files(source)]
+
+
+def source_files(source: Source) -> list[SourceFile]:
+    """Return the files of a source with their names: relative to a folder or the fixed part of a pattern.
+
+    In a list, where such names could be the same, they are the paths as the user would write them.
+
+    Raises
+    ------
+    UserError
+        See :func:`candidate_files`.
+    """
+    if isinstance(source, str | Path):
+        root, files = _expand(source)
+        found = [SourceFile(path, _relative(path, root)) for path in files]
+    else:
+        found = [SourceFile(path, path.as_posix()) for item in source for path in _expand(item)[1]]
+        if not found:
+            raise UserError("no file is named", where="the list of files", fix="name at least one file")
+    _check_twice(found)
+    return found
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is Parquet by its name."""
+    return path.suffix.lower() in PARQUET_ENDINGS
+
+
+def is_data(path: Path) -> bool:
+    """Return whether a name ends as that of a data file."""
+    return is_parquet(path) or text_format(path) is not None
+
+
+def _expand(source: str | Path) -> tuple[Path, list[Path]]:
+    """Return the root that names are relative to, and the files."""
+    path, text = Path(source), str(source)
+    if path.is_dir() and text not in EMBEDDED:
+        files = sorted(_below(path), key=Path.as_posix)
+        if not files:
+            fix = f"give a folder with data files; polyml reads {FORMATS}"
+            raise UserError("the folder holds no data file", where=text, fix=fix)
+        _check_packed(files)
+        return path, files
+    if any(sign in text for sign in "*?[") and not path.exists():
+        return _matches(text)
+    found = data_path(source)
+    return found.parent, [found]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Find the data files below a folder; links to folders are followed, each folder once."""
+    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        fix = "check its permissions"
+        raise UserError(f"the folder cannot be read: {error.strerror}", where=str(error.filename), fix=fix) from error
+
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = os.path.realpath(root)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        for name in names:
+            path = Path(root, name)
+            if name.startswith((".", "_")) or name.partition(".")[0].lower() in _NO_DATA or not is_data(path):
+                continue
+            yield path
+
+
+def _matches(pattern: str) -> tuple[Path, list[Path]]:
+    # Path.glob gives hidden files too, and takes no absolute pattern.
+    files = sorted({Path(name) for name in glob.glob(pattern, recursive=True)}, key=Path.as_posix)  # noqa: PTH207
+    fixed = Path(pattern).parts[:-1]
+    signs = [at for at, part in enumerate(fixed) if any(sign in part for sign in "*?[")]
+    root = Path(*fixed[: signs[0]] if signs else fixed)
+    asked = any(part.startswith("_") for part in Path(_relative(Path(pattern), root)).parts)
+    files = [path for path in files if not path.is_dir() and (asked or not _set_aside(path, root))]
+    if not files:
+        fix = f"check the folder; a single repeat unit goes in by standard input: echo '{pattern}' | polyml VERB ... -"
+        raise UserError("this is a repeat unit, or a pattern that no file matches", where=pattern, fix=fix)
+    unknown = [path for path in files if path.is_file() and not is_data(path)]
+    if unknown:
+        fix = f"write a narrower pattern, as '*.csv'; polyml reads {FORMATS}"
+        raise UserError(f"the pattern matches a file of unknown format: {unknown[0]}", where=pattern, fix=fix)
+    return root, files
+
+
+def _set_aside(path: Path, root: Path) -> bool:
+    return any(part.startswith("_") for part in Path(_relative(path, root)).parts)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _check_twice(files: list[SourceFile]) -> None:
+    seen: dict[str, Path] = {}
+    for path, _ in files:
+        place = os.path.realpath(path) if str(path) != "-" else "-"
+        if place in seen:
+            what = "the same file comes twice"
+            also = f"it is also {seen[place]}" if seen[place] != path else "it is named twice"
+            raise UserError(what, where=str(path), fix=f"{also}; leave one out")
+        seen[place] = path
+
+
+def _check_packed(files: list[Path]) -> None:
+    """Refuse a folder that holds a file and the same file compressed: its rows would come twice."""
+    known = set(files)
+    for path in files:
+        if path.suffix.lower() in COMPRESSIONS and path.with_suffix("") in known:
+            fix = f"remove one of them, or name the files that are meant; {path.name} may be another copy"
+            raise UserError(f"{path.with_suffix('').name} is here both plain and compressed", where=str(path), fix=fix)
