@@ -71,6 +71,9 @@ class ParquetChunk:
     layout: Layout
     parts: tuple[ParquetPart, ...]
 
+    def __len__(self) -> int:
+        return self.rows
+
 
 class _Group(NamedTuple):
     """A row group: its file, its number, the number of its first row in the file, and its rows."""
@@ -97,6 +100,11 @@ class ParquetChunks(Sequence[ParquetChunk]):
     def n_rows(self) -> int:
         """Rows of all files together."""
         return self._starts[-1]
+
+    @property
+    def longest_group(self) -> int:
+        """Rows of the longest row group: to read its last rows, those before them are gone through."""
+        return max((group.rows for group in self._groups), default=0)
 
     def __len__(self) -> int:
         return -(-self.n_rows // self.chunk_size)

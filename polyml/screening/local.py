@@ -12,14 +12,16 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from polyml.data.parquet_index import ParquetChunk
 from polyml.data.readers import CandidateChunk
 from polyml.errors import PolymlError
 from polyml.interrupts import interrupts_of_rdkit
 from polyml.screening.pool import WHOLE, Done, Lost, WatchedPool
 from polyml.screening.shards import ShardStore
-from polyml.screening.worker import ChunkScreener, Task, screen_in_worker, start_worker
+from polyml.screening.worker import ChunkScreener, Task, loaded, screen_in_worker, start_worker
 from polyml.workers import limited_threads
 
+Numbered = tuple[int, CandidateChunk | ParquetChunk]
 _STRIKES = 2  # once may be a matter of the machine; the second time it is the candidate
 _LOSSES = 8  # times that a chunk may take its process down without a candidate to blame
 _READY = 2  # chunks that are read ahead
@@ -41,16 +43,14 @@ class Chunks:
 
     Parameters
     ----------
-    numbered : iterator of (int, CandidateChunk)
+    numbered : iterator of (int, CandidateChunk or ParquetChunk)
     floor : callable
         Returns the score below which no candidate is of interest any more.
     time_limit : float
         Seconds, for the message.
     """
 
-    def __init__(
-        self, numbered: Iterator[tuple[int, CandidateChunk]], floor: Callable[[], float], time_limit: float
-    ) -> None:
+    def __init__(self, numbered: Iterator[Numbered], floor: Callable[[], float], time_limit: float) -> None:
         self._numbered, self._floor, self._limit = numbered, floor, time_limit
         self._ready: deque[Task] = deque()
         self._back: deque[Task] = deque()
@@ -111,14 +111,15 @@ class Chunks:
 
     def _lost_without_culprit(self, case: _Case, news: Lost, reason: tuple[str, str]) -> None:
         case.losses += 1
-        lines = case.task.chunk.lines
+        chunk = case.task.chunk
         if case.losses > _LOSSES:
-            what = f"worker processes die again and again between the lines {lines[0]} and {lines[-1]} of the input"
+            last = chunk.first_row + len(chunk)
+            what = f"worker processes die again and again in the rows {chunk.first_row + 1} to {last} of the input"
             raise PolymlError(f"{what} ({reason[1]}), perhaps for lack of memory: go on with fewer --jobs and --resume")
         if news.item != WHOLE or (case.losses < _STRIKES and news.code is not None):
             self._again(case)
         else:
-            self._split(case, (0, len(lines)), reason)
+            self._split(case, (0, len(chunk)), reason)
 
     def _again(self, case: _Case) -> None:
         case.task = replace(case.task, excluded={**case.task.excluded, **case.culprits})
@@ -151,7 +152,7 @@ class Chunks:
 
 
 def screen_here(
-    numbered: Iterator[tuple[int, CandidateChunk]],
+    numbered: Iterator[Numbered],
     store: ShardStore,
     screener: ChunkScreener,
     floor: Callable[[], float],
@@ -159,7 +160,7 @@ def screen_here(
     """Screen in this process, unwatched; yield the number and the length of each finished chunk."""
     with limited_threads(1), interrupts_of_rdkit() as check:
         for number, chunk in numbered:
-            result = screener.screen(chunk, floor=floor())
+            result = screener.screen(loaded(chunk), floor=floor())
             check()
             store.write(number, result.table, result.counts)
             yield number, len(chunk)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NEAREST = "nearest_training"
 NEAREST_WARNING = "nearest_warning"
 WARNING = "warning"
-REJECT_COLUMNS = ("line", "psmiles", "reason", "message")
+REJECT_COLUMNS = ("file", "line", "psmiles", "reason", "message")
 
 
 def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path: Path) -> pd.DataFrame:
@@ -47,10 +47,12 @@ def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
     import pyarrow.compute as pc
 
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
-        out.write(",".join(REJECT_COLUMNS) + "\n")
-        for table in _tables(store, chunks):
-            refused = table.filter(pc.equal(table["outcome"], REFUSED)).select(list(REJECT_COLUMNS))
-            refused.to_pandas().to_csv(out, index=False, header=False, lineterminator="\n")
+        for number, table in enumerate(_tables(store, chunks)):
+            names = [
+                name for name in REJECT_COLUMNS if name in table.column_names
+            ]  # a file only where there are several
+            refused = table.filter(pc.equal(table["outcome"], REFUSED)).select(names)
+            refused.to_pandas().to_csv(out, index=False, header=not number, lineterminator="\n")
 
 
 def write_predictions(store: ShardStore, chunks: int, path: Path) -> None:
@@ -90,7 +92,7 @@ def _ranked_frame(best: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> p
     import pandas as pd
 
     columns: dict[str, Any] = {"rank": np.arange(1, len(best) + 1), "score": best["value:score"]}
-    columns |= {name: best[name] for name in ("line", "psmiles")}
+    columns |= {name: best[name] for name in ("file", "line", "psmiles") if name in best}
     columns["canonical"] = best["key"]
     units = [RepeatUnit.parse(text) for text in best["psmiles"]]
     spread = _spread_columns(best, units, models, plan)

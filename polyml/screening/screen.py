@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
-from polyml.data.catalog import data_path
 from polyml.data.files import whole_file, write_json
+from polyml.data.parquet_index import ParquetChunk, parquet_chunks
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
+from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList
-from polyml.screening.local import Chunks, make_pool, screen_here, screen_in_processes
+from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import robeson_figures, write_predictions, write_ranked, write_rejects
 from polyml.screening.predictors import Predictors, as_list
-from polyml.screening.shards import ShardStore, source_fingerprint
+from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkScreener
 from polyml.settings import default_jobs
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
 Model = Bundle | str | Path
+_SKIPPED = 200  # chunks in a row group: to read the last of them, the others are gone through
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class ScreenSummary:
 
 
 def screen(
-    source: str | Path,
+    source: Source,
     bundle: Model | Sequence[Model],
     spec: ScreenSpec,
     folder: str | Path,
@@ -106,8 +108,9 @@ def screen(
 
     Parameters
     ----------
-    source : str or Path
-        CSV, TSV, .smi, Parquet, ``-`` for standard input, or the name of an embedded set.
+    source : str, Path, or list or tuple of these
+        Files, folders, patterns, ``-`` for standard input, or the name of an embedded set; see
+        :func:`polyml.data.readers.read_candidates`.
     bundle : Bundle, str or Path, or a sequence of these
         The model, or its folder; or several models of different properties.
     spec : ScreenSpec
@@ -149,11 +152,11 @@ def screen(
         first, quick_folders = stack.enter_context(_on_disk(as_list(quick)))
         screener = ChunkScreener(models, spec, first if quick is not None else None)
         run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
-        chunks = read_candidates(source, smiles_column, chunk_size=spec.chunk_size)
+        chunks = _chunks(source, smiles_column, spec.chunk_size)
         manifest = _manifest(source, screener, smiles_column, resume=resume)
         stack.enter_context(run.store.open(manifest, resume=resume))
         try:
-            run.work(chunks, count_rows(source) if str(source) != "-" else None)
+            run.work(chunks, count_rows(source))
             with limited_threads(jobs):
                 ranked, counts = run.write(folder)
         except KeyboardInterrupt as stop:
@@ -193,7 +196,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.best = BestList(self.screener.plan.spec.top)
 
-    def work(self, chunks: Iterator[CandidateChunk], total: int | None) -> None:
+    def work(self, chunks: Iterable[CandidateChunk | ParquetChunk], total: int | None) -> None:
         """Screen all chunks that are not finished yet."""
         with progress_bar("screening", total) as bar:
 
@@ -206,7 +209,7 @@ class _Run:
                     self._take_in(number)
                     tell(rows)
 
-    def _unfinished(self, chunks: Iterator[CandidateChunk], tell: Any) -> Iterator[tuple[int, CandidateChunk]]:
+    def _unfinished(self, chunks: Iterable[CandidateChunk | ParquetChunk], tell: Any) -> Iterator[Numbered]:
         for number, chunk in enumerate(chunks):
             self.chunks = number + 1
             if self._take_in(number):
@@ -224,7 +227,7 @@ class _Run:
         self.best.add(shard.table)
         return True
 
-    def _results(self, numbered: Iterator[tuple[int, CandidateChunk]]) -> Any:
+    def _results(self, numbered: Iterator[Numbered]) -> Any:
         spec = self.screener.plan.spec
         if not self.watched:
             return screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
@@ -268,13 +271,21 @@ def _bundle_on_disk(bundle: Model) -> Iterator[tuple[Bundle, Path]]:
         yield bundle, folder
 
 
-def _manifest(
-    source: str | Path, screener: ChunkScreener, smiles_column: str | None, *, resume: bool
-) -> dict[str, Any]:
+def _chunks(source: Source, smiles_column: str | None, size: int) -> Iterable[CandidateChunk | ParquetChunk]:
+    """Return the chunks of the input; of Parquet, only where they lie, so that each is read by who works on it."""
+    files = candidate_files(source)
+    if all(is_parquet(file) for file in files):
+        found = parquet_chunks(source, smiles_column, chunk_size=size)
+        if 0 < found.longest_group <= _SKIPPED * size:
+            return found
+    return read_candidates(source, smiles_column, chunk_size=size)
+
+
+def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None, *, resume: bool) -> dict[str, Any]:
     if resume and str(source) == "-":
         raise UserError("standard input cannot be read a second time", where="--resume", fix="screen a file")
     return {
-        "input": {**source_fingerprint(data_path(source)), "smiles_column": smiles_column},
+        "input": {"files": fingerprints(candidate_files(source)), "smiles_column": smiles_column},
         "model": screener.models.digests,
         "quick model": screener.quick.digests if screener.quick else None,
         **screener.plan.spec.model_dump(mode="json"),

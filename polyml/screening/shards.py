@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +163,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def source_fingerprint(path: Path) -> dict[str, str]:
-    """Return what identifies an input: the digest of its content, or nothing but its name for a stream."""
-    return {"sha256": sha256_file(path)} if path.is_file() else {"stream": str(path)}
+def fingerprints(files: Sequence[Path]) -> list[str]:
+    """Return what identifies each file of an input: the digest of its content, or nothing but its name for a stream."""
+    return [sha256_file(path) if path.is_file() else f"stream {path}" for path in files]

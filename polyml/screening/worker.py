@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyml.bundle import SCORE, VERDICT, Bundle
+from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
 from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.readers import CandidateChunk, cell_text
 from polyml.models.base import Prediction
@@ -265,6 +266,7 @@ class ChunkScreener:
         texts = [chunk.psmiles[row] for row in kept.rows] + [_shown(chunk.psmiles[row]) for row in refused]
         columns: dict[str, Any] = {
             "row": pa.array([chunk.first_row + row for row in rows], pa.int64()),
+            **({"file": _texts([chunk.file_of_row[row] for row in rows])} if chunk.file_of_row else {}),
             "line": pa.array([chunk.lines[row] for row in rows], pa.int64()),
             "psmiles": _texts(texts),
             "key": pa.array([*kept.keys, *[None] * gap], pa.string()),
@@ -341,7 +343,8 @@ class Task:
     Attributes
     ----------
     number : int
-    chunk : CandidateChunk
+    chunk : CandidateChunk or ParquetChunk
+        Its rows, or where they lie.
     excluded : mapping of int to (str, str)
         Rows that must not be touched, with the reason and the message they are refused with.
     tried : (int, int), optional
@@ -350,7 +353,7 @@ class Task:
     """
 
     number: int
-    chunk: CandidateChunk
+    chunk: CandidateChunk | ParquetChunk
     excluded: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     tried: tuple[int, int] | None = None
     floor: float = -np.inf
@@ -384,11 +387,17 @@ def start_worker(folders: Sequence[Path], quick_folders: Sequence[Path], spec: S
 def screen_in_worker(task: Task, marks: Marks) -> int:
     """Screen one chunk with the process's own screener, write its shard, and return the number of its rows."""
     duty = _worker["duty"]
+    chunk = loaded(task.chunk)
     excluded = dict(task.excluded)
     if task.tried is not None:
         first, last = task.tried
-        excluded |= {row: ("", "") for row in range(len(task.chunk)) if not first <= row < last}
-    result = duty.screener.screen(task.chunk, excluded=excluded, floor=task.floor, marks=marks)
+        excluded |= {row: ("", "") for row in range(len(chunk)) if not first <= row < last}
+    result = duty.screener.screen(chunk, excluded=excluded, floor=task.floor, marks=marks)
     if task.tried is None:
         duty.store.write(task.number, result.table, result.counts)
-    return len(task.chunk)
+    return len(chunk)
+
+
+def loaded(chunk: CandidateChunk | ParquetChunk) -> CandidateChunk:
+    """Return a chunk itself, read from its file where it says only where it lies."""
+    return chunk if isinstance(chunk, CandidateChunk) else read_parquet_chunk(chunk)

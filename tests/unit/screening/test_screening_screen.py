@@ -12,6 +12,7 @@ from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
 from polyml.domain import DomainLimits, elements
 from polyml.errors import PolymlError, UserError
+from polyml.models.catalog import make_model
 from polyml.screening import screen as engine
 from polyml.screening.robeson import distance
 from polyml.screening.screen import ScreenSpec, screen
@@ -366,17 +367,141 @@ def test_a_candidate_near_a_doubtful_training_polymer_says_so(bundle, tmp_path):
     }  # fmt: skip
 
 
-def test_a_screen_that_failed_in_its_first_chunk_does_not_keep_its_folder(bundle, tmp_path):
+def test_a_screen_that_failed_in_its_first_chunk_does_not_keep_its_folder(bundle, tmp_path, monkeypatch):
     (tmp_path / "none.csv").write_text("psmiles\n")
-    (tmp_path / "bad.csv").write_text('psmiles\n"*CC*\n*CCO*\n')
-    (tmp_path / "late.csv").write_text('psmiles\n*CC(*)Br\n"*CC*\n*CCO*\n')
     (tmp_path / "good.csv").write_text("psmiles\n*CC(*)Br\n")
     out = tmp_path / "out"
-    for name, message in (("none", "no rows"), ("bad", "not balanced"), ("late", "not balanced")):
-        with pytest.raises(UserError, match=message):
-            screen(tmp_path / f"{name}.csv", bundle, SPEC, out)
-        assert not out.exists()
-    assert screen(tmp_path / "good.csv", bundle, SPEC, out).valid == 1
-    with pytest.raises(UserError, match="not balanced"):
-        screen(tmp_path / "late.csv", bundle, SPEC.model_copy(update={"chunk_size": 1}), tmp_path / "kept")
-    assert len(list((tmp_path / "kept" / "shards").glob("*.shard"))) == 1  # finished work is not thrown away
+    with pytest.raises(UserError, match="no rows"):
+        screen(tmp_path / "none.csv", bundle, SPEC, out)
+    assert not out.exists()
+    write = ShardStore.write
+
+    def full(self, number, *args):
+        if number == 1:
+            raise UserError("cannot write: No space left on device", fix="free some space")
+        write(self, number, *args)
+
+    (tmp_path / "two.csv").write_text("psmiles\n*CC(*)Br\n*CC(*)I\n")
+    monkeypatch.setattr(ShardStore, "write", full)
+    with pytest.raises(UserError, match="No space"):
+        screen(tmp_path / "two.csv", bundle, SPEC.model_copy(update={"chunk_size": 1}), out)
+    assert len(list((out / "shards").glob("*.shard"))) == 1  # finished work is not thrown away
+
+
+def parts_of(library, folder):
+    """Lay the rows of a library into files of three kinds, in order."""
+    folder.mkdir()
+    frame = pd.read_csv(library, keep_default_na=False)
+    frame[:9].to_csv(folder / "a.csv.gz", index=False)
+    frame[9:20].to_parquet(folder / "b.parquet", index=False, row_group_size=4)
+    frame[20:].to_csv(folder / "c.tsv", index=False, sep="\t")
+    return folder
+
+
+def test_a_folder_of_files_is_screened_as_one(bundle, library, tmp_path):
+    parts = parts_of(library, tmp_path / "parts")
+    a = screen(library, bundle, SPEC, tmp_path / "one")
+    b = screen(parts, bundle, SPEC, tmp_path / "many")
+    assert (a.read, a.passing, a.ranked) == (b.read, b.passing, b.ranked)
+    one, many = (pd.read_csv(tmp_path / name / "ranked.csv") for name in ("one", "many"))
+    assert set(many["file"]) <= {"a.csv.gz", "b.parquet", "c.tsv"}
+    pd.testing.assert_frame_equal(one.drop(columns="line"), many.drop(columns=["file", "line"]), rtol=1e-6)
+    refused = pd.read_csv(tmp_path / "many" / "rejects.csv", keep_default_na=False)
+    assert list(refused)[:3] == ["file", "line", "psmiles"]
+    (parts / "c.tsv").rename(parts / "0.tsv")
+    with pytest.raises(UserError, match="another input"):
+        screen(parts, bundle, SPEC, tmp_path / "many", resume=True)
+
+
+def test_parquet_is_read_by_who_works_on_it_and_gives_the_same(bundle, library, tmp_path):
+    bundle.save(tmp_path / "model")
+    frame = pd.read_csv(library, keep_default_na=False)
+    frame.to_parquet(tmp_path / "library.parquet", index=False, row_group_size=10)
+    screen(library, tmp_path / "model", SPEC, tmp_path / "csv")
+    screen(tmp_path / "library.parquet", tmp_path / "model", SPEC, tmp_path / "parquet", jobs=2)
+    a, b = (pd.read_csv(tmp_path / name / "ranked.csv") for name in ("csv", "parquet"))
+    pd.testing.assert_frame_equal(a.drop(columns="line"), b.drop(columns="line"))
+    assert (a["line"] == b["line"] + 1).all()  # no header
+
+
+def test_a_damaged_row_group_costs_its_own_rows(bundle, library, tmp_path):
+    frame = pd.read_csv(library, keep_default_na=False)
+    path = tmp_path / "library.parquet"
+    frame.to_parquet(path, index=False, row_group_size=10, compression="gzip")
+    import pyarrow.parquet as pq
+
+    column = pq.read_metadata(path).row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset + 30
+    content[start : start + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    summary = screen(path, bundle, SPEC.model_copy(update={"keep": "all"}), tmp_path / "out")
+    assert summary.read == len(frame)
+    rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
+    assert (rejects["reason"] == "damaged").sum() == 10
+    assert rejects[rejects["reason"] == "damaged"]["line"].tolist() == list(range(11, 21))
+
+
+def test_several_models_are_asked_together(bundle, library, tmp_path):
+    def trained(names, psmiles):
+        at = [bundle.names.index(name) for name in names]
+        rows = [bundle.psmiles.index(text) for text in psmiles]
+        properties = tuple(bundle.properties[i] for i in at)
+        values = bundle.values[rows][:, at]
+        y = np.column_stack([item.to_model(values[:, i]) for i, item in enumerate(properties)])
+        model = make_model("pca_ridge").fit(list(psmiles), y)
+        keys = [bundle.keys[row] for row in rows]
+        return Bundle(model, properties, keys, psmiles, values, "0" * 64, seed=1)
+
+    models = [trained(["O2"], bundle.psmiles[:9]), trained(["N2", "Tg"], bundle.psmiles[2:])]
+    spec = SPEC.model_copy(update={"keep": "all", "constraints": ["O2 >= 1", "Tg >= 24.5"], "top": 100})
+    summary = screen(library, models, spec, tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    good = rows[rows["outcome"] != "refused"]
+    texts = good["psmiles"].tolist()
+    np.testing.assert_allclose(good["O2"], models[0].predict(texts).mean[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(good[["N2", "Tg"]], models[1].predict(texts).mean, rtol=1e-5)
+    assert summary.passing == ((good["O2"] >= 1) & (good["Tg"] >= 24.5)).sum() > 0
+    # Known is what every model was trained on, and a polymer is judged by the model that knows it least.
+    first, second = (model.domain.judge(texts) for model in models)
+    np.testing.assert_allclose(good["domain_score"], np.minimum(first.score, second.score))
+    severity = {"inside": 0, "edge": 1, "outside": 2}
+    worst = [max(pair, key=severity.get) for pair in zip(first.verdict, second.verdict, strict=True)]
+    assert good["domain"].tolist() == worst
+    assert good[good["outcome"] == "known"]["canonical"].isin(bundle.keys[2:9]).all()
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert set(ranked["nearest_training"]) <= set(bundle.psmiles)
+    assert {"O2", "O2_std", "N2", "Tg_upper", "robeson O2/N2"} <= set(ranked)
+    with pytest.raises(UserError, match="two models predict O2"):
+        screen(library, [models[0], bundle], spec, tmp_path / "twice")
+
+
+def test_all_candidates_are_kept_with_what_became_of_them(bundle, library, tmp_path):
+    spec = SPEC.model_copy(update={"constraints": ["O2 >= 8", "N2 < 100"], "keep": "all"})
+    summary = screen(library, bundle, spec, tmp_path / "csv")
+    rows = pd.read_csv(tmp_path / "csv" / "predictions.csv")
+    assert len(rows) == summary.read
+    assert rows["row"].tolist() == list(range(1, len(rows) + 1))
+    assert rows["outcome"].value_counts().to_dict() == {
+        "refused": summary.rejected,
+        "passes": summary.passing - (rows["outcome"] == "known").sum(),
+        "known": (rows["outcome"] == "known").sum(),
+        "fails": summary.valid - summary.passing,
+    }
+    read_again = pd.read_csv(library, keep_default_na=False)
+    assert rows["monomers"].tolist() == read_again["monomers"].tolist()
+    good = rows[rows["outcome"] != "refused"]
+    assert good["canonical"].tolist() == [RepeatUnit.parse(text).key for text in good["psmiles"]]
+    expected = bundle.predict(good["psmiles"].tolist())
+    np.testing.assert_allclose(good[["O2", "N2", "Tg"]], expected.mean, rtol=1e-5)
+    np.testing.assert_allclose(good["similarity"], bundle.domain.judge(good["psmiles"].tolist()).similarity)
+    assert good["domain"].tolist() == bundle.domain.judge(good["psmiles"].tolist()).verdict.tolist()
+    fails = rows[rows["outcome"] == "fails"]
+    assert len(fails)
+    assert set(fails["reason"]) == {"O2 >= 8"}
+    assert (fails["O2"] < 8).all()
+    screen(library, bundle, spec.model_copy(update={"format": "parquet"}), tmp_path / "parquet", jobs=2)
+    table = pd.read_parquet(tmp_path / "parquet" / "predictions.parquet")
+    pd.testing.assert_frame_equal(table.replace("", np.nan), rows, check_dtype=False)
+    ranked = pd.read_parquet(tmp_path / "parquet" / "ranked.parquet")
+    assert ranked["psmiles"].tolist() == pd.read_csv(tmp_path / "csv" / "ranked.csv")["psmiles"].tolist()
