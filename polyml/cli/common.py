@@ -308,7 +308,10 @@ def funnel(summary: Mapping[str, Any]) -> str:
     steps = ["{read:,} candidates", "{rejected:,} refused"]
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         steps.append("{shortlisted:,} passed the quick model")
-    steps += ["{passing:,} meet the constraints", "{ranked:,} ranked"]
+    steps.append("{passing:,} meet the constraints")
+    if summary["front"] is not None:
+        steps.append("{front:,} on the Pareto front")
+    steps.append("{ranked:,} ranked")
     if summary["outside"]:
         steps.append("{outside:,} of these outside the applicability domain of the model")
     text = ", ".join(steps).format(**summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,43 @@ from polyml.cli import common
 EXAMPLES = common.examples(
     "polyml screen candidates --model models:/gas_membranes@champion --constraint 'O2 >= 100' -o screened",
     "polyml screen candidates --model gas_model --objective 'robeson(\"O2/N2\")' --top 200 -o screened --resume",
-    "polyml screen library.smi --model tg_model --objective Tg --top 100 -o screened",
+    "polyml screen 'parts/*.parquet' -m tg_model -m gas_model --pareto --objective Tg --objective O2 -o screened",
+    "polyml screen library.smi.gz --model tg_model --objective Tg --all --format parquet -o screened",
 )
 
 
+class Format(StrEnum):
+    """Formats of tables."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+class Pick(StrEnum):
+    """Ways to choose a shortlist."""
+
+    maxmin = "maxmin"
+    leader = "leader"
+    clusters = "clusters"
+
+
 def screen(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: a file, or the embedded set candidates.")],
-    model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Folder, run or models:/NAME@champion.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="Candidates: file, folder, quoted pattern, - (standard input), or the embedded set candidates.",
+        ),
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Folder, run or models:/NAME@champion; repeat for models of other properties.",
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
     constraint: Annotated[
         list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
@@ -32,6 +63,32 @@ def screen(
     derive: Annotated[
         list[str] | None, typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.")
     ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Rank only what no other candidate beats in every objective at once.")
+    ] = False,
+    pessimistic: Annotated[
+        bool, typer.Option("--pessimistic", help="Rank by the score that is exceeded with probability 0.95.")
+    ] = False,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            "--min-probability", metavar="P", help="Demand that all constraints are met with this probability: 0.9."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Rows of the ranked list.")] = 1000,
+    shortlist: Annotated[
+        int, typer.Option("--shortlist", metavar="N", min=0, help="Choose N ranked candidates that differ.")
+    ] = 0,
+    shortlist_by: Annotated[
+        Pick, typer.Option("--shortlist-by", help="Least similar first, by rank without variations, or by cluster.")
+    ] = Pick.maxmin,
+    trade_off: Annotated[
+        list[str] | None, typer.Option("--plot", metavar="PAIR", help="Trade-off to draw: 'O2 vs Tg'; repeat.")
+    ] = None,
+    keep_all: Annotated[
+        bool, typer.Option("--all", help="Write every candidate with key, predictions, intervals, domain and outcome.")
+    ] = False,
+    format_: Annotated[Format, typer.Option("--format", help="Of the ranked list and of all candidates.")] = Format.csv,
     quick: Annotated[
         str | None, typer.Option("--quick", metavar="MODEL", help="Quick model that discards by --prefilter first.")
     ] = None,
@@ -39,7 +96,6 @@ def screen(
         list[str] | None,
         typer.Option("--prefilter", metavar="EXPR", help="Condition on the quick model's predictions; repeat."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Rows of ranked.csv.")] = 1000,
     keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
@@ -47,6 +103,10 @@ def screen(
     chunk_size: Annotated[
         int, typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.")
     ] = 5000,
+    time_limit: Annotated[
+        float,
+        typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="A candidate that takes longer is refused."),
+    ] = 30.0,
     jobs: common.Jobs = None,
     smiles_column: common.SmilesColumn = None,
     no_track: common.NoTrack = False,
@@ -56,9 +116,12 @@ def screen(
 ) -> None:
     """Predict a library of candidates in chunks, judge them and rank them.
 
-    Writes ranked.csv, rejects.csv, summary.json and, for gases, robeson.html; the folder shards holds the finished
-    chunks, which --resume goes on from and which may be deleted afterwards. Expressions know + - * / **, comparisons,
-    log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
+    Writes the ranked list, rejects.csv, summary.json, report.html and, for gases, robeson.html; the folder shards holds
+    the finished chunks, which --resume goes on from and which may be deleted afterwards. A candidate that crashes or
+    holds up the process that works on it is refused, alone.
+
+    Expressions know + - * / **, comparisons, log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008
+    upper bound.
     """
     from polyml.pipeline.screening import screen_candidates
     from polyml.screening.spec import ScreenSpec
@@ -72,7 +135,16 @@ def screen(
         objectives=objective or [],
         top=top,
         skip_known=not keep_known,
+        rank_by="pareto" if pareto else "score",
+        pessimistic=pessimistic,
+        min_probability=min_probability,
+        shortlist=shortlist,
+        shortlist_by=shortlist_by.value,
+        trade_offs=trade_off or [],
+        keep="all" if keep_all else "ranked",
+        format=format_.value,
         chunk_size=chunk_size,
+        time_limit=time_limit,
     )
     summary = screen_candidates(
         file,
@@ -91,6 +163,8 @@ def screen(
         return
     from polyml.cli.tables import read_ranked
 
+    ranked = output / f"ranked.{format_.value}"
     if summary["ranked"]:
-        common.show(read_ranked(output / "ranked.csv", spec))
-    common.note(f"{common.funnel(summary)}: {output / 'ranked.csv'}")
+        common.show(read_ranked(ranked, spec))
+    common.note(f"{common.funnel(summary)}: {ranked}")
+    common.note(f"Report: {output / 'report.html'}")

@@ -119,7 +119,7 @@ def read_ranked(path: Path, spec: ScreenSpec, *, units: Mapping[str, str] | None
     """Read the first rows of a ranked list and choose the columns its spec is about."""
     import pandas as pd
 
-    frame = pd.read_csv(path, nrows=rows)
+    frame = pd.read_parquet(path).head(rows) if path.suffix == ".parquet" else pd.read_csv(path, nrows=rows)
     return RankedList(frame, judged_columns(list(frame.columns), spec), units or {})
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def screen_candidates(
     source: str,
-    model: str | Path,
+    model: str | Path | Sequence[str | Path],
     spec: ScreenSpec,
     folder: Path,
     *,
@@ -28,28 +28,33 @@ def screen_candidates(
     jobs: int | None = None,
     smiles_column: str | None = None,
 ) -> dict[str, Any]:
-    """Screen candidates with a trained model; see :func:`polyml.screening.screen.screen`.
+    """Screen candidates with one or several trained models; see :func:`polyml.screening.screen.screen`.
 
     Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
     """
     from polyml.data.readers import read_candidates
+    from polyml.screening.predictors import Predictors, as_list
     from polyml.screening.screen import screen
 
     if source != "-":
         read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
-    bundle = load_bundle(str(model))
-    warn_if_uncalibrated(bundle)
-    spec = with_objectives(spec, bundle.properties)
+    named = [str(item) for item in as_list(model)]
+    bundles = [load_bundle(item) for item in named]
+    models = Predictors(bundles)
+    for bundle in bundles:
+        warn_if_uncalibrated(bundle)
+    spec = with_objectives(spec, models.properties)
     first = load_bundle(str(quick)) if quick is not None else None
-    check_screen(spec, bundle.properties, gives_std=bundle.model.gives_std)
+    check_screen(spec, models.properties, gives_std=models.gives_std)
     tracker = open_tracker(tracking, name)
-    params = spec.model_dump(mode="json") | {"candidates": source, "model": str(model), "bundle": bundle.digest}
+    params = spec.model_dump(mode="json") | {"candidates": source, "model": ", ".join(named)}
+    params["bundle"] = ", ".join(bundle.digest for bundle in bundles)
     if first is not None:
         params |= {"quick": str(quick), "quick_bundle": first.digest}
     with tracker.parent_run(f"screen {Path(source).stem}", params, {"polyml.stage": "screen"}):
         summary = screen(
             source,
-            bundle,
+            bundles,
             spec,
             folder,
             quick=first,

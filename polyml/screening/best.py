@@ -1,12 +1,14 @@
-"""The best candidates of many chunks, whatever the order in which the chunks are finished."""
+"""The best candidates of many chunks, or their Pareto front, in whatever order the chunks are finished."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polyml.screening.worker import KNOWN, PASSES
+from polyml.screening.pareto import pareto_front
+from polyml.screening.worker import KNOWN, PASSES, objective_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,21 +44,11 @@ class BestList:
     def add(self, table: pa.Table) -> None:
         """Take in the candidates of a chunk that may be in the list, whatever else stands in its table."""
         import pandas as pd
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
-        wanted = pc.is_in(table["outcome"], pa.array([PASSES, KNOWN]))
-        if self._best is not None:
-            if not pc.any(wanted).as_py():
-                return
-            wanted = pc.and_(wanted, pc.greater_equal(table["value:score"], self.floor))
-        wanted = pc.and_(wanted, pc.is_finite(table["value:score"]))
-        new = table.filter(wanted).drop_columns(["reason", "message"]).to_pandas(types_mapper=_types)
-        both = new if self._best is None else pd.concat([self._best, new], ignore_index=True)
-        both = both.sort_values("row", kind="stable", ignore_index=True)
-        copies = both.groupby("key", sort=False)["copies"].sum()
-        both = both.drop_duplicates("key")
-        both["copies"] = both["key"].map(copies).astype("int64")
+        new = _rows(table, [PASSES, KNOWN], self.floor)
+        if self._best is not None and new.empty:
+            return
+        both = _each_once(new if self._best is None else pd.concat([self._best, new], ignore_index=True))
         both = both.sort_values(["value:score", "row"], ascending=[False, True], kind="stable", ignore_index=True)
         passing = np.flatnonzero((both["outcome"] == PASSES).to_numpy())
         self._is_full = len(passing) >= self._top
@@ -72,6 +64,69 @@ class BestList:
         known = int(self._best.loc[~passing, "copies"].sum())
         duplicate = int((self._best.loc[passing, "copies"] - 1).sum())
         return self._best[passing].reset_index(drop=True), {"known": known, "duplicate": duplicate}
+
+
+class FrontList:
+    """The Pareto front so far: the polymers that no other beats in every objective, each once.
+
+    Parameters
+    ----------
+    maximize : sequence of bool
+        Whether more is better, for each objective.
+    top : int
+        Length of the ranked list, which is ordered by the score; the front itself is kept whole.
+    """
+
+    floor = -np.inf
+
+    def __init__(self, maximize: Sequence[bool], top: int) -> None:
+        self._maximize, self._top = maximize, top
+        self._front: pd.DataFrame | None = None
+        self._known = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take in the front of a chunk, whatever else stands in its table."""
+        import pandas as pd
+
+        new = _rows(table, [PASSES])
+        self._known += sum(_rows(table, [KNOWN])["copies"])
+        both = new if self._front is None else pd.concat([self._front, new], ignore_index=True)
+        both = _each_once(both)
+        names = [f"value:{objective_name(i)}" for i in range(len(self._maximize))]
+        front = pareto_front(both[names].to_numpy(dtype=float), self._maximize)
+        self._front = both[front].reset_index(drop=True)
+
+    def result(self) -> tuple[pd.DataFrame, dict[str, int]]:
+        """Return the front, best score first, and how many rows it passed over; see :meth:`BestList.result`."""
+        import pandas as pd
+
+        if self._front is None:
+            return pd.DataFrame(), {"known": 0, "duplicate": 0, "front": 0}
+        ranked = self._front.sort_values(
+            ["value:score", "row"], ascending=[False, True], kind="stable", ignore_index=True
+        )
+        duplicate = int((ranked["copies"] - 1).sum())
+        counts = {"known": self._known, "duplicate": duplicate, "front": len(ranked)}
+        return ranked.head(self._top), counts
+
+
+def _rows(table: pa.Table, outcomes: Sequence[str], floor: float = -np.inf) -> pd.DataFrame:
+    """Return the rows of these outcomes whose score has a value, and is not below the floor."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pc.is_in(table["outcome"], pa.array(outcomes))
+    wanted = pc.and_(wanted, pc.is_finite(table["value:score"]))
+    wanted = pc.and_(wanted, pc.greater_equal(table["value:score"], floor))
+    return table.filter(wanted).drop_columns(["reason", "message"]).to_pandas(types_mapper=_types)
+
+
+def _each_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the first row of each polymer, in the order of the input, with the number of its copies."""
+    rows = rows.sort_values("row", kind="stable", ignore_index=True)
+    copies = rows.groupby("key", sort=False)["copies"].sum()
+    rows = rows.drop_duplicates("key", ignore_index=True)
+    return rows.assign(copies=rows["key"].map(copies).astype("int64"))
 
 
 def _types(kind: pa.DataType) -> object:

@@ -13,12 +13,14 @@ from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.writers import frame_writer, write_frame
+from polyml.domain import fingerprints
 from polyml.errors import UserError
 from polyml.screening.predictors import Predictors
+from polyml.screening.probability import Criteria
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import SIMILARITY, ScreenPlan, available_pairs
-from polyml.screening.worker import REFUSED
+from polyml.screening.spec import PROBABILITY, SIMILARITY, ScreenPlan, ScreenSpec, available_pairs
+from polyml.screening.worker import REFUSED, chances_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,23 @@ def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path:
     else:
         write_frame(ranked, path)
     return ranked
+
+
+def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> int:
+    """Write those of the ranked candidates that differ from each other, and return how many they are."""
+    from polyml.screening.shortlist import MOST_CLUSTERED, cluster_picks, leader_picks, maxmin_picks
+
+    pick = {"maxmin": maxmin_picks, "leader": leader_picks, "clusters": cluster_picks}[spec.shortlist_by]
+    pool = ranked.head(MOST_CLUSTERED) if spec.shortlist_by == "clusters" else ranked
+    found = pick(fingerprints(pool["psmiles"].tolist()), spec.shortlist)
+    chosen = pool.iloc[found.rows]
+    chosen.insert(0, "pick", np.arange(1, len(chosen) + 1))
+    chosen.insert(2, "distance", found.distance)
+    if spec.shortlist_by != "maxmin":
+        chosen.insert(3, "cluster_size", found.size)
+    with whole_file(path) as temporary:
+        chosen.to_csv(temporary, index=False, lineterminator="\n")
+    return len(chosen)
 
 
 def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
@@ -106,6 +125,8 @@ def _ranked_frame(best: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> p
     neighbours, texts, warnings = models.judge_and_describe(units)
     columns[WARNING] = [warning(unit) for unit in units]
     columns |= {SIMILARITY: neighbours.similarity, SCORE: neighbours.score, VERDICT: neighbours.verdict}
+    if plan.constraints and models.gives_std:
+        columns[PROBABILITY] = chances_of(models, Criteria.of(plan), {**columns, **spread}).probability
     if models.gives_novelty:
         columns[NOVELTY] = models.novelty(units)
     columns |= {NEAREST_WARNING: warnings, NEAREST: texts}

@@ -62,6 +62,13 @@ class Predictors:
         """Canonical keys of the polymers that every model was trained on: nothing about them is left to be told."""
         return frozenset.intersection(*(frozenset(bundle.keys) for bundle in self.bundles))
 
+    @cached_property
+    def error_correlation(self) -> np.ndarray:
+        """Correlation of the errors of the properties, (t, t); the errors of different models are independent."""
+        from scipy.linalg import block_diag
+
+        return np.asarray(block_diag(*(bundle.error_correlation for bundle in self.bundles)))
+
     @property
     def digests(self) -> str | list[str]:
         """What names the models by content: the digest of one, a list of several."""

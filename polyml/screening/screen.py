@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
-from polyml.data.files import whole_file, write_json
+from polyml.data.files import write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
 from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
 from polyml.progress import progress_bar
-from polyml.screening.best import BestList
+from polyml.screening.best import BestList, FrontList
+from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
-from polyml.screening.outputs import robeson_figures, write_predictions, write_ranked, write_rejects
+from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
 from polyml.screening.predictors import Predictors, as_list
+from polyml.screening.report import log_report, write_report
 from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkScreener
@@ -37,7 +39,6 @@ from polyml.workers import limited_threads
 
 if TYPE_CHECKING:
     import pandas as pd
-    from plotly.graph_objects import Figure
 
 __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
@@ -64,8 +65,15 @@ class ScreenSummary:
         Passing candidates without a score: the objective is not defined for what was predicted.
     ranked : int
         Rows of the ranked list.
-    outside : int
-        Of these, the candidates outside the applicability domain of the model.
+    outside, edge : int
+        Of these, the candidates outside the applicability domain of the model, and at its edge.
+    front : int, optional
+        Candidates on the Pareto front, where that is asked for.
+    new, new_inside, new_inside_passing : int, optional
+        Where all candidates are kept: those that no model was trained on, of these the ones inside the domain, and of
+        these the ones that meet every constraint.
+    shortlist : int, optional
+        Rows of ``shortlist.csv``, where one is asked for.
     resumed : int
         Candidates whose chunks were finished by an earlier run.
     seconds, per_second : float
@@ -82,6 +90,12 @@ class ScreenSummary:
     no_value: int
     ranked: int
     outside: int
+    edge: int
+    front: int | None = None
+    new: int | None = None
+    new_inside: int | None = None
+    new_inside_passing: int | None = None
+    shortlist: int | None = None
     resumed: int = 0
     seconds: float = 0.0
     per_second: float = 0.0
@@ -116,8 +130,8 @@ def screen(
     spec : ScreenSpec
         What to derive, demand and rank by.
     folder : str or Path
-        Where the ranked list, ``rejects.csv``, ``summary.json``, the Robeson plots and the finished chunks go; all
-        predictions too, where the spec asks for them.
+        Where the ranked list, ``rejects.csv``, ``summary.json``, ``report.html``, the Robeson plots and the finished
+        chunks go; a shortlist and all predictions too, where the spec asks for them.
     quick : Bundle, str or Path, or a sequence of these, optional
         Quicker models of some of the properties. What fails ``spec.prefilter`` by their predictions is discarded
         without asking the models proper, which then rank the rest.
@@ -165,7 +179,8 @@ def screen(
         except UserError:
             run.store.discard_if_empty()
             raise
-    figures = robeson_figures(ranked, models)
+        title = f"Screen of {source if isinstance(source, str | Path) else f'{len(source)} files'}"
+        write_report(folder / "report.html", ranked, models, screener.plan, counts, run.histograms, title)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(
         **counts,
@@ -173,7 +188,9 @@ def screen(
         seconds=round(seconds, 3),
         per_second=round((run.rows - run.resumed) / seconds, 1),
     )
-    _report(summary, figures, folder, tracker)
+    write_json(folder / "summary.json", summary.to_dict())
+    if tracker is not None:
+        log_report(tracker, folder, summary.to_dict())
     return summary
 
 
@@ -191,10 +208,14 @@ class _Run:
     rows: int = 0
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    best: BestList = field(init=False)
+    best: BestList | FrontList = field(init=False)
+    histograms: list[StreamedHistogram] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.best = BestList(self.screener.plan.spec.top)
+        plan = self.screener.plan
+        is_front = plan.spec.rank_by == "pareto"
+        self.best = FrontList(plan.maximize, plan.spec.top) if is_front else BestList(plan.spec.top)
+        self.histograms = self.screener.histograms()
 
     def work(self, chunks: Iterable[CandidateChunk | ParquetChunk], total: int | None) -> None:
         """Screen all chunks that are not finished yet."""
@@ -225,6 +246,8 @@ class _Run:
             return False
         self.counts.update(shard.counts)
         self.best.add(shard.table)
+        for histogram, part in zip(self.histograms, shard.histograms, strict=True):
+            histogram.merge(StreamedHistogram.from_dict(part))
         return True
 
     def _results(self, numbered: Iterator[Numbered]) -> Any:
@@ -245,7 +268,10 @@ class _Run:
             write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}")
         counts = dict(self.counts) | passed_over
         counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
-        return ranked, {**counts, "outside": int((ranked[VERDICT] == "outside").sum())}
+        counts |= {name: int((ranked[VERDICT] == name).sum()) for name in ("outside", "edge")}
+        if plan.spec.shortlist:
+            counts["shortlist"] = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
+        return ranked, counts
 
 
 @contextmanager
@@ -291,17 +317,3 @@ def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None
         **screener.plan.spec.model_dump(mode="json"),
         "version of polyml or RDKit": {name: installed_versions()[name] for name in ("polyml", "rdkit")},
     }
-
-
-def _report(summary: ScreenSummary, figures: dict[str, Figure], folder: Path, tracker: Any) -> None:
-    """Write the summary and the plots, and log all that a reader of the run wants."""
-    from polyml.report.html import figures_page
-
-    if figures:
-        with whole_file(folder / "robeson.html") as temporary:
-            temporary.write_text(figures_page("Robeson plots", figures), encoding="utf-8")
-    write_json(folder / "summary.json", summary.to_dict())
-    if tracker is not None:
-        tracker.log_metrics({f"screening/{name}": float(value) for name, value in summary.to_dict().items()})
-        names = ("ranked.csv", "ranked.parquet", "rejects.csv", "summary.json", "robeson.html")
-        tracker.log_files([folder / name for name in names if (folder / name).is_file()], "screening")

@@ -19,16 +19,33 @@ if TYPE_CHECKING:
 
 _MANIFEST = "manifest.json"
 _LOCK = ".lock"
-_COUNTS = b"polyml.counts"
+_TOLD = b"polyml.told"
 _DIGEST = 32  # bytes
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One finished chunk: its counts and its kept candidates."""
+class ChunkResult:
+    """What is kept of one chunk.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
+        constraints), and ``no_value`` (passing, but the objective has no value).
+    table : pyarrow.Table
+        A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
+        (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that
+        are the same polymer, where only the best are kept), ``value:<name>`` of what was predicted and derived, and
+        ``input:<name>`` of what stood beside the SMILES. Outcomes: ``refused``, ``prefilter`` (discarded by the quick
+        model), ``fails`` (a constraint), ``no value`` (of the objective), ``known`` (a training polymer), ``passes``.
+    histograms : list of dict
+        Of the predictions of each property for all valid candidates that the model proper has seen; see
+        :class:`polyml.screening.histogram.StreamedHistogram`.
+    """
 
     counts: dict[str, int]
     table: pa.Table
+    histograms: list[dict[str, Any]]
 
 
 class ShardStore:
@@ -99,7 +116,7 @@ class ShardStore:
             with suppress(OSError):
                 self.folder.parent.rmdir()
 
-    def write(self, number: int, table: pa.Table, counts: dict[str, int]) -> None:
+    def write(self, number: int, result: ChunkResult) -> None:
         """Keep one chunk.
 
         Raises
@@ -110,7 +127,8 @@ class ShardStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = table.replace_schema_metadata({_COUNTS: json.dumps(counts).encode()})
+        told = json.dumps({"counts": result.counts, "histograms": result.histograms})
+        table = result.table.replace_schema_metadata({_TOLD: told.encode()})
         content = pa.BufferOutputStream()
         pq.write_table(table, content, compression="zstd")
         data = content.getvalue()
@@ -118,7 +136,7 @@ class ShardStore:
             file.write(_digest(data))
             file.write(data)
 
-    def read(self, number: int) -> Shard | None:
+    def read(self, number: int) -> ChunkResult | None:
         """Return a finished chunk; None where there is none, or where the disk has damaged it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -133,7 +151,7 @@ class ShardStore:
             path.unlink(missing_ok=True)
             return None
         table = pq.read_table(pa.BufferReader(data))
-        return Shard(json.loads(table.schema.metadata[_COUNTS]), table)
+        return ChunkResult(table=table, **json.loads(table.schema.metadata[_TOLD]))
 
     def path(self, number: int) -> Path:
         """Return the file of a chunk."""

@@ -11,12 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from polyml.bundle import SCORE
 from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS, Property
-from polyml.errors import UserError
+from polyml.errors import UserError, unknown_name
 from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expression
 from polyml.screening.robeson import UPPER_BOUNDS
 
 Columns = dict[str, np.ndarray]
 SIMILARITY = "similarity"
+PROBABILITY = "probability"
+"""Column of the probability that a candidate meets all constraints."""
+_ALSO_DRAWN = ("score", PROBABILITY)
+_TAKEN = frozenset({PROBABILITY, "outcome", "reason", "message", "row", "file", "line", "psmiles"})
 _NEIGHBOURS = frozenset({SIMILARITY, SCORE})  # what the comparison with the training polymers gives
 
 
@@ -66,6 +70,19 @@ class ScreenSpec(BaseModel):
         Length of the ranked list.
     skip_known : bool
         Whether polymers of the training set are left out.
+    rank_by : {"score", "pareto"}
+        ``pareto`` ranks only candidates that no other beats in every objective at once; they are ordered by the score.
+    pessimistic : bool
+        Rank by the score that is exceeded with probability 0.95, given the uncertainty of the predictions.
+    min_probability : float, optional
+        Leave out candidates that meet all constraints with a lower probability, given the uncertainty.
+    shortlist : int
+        Number of candidates in ``shortlist.csv``, chosen from the ranked list so that they differ; none by default.
+    shortlist_by : {"maxmin", "leader", "clusters"}
+        ``maxmin`` takes what is least similar to all before, ``leader`` goes down the list and passes over variations
+        of what it has, ``clusters`` takes the best of each cluster; see :mod:`polyml.screening.shortlist`.
+    trade_offs : list of str
+        Pairs of columns to draw against each other in the report: ``"O2 vs Tg"``. Some are drawn without being asked.
     keep : {"ranked", "all"}
         What is written: the ranked list alone, or every candidate as well, with its canonical key, predictions,
         intervals, domain and what became of it. The latter costs several times as much.
@@ -91,6 +108,12 @@ class ScreenSpec(BaseModel):
     objectives: list[Objective] = Field(default_factory=list)
     top: int = Field(default=1000, ge=1)
     skip_known: bool = True
+    rank_by: Literal["score", "pareto"] = "score"
+    pessimistic: bool = False
+    min_probability: float | None = Field(default=None, gt=0, le=1)
+    shortlist: int = Field(default=0, ge=0)
+    shortlist_by: Literal["maxmin", "leader", "clusters"] = "maxmin"
+    trade_offs: list[str] = Field(default_factory=list)
     keep: Literal["ranked", "all"] = "ranked"
     format: Literal["csv", "parquet"] = "csv"
     chunk_size: int = Field(default=5000, ge=1)
@@ -138,10 +161,15 @@ class ScreenPlan:
         return _spread_names(self.names)
 
     @property
+    def needs_chances(self) -> bool:
+        """Whether the ranking itself asks what the uncertainty of the predictions leaves of a candidate."""
+        return self.spec.pessimistic or self.spec.min_probability is not None
+
+    @property
     def needs_spread(self) -> bool:
         """Whether the ranking itself needs more than the mean predictions."""
         used = self._used()
-        return bool(used & self.costly - _NEIGHBOURS)
+        return self.needs_chances or bool(used & self.costly - _NEIGHBOURS)
 
     @property
     def needs_neighbours(self) -> bool:
@@ -166,6 +194,17 @@ class ScreenPlan:
                 result &= expression.evaluate(columns)
         return result
 
+    def objective_values(self, columns: Columns) -> np.ndarray:
+        """Return every objective, shape (n, m); NaN where it has no value."""
+        values = [expression.evaluate(columns) for expression in self.objectives]
+        table = np.column_stack(values) if values else np.empty((len(columns[self.names[0]]), 0))
+        return np.where(np.isfinite(table), table, np.nan)
+
+    @property
+    def maximize(self) -> list[bool]:
+        """Whether more is better, for each objective."""
+        return [item.direction == "maximize" for item in self.spec.objectives]
+
     def first_failure(self, columns: Columns) -> list[str]:
         """Return the first constraint that each row fails, empty where it meets them all, (n,)."""
         failed = np.full(len(columns[self.names[0]]), "", dtype=object)
@@ -175,10 +214,12 @@ class ScreenPlan:
 
     def score(self, columns: Columns) -> np.ndarray:
         """Return the weighted sum of the objectives, shape (n,): larger is better, NaN has no rank."""
-        total = np.zeros(len(columns[self.names[0]]))
-        for objective, expression in zip(self.spec.objectives, self.objectives, strict=True):
-            sign = 1.0 if objective.direction == "maximize" else -1.0
-            total = total + sign * objective.weight * expression.evaluate(columns)
+        signs = [1.0 if up else -1.0 for up in self.maximize]
+        weights = np.array([s * item.weight for s, item in zip(signs, self.spec.objectives, strict=True)])
+        values = self.objective_values(columns)
+        total = np.zeros(len(values))
+        for column, weight in zip(values.T, weights, strict=True):
+            total = total + weight * column
         return np.where(np.isfinite(total), total, np.nan)
 
 
@@ -229,7 +270,7 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
         )
     derived: dict[str, Expression] = {}
     for name, text in spec.derive.items():
-        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS:
+        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS or name in _TAKEN:
             raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
         derived[name] = parse_expression(text, known, where=f"derive {name}")
         _demand(derived[name], is_condition=False, where=f"derive {name}")
@@ -241,8 +282,47 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
     used = [*derived.values(), *constraints, *objectives]
     if not gives_std and any(item.names & spread for item in used):
         raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
+    _check_ranking(spec, gives_std=gives_std)
+    for text in spec.trade_offs:
+        split_trade_off(text, [*known, *_ALSO_DRAWN])
     _check_units(used, properties)
     return ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+
+
+def _check_ranking(spec: ScreenSpec, *, gives_std: bool) -> None:
+    """Refuse ways to rank that do not go together, or that the model cannot serve."""
+    if not gives_std and (spec.pessimistic or spec.min_probability is not None):
+        fix = "leave out pessimistic and min_probability, or train another model"
+        raise UserError("this model gives no uncertainty", where="screen", fix=fix)
+    if spec.min_probability is not None and not spec.constraints:
+        raise UserError("there is no constraint to meet", where="min_probability", fix="add a constraint")
+    if spec.rank_by == "pareto" and len(spec.objectives) < 2:
+        raise UserError("a Pareto front needs two objectives", where="rank_by", fix="add another objective")
+    if spec.rank_by == "pareto" and spec.pessimistic:
+        fix = "use the pessimistic ends themselves as objectives: maximize O2_lower"
+        raise UserError("a Pareto front has no single score", where="pessimistic", fix=fix)
+
+
+def split_trade_off(text: str, known: Sequence[str]) -> tuple[str, str]:
+    """Return the two columns of ``"O2 vs Tg"``.
+
+    Raises
+    ------
+    UserError
+        It is no such pair, or there is no such column.
+
+    Examples
+    --------
+    >>> split_trade_off("O2 vs O2/N2", ["O2", "O2/N2"])
+    ('O2', 'O2/N2')
+    """
+    x, _, y = (part.strip(" `") for part in text.partition(" vs "))
+    if not x or not y:
+        raise UserError(f"'{text}' is no pair of columns", where="trade_offs", fix="write: O2 vs Tg")
+    for name in (x, y):
+        if name not in known:
+            raise unknown_name("column", name, known, where="trade_offs")
+    return x, y
 
 
 def _spread_names(names: Sequence[str]) -> frozenset[str]:

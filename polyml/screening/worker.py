@@ -18,12 +18,16 @@ from polyml.bundle import SCORE, VERDICT, Bundle
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
 from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.readers import CandidateChunk, cell_text
+from polyml.domain import VERDICTS
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
+from polyml.screening.histogram import StreamedHistogram
+from polyml.screening.pareto import pareto_front
 from polyml.screening.pool import WHOLE, Marks, NoMarks
 from polyml.screening.predictors import Predictors
-from polyml.screening.shards import ShardStore
-from polyml.screening.spec import SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
+from polyml.screening.probability import Chances, Criteria, chances
+from polyml.screening.shards import ChunkResult, ShardStore
+from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,27 +37,6 @@ REFUSED, DISCARDED, FAILS, NO_VALUE, KNOWN, PASSES = "refused", "prefilter", "fa
 """What becomes of a candidate; see :class:`ChunkResult`."""
 _SHOWN = 500  # characters of a refused text that are worth keeping
 _COUNTED = ("valid", "shortlisted", "passing", "no_value")
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """What is kept of one chunk.
-
-    Attributes
-    ----------
-    counts : dict of str to int
-        ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
-        constraints), and ``no_value`` (passing, but the objective has no value).
-    table : pyarrow.Table
-        A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
-        (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that
-        are the same polymer, where only the best are kept), ``value:<name>`` of what was predicted and derived, and
-        ``input:<name>`` of what stood beside the SMILES. Outcomes: ``refused``, ``prefilter`` (discarded by the quick
-        model), ``fails`` (a constraint), ``no value`` (of the objective), ``known`` (a training polymer), ``passes``.
-    """
-
-    counts: dict[str, int]
-    table: pa.Table
 
 
 @dataclass
@@ -94,6 +77,15 @@ class ChunkScreener:
         self.models, self.quick = models, quick
         self.plan = plan_screen(spec, models.properties, gives_std=models.gives_std)
         self.first = plan_prefilter(spec, quick.properties, models.properties) if quick else None
+        self.criteria = Criteria.of(self.plan)
+        training = models.training_frame()
+        self._bins = [
+            StreamedHistogram.of_training(p, training[p.name].to_numpy()).to_dict() for p in models.properties
+        ]
+
+    def histograms(self) -> list[StreamedHistogram]:
+        """Return an empty histogram for each property."""
+        return [StreamedHistogram.from_dict(item) for item in self._bins]
 
     def screen(
         self,
@@ -129,12 +121,15 @@ class ChunkScreener:
         spread = keep_all or self.quick is not None
         work = self._predict(self.models, work, rejected, self.plan.names, spread=spread)
         counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
+        histograms = self.histograms()
+        for histogram, name in zip(histograms, self.plan.names, strict=True):
+            histogram.add(work.columns[name])
         kept = (
             self._keep_all(work, hopeless, counts, rejected, marks)
             if keep_all
             else self._keep_best(work, counts, rejected, floor, marks)
         )
-        return ChunkResult(counts, self._table(chunk, kept, rejected))
+        return ChunkResult(counts, self._table(chunk, kept, rejected), [item.to_dict() for item in histograms])
 
     def _predict(
         self, models: Predictors, work: _Work, rejected: Rejected, names: Sequence[str], *, spread: bool = False
@@ -168,6 +163,21 @@ class ChunkScreener:
         if spread or neighbours:
             plan.derive(work.columns, costly=True)
 
+    def _judge_by_chances(self, work: _Work) -> tuple[np.ndarray, np.ndarray]:
+        """Return the score of each candidate, and whether it meets the constraints with the probability asked for.
+
+        Where the ranking does not ask for it, the predictions are taken as they are.
+        """
+        plan = self.plan
+        if not plan.needs_chances:
+            return plan.score(work.columns), np.ones(len(work), dtype=bool)
+        found = chances_of(self.models, self.criteria, work.columns)
+        work.columns[PROBABILITY] = found.probability
+        likely = np.ones(len(work), dtype=bool)
+        if plan.spec.min_probability is not None:
+            likely = found.probability >= plan.spec.min_probability
+        return found.pessimistic if plan.spec.pessimistic else plan.score(work.columns), likely
+
     def _keep_best(self, work: _Work, counts: dict[str, int], rejected: Rejected, floor: float, marks: Marks) -> _Kept:
         """Keep of the candidates that meet all constraints those that may be in the ranked list."""
         plan = self.plan
@@ -176,9 +186,15 @@ class ChunkScreener:
         if plan.needs_spread or plan.needs_neighbours:
             self._add_costly(work, spread=plan.needs_spread, neighbours=plan.needs_neighbours)
             work = work.select(plan.passes(work.columns, costly=True))
-        score = plan.score(work.columns)
+        score, likely = self._judge_by_chances(work)
+        work, score = work.select(likely), score[likely]
         counts["passing"], counts["no_value"] = len(work), int(np.isnan(score).sum())
-        chosen = self._thin_out(work, score, counts, rejected, floor, marks)
+        if plan.spec.rank_by == "pareto":
+            values = plan.objective_values(work.columns)
+            work.columns |= {objective_name(i): values[:, i] for i in range(values.shape[1])}
+            chosen = self._front(work, values, counts, rejected, marks)
+        else:
+            chosen = self._thin_out(work, score, counts, rejected, floor, marks)
         at = list(chosen.values())
         columns = {"score": score, **work.columns}
         kept = {name: values[[i for i, _ in at]] for name, values in columns.items()}
@@ -225,6 +241,39 @@ class ChunkScreener:
         marks[0] = WHOLE
         return found
 
+    def _front(
+        self, work: _Work, values: np.ndarray, counts: dict[str, int], rejected: Rejected, marks: Marks
+    ) -> dict[str, tuple[int, int]]:
+        """Keep the new candidates that no other new one of the chunk beats in every objective, in their order.
+
+        A known polymer keeps no other out; those that come up are kept beside the front, to be counted.
+        """
+        keys: dict[int, str] = {}
+        left = np.arange(len(work))
+        while True:
+            front = left[pareto_front(values[left], self.plan.maximize)]
+            out = set()
+            for i in [i for i in front.tolist() if i not in keys]:
+                key = _key(work.parsed[i], rejected, marks)
+                if key is None:
+                    for name in ("valid", "shortlisted", "passing"):
+                        counts[name] -= 1
+                    out.add(i)
+                    continue
+                keys[i] = key
+                if self._is_known(key):
+                    out.add(i)
+            if not out:
+                break
+            left = np.array([i for i in left.tolist() if i not in out], dtype=int)
+        marks[0] = WHOLE
+        found: dict[str, tuple[int, int]] = {}
+        wanted = {*front.tolist()} | {i for i, key in keys.items() if self._is_known(key)}
+        for i in sorted(wanted):
+            first, copies = found.get(keys[i], (i, 0))
+            found[keys[i]] = (first, copies + 1)
+        return found
+
     def _keep_all(
         self, work: _Work, hopeless: _Work, counts: dict[str, int], rejected: Rejected, marks: Marks
     ) -> _Kept:
@@ -238,13 +287,22 @@ class ChunkScreener:
         counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
         plan.derive(work.columns, costly=False)
         self._add_costly(work, spread=True, neighbours=True)
-        score = plan.score(work.columns)
+        score, likely = self._judge_by_chances(work)
         reasons = plan.first_failure(work.columns)
+        doubtful = f"probability < {plan.spec.min_probability}"
+        reasons = [why or ("" if good else doubtful) for why, good in zip(reasons, likely.tolist(), strict=True)]
         outcomes = [
             FAILS if reason else KNOWN if self._is_known(str(keys[row])) else NO_VALUE if np.isnan(value) else PASSES
             for (row, _), reason, value in zip(work.parsed, reasons, score.tolist(), strict=True)
         ]
         counts["passing"] = sum(not reason for reason in reasons)
+        new = np.array([str(keys[row]) not in self.models.known for row, _ in work.parsed], dtype=bool)
+        inside = new & (work.columns[VERDICT] == VERDICTS[0])
+        counts["new"], counts["new_inside"] = int(new.sum()), int(inside.sum())
+        counts["new_inside_passing"] = int((inside & np.array([not why for why in reasons], dtype=bool)).sum())
+        if plan.spec.rank_by == "pareto":
+            values = plan.objective_values(work.columns)
+            work.columns |= {objective_name(i): values[:, i] for i in range(values.shape[1])}
         counts["no_value"] = sum(not why and value != value for why, value in zip(reasons, score.tolist(), strict=True))
         rows = [row for row, _ in (*work.parsed, *hopeless.parsed)]
         return _Kept(
@@ -287,7 +345,35 @@ class ChunkScreener:
         spread = keeps_all or plan.needs_spread or self.quick is not None
         names = [name + suffix for name in plan.names for suffix in ("", *SPREAD_SUFFIXES)]
         chosen = [name for name in names if name in plan.names or (spread and name in plan.spread_names)]
-        return ["score", *chosen, *plan.derived, *((SIMILARITY, SCORE, VERDICT) if keeps_all else ())]
+        objectives = [objective_name(i) for i in range(len(plan.objectives))] if plan.spec.rank_by == "pareto" else []
+        told = [PROBABILITY] if plan.needs_chances else []
+        neighbours = [SIMILARITY, SCORE, VERDICT] if keeps_all else []
+        return ["score", *chosen, *plan.derived, *told, *neighbours, *objectives]
+
+
+def objective_name(number: int) -> str:
+    """Return the column of an objective, where a Pareto front needs them one by one."""
+    return f"objective {number + 1}"
+
+
+def chances_of(models: Predictors, criteria: Criteria, columns: Columns) -> Chances:
+    """Return what the uncertainty leaves of candidates with these columns, the spread of all properties among them."""
+    mean, std, lower, upper = (
+        np.column_stack([columns[name + suffix] for name in models.names]) for suffix in ("", *SPREAD_SUFFIXES)
+    )
+    read = criteria.reads([*criteria.constraints, *criteria.objectives]) - {*models.names, *criteria.derived}
+    fixed = {name: np.asarray(columns[name], dtype=float) for name in read}
+    known = not np.isnan(lower).all()
+    return chances(
+        criteria,
+        models.properties,
+        mean,
+        std,
+        lower=lower if known else None,
+        upper=upper if known else None,
+        correlation=models.error_correlation,
+        fixed=fixed,
+    )
 
 
 def _padded(values: Any, length: int, gap: int) -> pa.Array:
@@ -394,7 +480,7 @@ def screen_in_worker(task: Task, marks: Marks) -> int:
         excluded |= {row: ("", "") for row in range(len(chunk)) if not first <= row < last}
     result = duty.screener.screen(chunk, excluded=excluded, floor=task.floor, marks=marks)
     if task.tried is None:
-        duty.store.write(task.number, result.table, result.counts)
+        duty.store.write(task.number, result)
     return len(chunk)
 
 

@@ -1,0 +1,153 @@
+"""The report of a screen: one page, and the plots that are logged beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polyml.data.files import whole_file
+from polyml.screening.histogram import StreamedHistogram
+from polyml.screening.outputs import NEAREST, robeson_figures
+from polyml.screening.pareto import pareto_front
+from polyml.screening.predictors import Predictors
+from polyml.screening.spec import PROBABILITY, SIMILARITY, ScreenPlan, available_pairs, split_trade_off
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+_DRAWN = 3  # trade-offs that are drawn without being asked for
+
+
+def write_report(
+    path: Path,
+    ranked: pd.DataFrame,
+    models: Predictors,
+    plan: ScreenPlan,
+    counts: Mapping[str, int],
+    histograms: Sequence[StreamedHistogram],
+    title: str,
+) -> dict[str, Figure]:
+    """Write ``report.html``, and return the Robeson plots, which are also a page of their own."""
+    from polyml.report.html import figures_page
+    from polyml.report.screening import screening_page
+
+    bounds = robeson_figures(ranked, models)
+    drawn = {f"{pair}: selectivity against permeability": figure for pair, figure in bounds.items()}
+    drawn |= _trade_offs(ranked, models, plan)
+    page = screening_page(
+        title,
+        ranked,
+        models.properties,
+        stages(counts, plan),
+        trade_offs=drawn,
+        histograms=_histograms(models, histograms),
+        notes=_notes(plan),
+        columns=[name for name in (*plan.derived, PROBABILITY, SIMILARITY, "domain") if name in ranked],
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    if bounds:
+        with whole_file(path.with_name("robeson.html")) as temporary:
+            temporary.write_text(figures_page("Robeson plots", bounds), encoding="utf-8")
+    return bounds
+
+
+def stages(counts: Mapping[str, int], plan: ScreenPlan) -> dict[str, int]:
+    """Return the stages of the funnel and how many candidates are left after each.
+
+    Whether a candidate is new, and inside the domain, is known of all of them only where all are kept, and of the
+    ranked ones else.
+    """
+    found = {"read": counts["read"], "repeat units": counts["valid"]}
+    if plan.spec.prefilter:
+        found["passed on by the quick model"] = counts["shortlisted"]
+    if plan.spec.keep == "all":
+        found |= {"new": counts["new"], "new, in the domain": counts["new_inside"]}
+        found["new, in the domain, meeting the constraints"] = counts["new_inside_passing"]
+        return found
+    if plan.constraints:
+        found["meeting the constraints"] = counts["passing"]
+    if plan.spec.rank_by == "pareto":
+        found["on the Pareto front"] = counts["front"]
+    inside = counts["ranked"] - counts["outside"] - counts["edge"]
+    return found | {"ranked": counts["ranked"], "ranked, in the domain": inside}
+
+
+def _notes(plan: ScreenPlan) -> str:
+    spec = plan.spec
+    goals = ", ".join(f"{item.direction} {item.expression}" for item in spec.objectives)
+    text = f"Ranked by: {goals}{' (Pareto front)' if spec.rank_by == 'pareto' else ''}"
+    text += ", by the value that is exceeded with probability 0.95." if spec.pessimistic else "."
+    if spec.constraints:
+        text += f" Constraints: {', '.join(spec.constraints)}."
+    if spec.min_probability is not None:
+        text += f" Probability to meet them all: {spec.min_probability:g} or more."
+    return text
+
+
+def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> dict[str, Figure]:
+    """Draw the pairs that are asked for; else the objectives, or the first properties, as far as no bound is drawn."""
+    from polyml.report.trade_off import Axis, trade_off
+
+    data = models.training_frame()
+    given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
+    figures = {}
+    for x, y in _pairs(plan):
+        if x not in ranked or y not in ranked:
+            continue
+        better = [_is_better(name, plan) for name in (x, y)]
+        front = pareto_front(ranked[[x, y]].to_numpy(dtype=float), better)
+        figures[f"{y} against {x}"] = trade_off(
+            Axis.of(x, models.properties),
+            Axis.of(y, models.properties),
+            ranked,
+            data,
+            front=front,
+            maximize_x=better[0],
+            colour_by=SIMILARITY,
+            hover=["rank", *given],
+        )
+    return figures
+
+
+def _pairs(plan: ScreenPlan) -> list[tuple[str, str]]:
+    known = [*plan.names, *plan.derived, "score", PROBABILITY, *plan.costly]
+    if plan.spec.trade_offs:
+        return [split_trade_off(text, known) for text in plan.spec.trade_offs]
+    if available_pairs(plan.names):
+        return []
+    aims = [item.text.strip("`") for item in plan.objectives]
+    names = [name for name in dict.fromkeys([*aims, *plan.names]) if name in (*plan.names, *plan.derived)]
+    return [(names[0], name) for name in names[1 : 1 + _DRAWN]]
+
+
+def _is_better(name: str, plan: ScreenPlan) -> bool:
+    """Return whether more of a column is better: what an objective says of it, else yes."""
+    aims = zip(plan.objectives, plan.maximize, strict=True)
+    return next((up for item, up in aims if item.text.strip("`") == name), True)
+
+
+def _histograms(models: Predictors, histograms: Sequence[StreamedHistogram]) -> dict[str, Figure]:
+    from polyml.report.screening import prediction_histogram
+
+    training = models.training_frame()
+    figures = {}
+    for item, predicted in zip(models.properties, histograms, strict=True):
+        measured = StreamedHistogram(predicted.edges, predicted.transform)
+        measured.add(np.asarray(training[item.name], dtype=float))
+        figure = prediction_histogram(item, predicted.edges, predicted.counts, measured.counts)
+        figures[f"{item.name}: predictions of all candidates"] = figure
+    return figures
+
+
+def log_report(tracker: Any, folder: Path, summary: Mapping[str, Any]) -> None:
+    """Log the counts as metrics, and the tables and pages as files."""
+    metrics = {f"screening/{name}": float(value) for name, value in summary.items() if value is not None}
+    tracker.log_metrics(metrics)
+    tables = ("ranked.csv", "ranked.parquet", "shortlist.csv", "rejects.csv")
+    names = (*tables, "summary.json", "report.html", "robeson.html")
+    tracker.log_files([folder / name for name in names if (folder / name).is_file()], "screening")
