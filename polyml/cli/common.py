@@ -309,7 +309,7 @@ def funnel(summary: Mapping[str, Any]) -> str:
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         steps.append("{shortlisted:,} passed the quick model")
     steps.append("{passing:,} meet the constraints")
-    if summary["front"] is not None:
+    if summary.get("front") is not None:
         steps.append("{front:,} on the Pareto front")
     steps.append("{ranked:,} ranked")
     if summary["outside"]:
