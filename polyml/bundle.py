@@ -1,8 +1,8 @@
 """A trained predictor on disk: the model, what it predicts, what it learned from, and how it was judged.
 
 A bundle is a folder: ``bundle.json`` (a :class:`~polyml.bundle_format.BundleFile`), ``training.parquet``,
-``domain.json`` and ``model/``. Nothing in it is pickled, and every file is checked against its SHA-256 when the bundle
-is read.
+``domain.json``, ``domain.safetensors`` and ``model/``. Nothing in it is pickled, and every file is checked against its
+SHA-256 when the bundle is read.
 
 Predictions are in user units. A property that is modelled as log10 comes back as the median (``10 ** mean``), the ends
 of its interval are transformed, and its standard deviation stays in the modelled scale: 0.3 means a factor of two.
@@ -29,6 +29,7 @@ from polyml.chem import RepeatUnit, ensure_units
 from polyml.data.files import check_replaceable, replaced_folder
 from polyml.data.properties import SPREAD_SUFFIXES, Property
 from polyml.data.table import REPORT_FILES
+from polyml.domain import ARRAYS as DOMAIN_ARRAYS
 from polyml.domain import FILE as DOMAIN_FILE
 from polyml.domain import ApplicabilityDomain, DomainLimits, DomainScores
 from polyml.errors import DAMAGED, UserError
@@ -42,7 +43,7 @@ NOVELTY = "novelty"
 """Column of models that tell how strange a polymer is to them."""
 LOOKS_THE_SAME = "another polymer with the same environments of radius 2"
 """Warning on a nearest training polymer: fingerprints cannot tell the two apart."""
-_OWN = ("bundle.json", "model", "training.parquet", DOMAIN_FILE, *REPORT_FILES)
+_OWN = ("bundle.json", "model", "training.parquet", DOMAIN_FILE, DOMAIN_ARRAYS, *REPORT_FILES)
 SUFFIXES = ("", *SPREAD_SUFFIXES)
 """Ends of the names of the columns of a property: prediction, standard deviation, ends of the interval."""
 SIMILARITY, SCORE, VERDICT = "nearest_similarity", "domain_score", "domain"
@@ -116,6 +117,7 @@ class Bundle:
             self.model.save(new / "model")
             self._training_frame().to_parquet(new / "training.parquet", index=False)
             self.domain.limits.save(new / DOMAIN_FILE)
+            self.domain.save(new / DOMAIN_ARRAYS)
             content = BundleFile(
                 model=self.model.key,
                 called=self.model.called(),
@@ -148,7 +150,7 @@ class Bundle:
         verify_files(folder, content)
         model = model_class(content.model).load(folder / "model")
         frame = _read_training(folder, content)
-        return cls(
+        bundle = cls(
             model=model,
             properties=tuple(content.properties),
             keys=tuple(frame["key"]),
@@ -162,6 +164,10 @@ class Bundle:
             digest=content_digest(content),
             folder=folder,
         )
+        if DOMAIN_ARRAYS in content.files:
+            path = folder / DOMAIN_ARRAYS
+            bundle.__dict__["domain"] = ApplicabilityDomain.load(path, bundle.keys, bundle.domain_limits)
+        return bundle
 
     @property
     def classes(self) -> tuple[str, ...]:

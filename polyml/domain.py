@@ -30,7 +30,9 @@ EDGE, OUTSIDE = 0.05, 0.01
 """Parts of the training polymers that are at the edge of the domain or beyond, and outside."""
 VERDICTS = ("inside", "edge", "outside")
 FILE = "domain.json"
+ARRAYS = "domain.safetensors"
 _FEATURES = "ecfp"
+_ELEMENTS = 119  # atomic numbers from 0
 _BLOCK = 256  # polymers compared with the whole training set at once; bounds the memory
 _COMPARED = 2000  # training polymers from which the limits are learned: enough for their hundredth part
 
@@ -132,6 +134,36 @@ class ApplicabilityDomain:
         """Build the domain of training polymers."""
         return cls(fingerprints(polymers), keys, limits, np.logical_or.reduce(elements(polymers)))
 
+    def save(self, path: Path) -> None:
+        """Write the fingerprints and elements of the training polymers; the limits have a file of their own."""
+        from safetensors.numpy import save_file
+
+        known = np.ones(_ELEMENTS, dtype=bool) if self._known is None else self._known
+        bits = np.packbits(self._bits > 0, axis=1)
+        save_file({"bits": np.ascontiguousarray(bits), "elements": known.astype(np.uint8)}, path)
+
+    @classmethod
+    def load(cls, path: Path, keys: Sequence[str], limits: DomainLimits | None) -> ApplicabilityDomain:
+        """Read what :meth:`save` wrote: quicker than to read the training polymers again.
+
+        Raises
+        ------
+        UserError
+            The file cannot be read, or is about another number of polymers.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            arrays = load_file(path)
+            bits, known = np.unpackbits(arrays["bits"], axis=1), arrays["elements"].astype(bool)
+            if len(bits) != len(keys) or known.shape != (_ELEMENTS,):
+                raise ValueError(f"{len(bits)} fingerprints of {len(keys)} training polymers")
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            what = f"the fingerprints of the training polymers cannot be read: {error}"
+            raise UserError(what, where=str(path), fix=DAMAGED) from error
+        return cls(bits, keys, limits, known)
+
     @cached_property
     def limits(self) -> DomainLimits:
         """The limits of the verdicts."""
@@ -192,7 +224,7 @@ def elements(polymers: Sequence[str | RepeatUnit]) -> np.ndarray:
     >>> [np.flatnonzero(row).tolist() for row in elements(["*CC*", "*[Si](C)(C)O*"])]
     [[6], [6, 8, 14]]
     """
-    found = np.zeros((len(polymers), 119), dtype=bool)
+    found = np.zeros((len(polymers), _ELEMENTS), dtype=bool)
     for row, unit in zip(found, ensure_units(polymers), strict=True):
         row[[atom.GetAtomicNum() for atom in unit.mol.GetAtoms()]] = True
     found[:, :2] = False  # attachment points and hydrogen

@@ -125,12 +125,14 @@ def fragile(units):
     return units
 
 
-def test_an_old_bundle_learns_its_domain_from_the_training_polymers_in_it(bundle, saved):
+@pytest.mark.parametrize("missing", [["domain.safetensors"], ["domain.json", "domain.safetensors"]])
+def test_an_old_bundle_learns_its_domain_from_the_training_polymers_in_it(bundle, saved, missing):
     path = saved / "bundle.json"
     content = json.loads(path.read_text())
-    del content["files"]["domain.json"]
+    for name in missing:
+        del content["files"][name]
+        (saved / name).unlink()
     path.write_text(json.dumps(content))
-    (saved / "domain.json").unlink()
     old = Bundle.load(saved)
     assert old.domain.limits == bundle.domain.limits
     pd.testing.assert_frame_equal(predict_frame(old, POLYMERS), predict_frame(bundle, POLYMERS))

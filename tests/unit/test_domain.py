@@ -128,6 +128,24 @@ def test_limits_come_back_from_a_file(domain, tmp_path):
         DomainLimits.load(tmp_path / "domain.json")
 
 
+def test_a_domain_comes_back_from_its_files(tmp_path):
+    polymers = ["*CC*", "*CC(*)C", "*CC(*)F", "*OCC*", "*CC(*)c1ccccc1", "*c1ccc(C2CCC(*)CC2)cc1"]
+    keys = [RepeatUnit.parse(text).key for text in polymers]
+    fitted = ApplicabilityDomain.fit(polymers, keys)
+    fitted.save(tmp_path / "domain.safetensors")
+    asked = ["*CC(*)CC", "*CC(*)Cl", "*[Si](C)(C)O*", "*OCCCC*", *polymers]
+    for limits in (None, fitted.limits):
+        loaded = ApplicabilityDomain.load(tmp_path / "domain.safetensors", keys, limits)
+        assert loaded.limits == fitted.limits
+        for one, other in zip(vars(loaded.judge(asked)).values(), vars(fitted.judge(asked)).values(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="6 fingerprints of 5 training polymers"):
+        ApplicabilityDomain.load(tmp_path / "domain.safetensors", keys[:5], None)
+    (tmp_path / "domain.safetensors").write_bytes(b"no arrays")
+    with pytest.raises(UserError, match="cannot be read"):
+        ApplicabilityDomain.load(tmp_path / "domain.safetensors", keys, None)
+
+
 def test_an_element_that_no_training_polymer_has_is_outside(domain):
     found = domain.judge(["*CC(*)C", "*CC(*)[Se]C", "*CC(*)Br", "*[Si](C)(C)O*"])
     assert found.verdict[1:3].tolist() == ["outside", "outside"]
