@@ -156,9 +156,9 @@ def check_text(psmiles: str) -> str:
             reason="too long",
             fix="write the smallest repeat unit",
         )
-    if not text.isascii() or len(text.split()) > 1:
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise RepeatUnitError(
-            "characters that no SMILES has (a blank, or one beyond ASCII)",
+            "characters that no SMILES has (a blank, a control character, or one beyond ASCII)",
             reason="invalid SMILES",
             fix="one repeat unit a row, without names or comments",
         )
