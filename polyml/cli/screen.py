@@ -96,6 +96,10 @@ def screen(
         list[str] | None,
         typer.Option("--prefilter", metavar="EXPR", help="Condition on the quick model's predictions; repeat."),
     ] = None,
+    prefilter_check: Annotated[
+        float,
+        typer.Option("--prefilter-check", metavar="SHARE", help="Of the discarded, to estimate what is lost.", max=1),
+    ] = 0.005,
     keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
@@ -132,6 +136,7 @@ def screen(
         derive=dict(common.split_pair(text, "--derive") for text in derive or ()),
         constraints=constraint or [],
         prefilter=prefilter or [],
+        prefilter_check=prefilter_check,
         objectives=objective or [],
         top=top,
         skip_known=not keep_known,
@@ -162,9 +167,12 @@ def screen(
         common.print_json({"folder": str(output), **summary})
         return
     from polyml.cli.tables import read_ranked
+    from polyml.screening.report import recall_words
 
     ranked = output / f"ranked.{format_.value}"
     if summary["ranked"]:
         common.show(read_ranked(ranked, spec))
     common.note(f"{common.funnel(summary)}: {ranked}")
+    if summary["prefilter"]:
+        common.note(recall_words(summary["prefilter"]))
     common.note(f"Report: {output / 'report.html'}")

@@ -27,7 +27,7 @@ def write_report(
     ranked: pd.DataFrame,
     models: Predictors,
     plan: ScreenPlan,
-    counts: Mapping[str, int],
+    counts: Mapping[str, Any],
     histograms: Sequence[StreamedHistogram],
     title: str,
 ) -> dict[str, Figure]:
@@ -45,7 +45,7 @@ def write_report(
         stages(counts, plan),
         trade_offs=drawn,
         histograms=_histograms(models, histograms),
-        notes=_notes(plan),
+        notes=_notes(plan) + (f" {recall_words(counts['prefilter'])}" if plan.spec.prefilter else ""),
         columns=[name for name in (*plan.derived, PROBABILITY, SIMILARITY, "domain") if name in ranked],
     )
     with whole_file(path) as temporary:
@@ -56,7 +56,7 @@ def write_report(
     return bounds
 
 
-def stages(counts: Mapping[str, int], plan: ScreenPlan) -> dict[str, int]:
+def stages(counts: Mapping[str, Any], plan: ScreenPlan) -> dict[str, int]:
     """Return the stages of the funnel and how many candidates are left after each.
 
     Whether a candidate is new, and inside the domain, is known of all of them only where all are kept, and of the
@@ -87,6 +87,21 @@ def _notes(plan: ScreenPlan) -> str:
     if spec.min_probability is not None:
         text += f" Probability to meet them all: {spec.min_probability:g} or more."
     return text
+
+
+def recall_words(recall: Mapping[str, Any]) -> str:
+    """Say what a prefilter costs."""
+    text = f"The quick model discarded {recall['discarded']:,} candidates"
+    if not recall["checked"]:
+        return f"{text}; none of them was checked."
+    of = {"passing": "of what meets the constraints", "ranked": "of the ranked list"}
+    parts = [
+        f"{found['estimate']:.1%} {what} ({found['lower']:.1%} to {found['upper']:.1%})"
+        for name, what in of.items()
+        if (found := recall[name])
+    ]
+    share = f"; by {recall['checked']:,} of them that were checked, it passed on an estimated {' and '.join(parts)}."
+    return text + (share if parts else ".")
 
 
 def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> dict[str, Figure]:
@@ -146,7 +161,9 @@ def _histograms(models: Predictors, histograms: Sequence[StreamedHistogram]) -> 
 
 def log_report(tracker: Any, folder: Path, summary: Mapping[str, Any]) -> None:
     """Log the counts as metrics, and the tables and pages as files."""
-    metrics = {f"screening/{name}": float(value) for name, value in summary.items() if value is not None}
+    metrics = {f"screening/{name}": float(value) for name, value in summary.items() if isinstance(value, int | float)}
+    recall = summary["prefilter"] or {}
+    metrics |= {f"screening/recall_{of}": recall[of]["estimate"] for of in ("passing", "ranked") if recall.get(of)}
     tracker.log_metrics(metrics)
     tables = ("ranked.csv", "ranked.parquet", "shortlist.csv", "rejects.csv")
     names = (*tables, "summary.json", "report.html", "robeson.html")

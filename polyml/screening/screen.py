@@ -29,6 +29,7 @@ from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
 from polyml.screening.predictors import Predictors, as_list
+from polyml.screening.recall import recall_of
 from polyml.screening.report import log_report, write_report
 from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
@@ -74,6 +75,9 @@ class ScreenSummary:
         these the ones that meet every constraint.
     shortlist : int, optional
         Rows of ``shortlist.csv``, where one is asked for.
+    prefilter : dict, optional
+        Behind a quick model, what its prefilter costs: candidates ``discarded``, how many of them were ``checked`` by
+        the model proper, and the estimated recall of ``passing`` and of ``ranked`` candidates with its 95 % interval.
     resumed : int
         Candidates whose chunks were finished by an earlier run.
     seconds, per_second : float
@@ -96,6 +100,7 @@ class ScreenSummary:
     new_inside: int | None = None
     new_inside_passing: int | None = None
     shortlist: int | None = None
+    prefilter: dict[str, Any] | None = None
     resumed: int = 0
     seconds: float = 0.0
     per_second: float = 0.0
@@ -208,6 +213,7 @@ class _Run:
     rows: int = 0
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    checked: list[float] = field(default_factory=list)
     best: BestList | FrontList = field(init=False)
     histograms: list[StreamedHistogram] = field(init=False)
 
@@ -246,6 +252,7 @@ class _Run:
             return False
         self.counts.update(shard.counts)
         self.best.add(shard.table)
+        self.checked = [value for value in (*self.checked, *shard.checked) if value >= self.best.floor]
         for histogram, part in zip(self.histograms, shard.histograms, strict=True):
             histogram.merge(StreamedHistogram.from_dict(part))
         return True
@@ -258,7 +265,7 @@ class _Run:
         tasks = Chunks(numbered, lambda: self.best.floor, spec.time_limit)
         return screen_in_processes(tasks, make_pool(self.jobs, given, spec.time_limit))
 
-    def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Write the tables; return the ranked list and what was counted."""
         plan = self.screener.plan
         best, passed_over = self.best.result()
@@ -266,12 +273,14 @@ class _Run:
         write_rejects(self.store, self.chunks, folder / "rejects.csv")
         if plan.spec.keep == "all":
             write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}")
-        counts = dict(self.counts) | passed_over
+        counts: dict[str, Any] = dict(self.counts) | passed_over
         counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
         counts |= {name: int((ranked[VERDICT] == name).sum()) for name in ("outside", "edge")}
         if plan.spec.shortlist:
             counts["shortlist"] = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
-        return ranked, counts
+        if plan.spec.prefilter:
+            counts["prefilter"] = recall_of(counts, self.checked, ranked["score"].tolist(), plan.spec)
+        return ranked, {name: value for name, value in counts.items() if not name.startswith("checked")}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,8 @@ class ChunkResult:
     ----------
     counts : dict of str to int
         ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
-        constraints), and ``no_value`` (passing, but the objective has no value).
+        constraints), ``no_value`` (passing, but the objective has no value), ``checked`` and ``checked_passing``
+        (discarded by the quick model and predicted all the same).
     table : pyarrow.Table
         A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
         (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that
@@ -41,11 +42,15 @@ class ChunkResult:
     histograms : list of dict
         Of the predictions of each property for all valid candidates that the model proper has seen; see
         :class:`polyml.screening.histogram.StreamedHistogram`.
+    checked : list of float
+        Scores of the candidates that the quick model discards and that would have passed; see
+        :mod:`polyml.screening.recall`. Those that cannot be in the ranked list may be left out.
     """
 
     counts: dict[str, int]
     table: pa.Table
     histograms: list[dict[str, Any]]
+    checked: list[float] = field(default_factory=list)
 
 
 class ShardStore:
@@ -127,7 +132,7 @@ class ShardStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        told = json.dumps({"counts": result.counts, "histograms": result.histograms})
+        told = json.dumps({"counts": result.counts, "histograms": result.histograms, "checked": result.checked})
         table = result.table.replace_schema_metadata({_TOLD: told.encode()})
         content = pa.BufferOutputStream()
         pq.write_table(table, content, compression="zstd")

@@ -63,6 +63,9 @@ class ScreenSpec(BaseModel):
     prefilter : list of str
         Comparisons on the predictions of a quick model: only candidates that meet them all are predicted by the model
         proper. Only with a quick model.
+    prefilter_check : float
+        Share of the discarded candidates that the model proper predicts all the same, to estimate what the prefilter
+        loses; see :mod:`polyml.screening.recall`. They are not ranked.
     objectives : list of Objective
         What to rank by; a bare expression is maximized, ``minimize X`` is short for the other direction. The score is
         the weighted sum, larger is better.
@@ -105,6 +108,7 @@ class ScreenSpec(BaseModel):
     derive: dict[str, str] = Field(default_factory=dict)
     constraints: list[str] = Field(default_factory=list)
     prefilter: list[str] = Field(default_factory=list)
+    prefilter_check: float = Field(default=0.005, ge=0, le=1)
     objectives: list[Objective] = Field(default_factory=list)
     top: int = Field(default=1000, ge=1)
     skip_known: bool = True

@@ -26,6 +26,7 @@ from polyml.screening.pareto import pareto_front
 from polyml.screening.pool import WHOLE, Marks, NoMarks
 from polyml.screening.predictors import Predictors
 from polyml.screening.probability import Chances, Criteria, chances
+from polyml.screening.recall import drawn
 from polyml.screening.shards import ChunkResult, ShardStore
 from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
 
@@ -36,7 +37,7 @@ Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and mes
 REFUSED, DISCARDED, FAILS, NO_VALUE, KNOWN, PASSES = "refused", "prefilter", "fails", "no value", "known", "passes"
 """What becomes of a candidate; see :class:`ChunkResult`."""
 _SHOWN = 500  # characters of a refused text that are worth keeping
-_COUNTED = ("valid", "shortlisted", "passing", "no_value")
+_COUNTED = ("valid", "shortlisted", "passing", "no_value", "checked", "checked_passing")
 
 
 @dataclass
@@ -116,6 +117,7 @@ class ChunkScreener:
             work = self._predict(self.quick, work, rejected, self.first.names)
             passes = self.first.passes(work.columns, costly=False)
             hopeless, work = _Work(work.select(~passes).parsed), _Work(work.select(passes).parsed)
+        checked = self._check(hopeless, chunk.first_row, counts)
         keep_all = self.plan.spec.keep == "all"
         # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
         spread = keep_all or self.quick is not None
@@ -129,7 +131,20 @@ class ChunkScreener:
             if keep_all
             else self._keep_best(work, counts, rejected, floor, marks)
         )
-        return ChunkResult(counts, self._table(chunk, kept, rejected), [item.to_dict() for item in histograms])
+        told = [item.to_dict() for item in histograms]
+        return ChunkResult(counts, self._table(chunk, kept, rejected), told, [x for x in checked if x >= floor])
+
+    def _check(self, hopeless: _Work, first_row: int, counts: dict[str, int]) -> list[float]:
+        """Ask the model proper about some of what the quick one discards; return the scores of those that pass."""
+        rows = np.array([row for row, _ in hopeless.parsed], dtype=np.int64) + first_row
+        work = hopeless.select(drawn(rows, self.plan.spec.prefilter_check))
+        if not len(work):
+            return []
+        work = self._predict(self.models, work, {}, self.plan.names)
+        score, passing = self._scored(work)
+        counts["checked"] += len(work)
+        counts["checked_passing"] += len(passing)
+        return [] if self.plan.spec.rank_by == "pareto" else [value for value in score.tolist() if value == value]
 
     def _predict(
         self, models: Predictors, work: _Work, rejected: Rejected, names: Sequence[str], *, spread: bool = False
@@ -178,8 +193,8 @@ class ChunkScreener:
             likely = found.probability >= plan.spec.min_probability
         return found.pessimistic if plan.spec.pessimistic else plan.score(work.columns), likely
 
-    def _keep_best(self, work: _Work, counts: dict[str, int], rejected: Rejected, floor: float, marks: Marks) -> _Kept:
-        """Keep of the candidates that meet all constraints those that may be in the ranked list."""
+    def _scored(self, work: _Work) -> tuple[np.ndarray, _Work]:
+        """Return the candidates that meet all constraints, and their scores."""
         plan = self.plan
         plan.derive(work.columns, costly=False)
         work = work.select(plan.passes(work.columns, costly=False))
@@ -187,7 +202,12 @@ class ChunkScreener:
             self._add_costly(work, spread=plan.needs_spread, neighbours=plan.needs_neighbours)
             work = work.select(plan.passes(work.columns, costly=True))
         score, likely = self._judge_by_chances(work)
-        work, score = work.select(likely), score[likely]
+        return score[likely], work.select(likely)
+
+    def _keep_best(self, work: _Work, counts: dict[str, int], rejected: Rejected, floor: float, marks: Marks) -> _Kept:
+        """Keep of the candidates that meet all constraints those that may be in the ranked list."""
+        plan = self.plan
+        score, work = self._scored(work)
         counts["passing"], counts["no_value"] = len(work), int(np.isnan(score).sum())
         if plan.spec.rank_by == "pareto":
             values = plan.objective_values(work.columns)

@@ -8,6 +8,7 @@ import pytest
 
 from polyml.data.properties import Property
 from polyml.errors import UserError
+from polyml.screening.recall import drawn, estimate
 from polyml.screening.screen import ScreenSpec, screen
 
 OBJECTIVES = ["log10(O2)"]
@@ -84,3 +85,43 @@ def test_the_models_must_predict_the_same(bundle, quick, library, tmp_path):
     other = replace(quick, properties=(*quick.properties[:2], Property(name="Tg", unit="°C")))
     with pytest.raises(UserError, match="other properties"):
         screen(library, bundle, spec(prefilter=["O2 >= 1"]), tmp_path / "out", quick=other)
+
+
+def test_the_recall_of_the_prefilter_is_that_of_all_candidates_where_all_are_checked(bundle, quick, library, tmp_path):
+    options = {"prefilter": ["O2 >= 6"], "constraints": ["O2 >= 5"], "prefilter_check": 1.0}
+    everything = screen(library, bundle, spec(constraints=["O2 >= 5"]), tmp_path / "all")
+    ranked = pd.read_csv(tmp_path / "all" / "ranked.csv")
+    for top in (100, 5):
+        asked = spec(**options).model_copy(update={"top": top})
+        summary = screen(library, bundle, asked, tmp_path / str(top), quick=quick)
+        found = summary.prefilter
+        assert found["discarded"] == found["checked"] == everything.valid - summary.shortlisted > 0
+        assert found["passing"]["estimate"] == pytest.approx(summary.passing / everything.passing, abs=1e-4)
+        kept = pd.read_csv(tmp_path / str(top) / "ranked.csv")
+        better = (ranked["score"] > kept["score"].iloc[-1] + 1e-6).sum() if len(kept) == top else len(ranked)
+        lost = better - kept["canonical"].isin(ranked["canonical"][:better]).sum()
+        if top == 5:
+            assert found["ranked"]["estimate"] <= 5 / (5 + lost) + 1e-4
+        assert found["ranked"]["lower"] <= found["ranked"]["estimate"] <= found["ranked"]["upper"] <= 1
+    assert summary.passing < everything.passing
+
+
+def test_nothing_is_checked_where_that_is_not_wanted(bundle, quick, library, tmp_path):
+    summary = screen(library, bundle, spec(prefilter=["O2 >= 6"], prefilter_check=0), tmp_path / "out", quick=quick)
+    assert summary.prefilter["checked"] == 0
+    assert summary.prefilter["passing"] is None
+
+
+@pytest.mark.parametrize("wanted", [0, 3, 50])
+def test_the_interval_of_the_recall_holds_what_it_promises(wanted):
+    rng = np.random.default_rng(wanted)
+    discarded, share = 20_000, 0.02
+    lost = np.zeros(discarded, dtype=bool)
+    lost[: wanted * 10] = True
+    hits = 0
+    for _ in range(200):
+        chosen = rng.permutation(lost)[drawn(rng.permutation(discarded), share)]
+        found = estimate(1000, discarded, len(chosen), int(chosen.sum()))
+        true = 1000 / (1000 + wanted * 10)
+        hits += found["lower"] - 1e-4 <= true <= found["upper"] + 1e-4
+    assert hits >= 186  # 95 % of 200 less two standard deviations
