@@ -145,9 +145,12 @@ def _make(found: Monomers, spec: Any, output: str, jobs: int | None) -> Tally:
     from polyml.settings import default_jobs
 
     tally = Tally()
+    # Whoever reads from a pipe gets rows soon; the row groups of Parquet should be large.
+    rows = 1000 if output == "-" else 50_000
 
     def write_all(write: Callable[[pd.DataFrame], None]) -> None:
-        with closing(make_candidates(found, spec, tally=tally, jobs=jobs or default_jobs())) as frames:
+        made = make_candidates(found, spec, tally=tally, jobs=jobs or default_jobs(), rows_at_a_time=rows)
+        with closing(made) as frames:
             for frame in frames:
                 write(frame)
 

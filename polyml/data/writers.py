@@ -166,7 +166,8 @@ def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Wr
     Parameters
     ----------
     path : str or Path
-        CSV (.csv, .csv.gz), Parquet or npz, by the end of its name. CSV and Parquet are written as they come; npz is collected.
+        CSV, packed CSV (.csv.gz), Parquet or npz, by the end of its name. CSV and Parquet are written as they come; npz
+        is collected.
     known : sequence of str
         Endings to accept.
 

@@ -71,9 +71,14 @@ class Tally:
 
 
 def make_candidates(
-    monomers: Monomers, spec: CandidateSpec | None = None, *, tally: Tally | None = None, jobs: int = 1
+    monomers: Monomers,
+    spec: CandidateSpec | None = None,
+    *,
+    tally: Tally | None = None,
+    jobs: int = 1,
+    rows_at_a_time: int = _AT_A_TIME,
 ) -> Generator[pd.DataFrame, None, None]:
-    """Make the candidates of a list of monomers, some ten thousand at a time.
+    """Make the candidates of a list of monomers, a table at a time.
 
     Parameters
     ----------
@@ -84,6 +89,8 @@ def make_candidates(
         Filled with what became of the pairs.
     jobs : int
         Processes; the rows and their order do not depend on it.
+    rows_at_a_time : int
+        Rows of a table; the last one may have fewer.
 
     Yields
     ------
@@ -110,10 +117,10 @@ def make_candidates(
     filled: set[str] = set()  # classes that have their rows
     blocks = (block for block in plan.blocks() if plan.rules[block.rule].polymer_class not in filled)
     rows: list[tuple[Row, str]] = []
-    with progress_bar("candidates", tally.all_pairs) as bar, closing(_made(plan, blocks, jobs)) as results:
+    with progress_bar("pairs of monomers", tally.all_pairs) as bar, closing(_made(plan, blocks, jobs)) as results:
         for row, name in _kept(plan, results, tally, filled, lambda n: bar.advance(bar.task_ids[0], n)):
             rows.append((row, name))
-            if len(rows) == _AT_A_TIME:
+            if len(rows) == rows_at_a_time:
                 yield _frame(rows, monomers)
                 rows = []
     if not tally.candidates.total():

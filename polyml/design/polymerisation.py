@@ -8,21 +8,23 @@ monomers in their file, whatever the number of processes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import NamedTuple
 
 from rdkit import Chem
 
 from polyml.chem import RepeatUnit
+from polyml.design.halves import Half, halves, join
 from polyml.design.reactions import copolymers, homopolymers
 from polyml.design.rules import Rule, rules_for
 from polyml.errors import RepeatUnitError, UserError
 
 SAME_POLYMER = "same polymer from the same monomers"
 NO_PRODUCT = "no product"
-_BLOCK = 200  # pairs at a time: some tenths of a second
+_BLOCK = 200  # pairs at a time: a tenth of a second
 _MOLS = 4096  # parsed monomers that are kept
 
 
@@ -58,7 +60,7 @@ class CandidateSpec:
 
 
 class Block(NamedTuple):
-    """A rule, one monomer, and some that it is tried with; of a rule for one monomer, some monomers (``first`` is -1)."""
+    """A rule, one monomer, and some it is tried with; of a rule for one monomer, some monomers (``first`` is -1)."""
 
     rule: int
     first: int
@@ -151,6 +153,7 @@ class Maker:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.spec = plan, plan.spec
         self._mol = lru_cache(maxsize=_MOLS)(Chem.MolFromSmiles)
+        self._found: dict[tuple[int, int, int], list[Half] | None] = {}
 
     def make(self, block: Block) -> Made:
         """Return the candidates of every pair of a block."""
@@ -158,31 +161,65 @@ class Maker:
         left_out: Counter[str] = Counter()
         for other in block.others:
             pair = (other, -1) if block.first < 0 else (block.first, other)
-            found, before = self._products(block.rule, *pair), dict[str, tuple[int, int]]()
+            skipped: Counter[str] = Counter()
+            found, before = self._products(block.rule, *pair, skipped), dict[str, tuple[int, int]]()
             for earlier in range(block.rule):
-                before |= self._products(earlier, *pair)
+                before |= self._products(earlier, *pair, Counter())
             products = [Row(text, *places) for text, places in found.items() if text not in before]
-            if not found:
+            if not found and not skipped:
                 left_out[NO_PRODUCT] += 1
+            left_out.update(skipped)
             rows += products if self.spec.raw else self._readable(products, list(before), left_out)
         return Made(block.rule, len(block.others), rows, left_out)
 
-    def _products(self, number: int, first: int, second: int) -> dict[str, tuple[int, int]]:
+    def _products(self, number: int, first: int, second: int, skipped: Counter[str]) -> dict[str, tuple[int, int]]:
         """Return what a rule makes of a pair, in both orders where it takes both: text to monomers in their order."""
         rule, plan = self.plan.rules[number], self.plan
         orders = [(first, second), (second, first)] if second >= 0 else [(first, -1)]
+        if rule.first == rule.second and not self.spec.raw:
+            orders = orders[:1]  # the other order is the same chain, read from the next monomer on
         products: dict[str, tuple[int, int]] = {}
         for a, b in orders:
-            if not plan.takes(rule, a, b):
-                continue
-            texts = (
-                homopolymers(rule, self._mol(plan.smiles[a]))
-                if b < 0
-                else copolymers(rule, self._mol(plan.smiles[a]), self._mol(plan.smiles[b]))
-            )
-            for text in texts:
-                products.setdefault(text, (a, b))
+            if plan.takes(rule, a, b):
+                for text in self._texts(number, a, b, skipped):
+                    products.setdefault(text, (a, b))
         return products
+
+    def _texts(self, number: int, first: int, second: int, skipped: Counter[str]) -> Iterable[str]:
+        """Return the repeat units of a pair, from their halves where that is the same."""
+        rule, mol = self.plan.rules[number], self._mol
+        if second < 0:
+            return homopolymers(rule, mol(self.plan.smiles[first]))
+        ones, others = self._halves(number, 0, first), self._halves(number, 1, second)
+        if ones is not None and others is not None:
+            joined = self._joined(ones, others, skipped)
+            if not any(one.two_ways or other.two_ways for one, other in joined):
+                return dict.fromkeys(text for pair in joined if (text := join(*pair)))
+            skipped.clear()
+        return copolymers(rule, mol(self.plan.smiles[first]), mol(self.plan.smiles[second]))
+
+    def _joined(self, ones: list[Half], others: list[Half], skipped: Counter[str]) -> list[tuple[Half, Half]]:
+        """Return the halves to join; what would be refused or be there twice is told from them, and not made."""
+        if self.spec.raw:
+            return list(product(ones, others))
+        kept = []
+        for (i, one), (j, other) in product(enumerate(ones), enumerate(others)):
+            stars = one.stars + other.stars
+            if stars not in (2, 4):
+                skipped["attachment points"] += 1
+            elif stars == 4 and one.saturated and other.saturated:
+                skipped["network"] += 1
+            elif min(one.turned, other.turned) >= 0 and (one.turned, other.turned) < (i, j):
+                skipped[SAME_POLYMER] += 1
+            else:
+                kept.append((one, other))
+        return kept
+
+    def _halves(self, number: int, side: int, monomer: int) -> list[Half] | None:
+        place = (number, side, monomer)
+        if place not in self._found:
+            self._found[place] = halves(self.plan.rules[number], side, self._mol(self.plan.smiles[monomer]))
+        return self._found[place]
 
     def _readable(self, products: list[Row], before: list[str], left_out: Counter[str]) -> list[Row]:
         """Keep what polyml can read, and of several texts for one polymer the first."""

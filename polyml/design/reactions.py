@@ -7,7 +7,7 @@ from rdkit import Chem
 from polyml.design.rules import FollowUp, Rule, follow_ups
 
 
-class _Unfinished(Exception):
+class Unfinished(Exception):
     """A product that the rules leave with a group they have no reaction for."""
 
 
@@ -60,19 +60,19 @@ def _finished(rule: Rule, monomers: tuple[Chem.Mol, ...]) -> list[Chem.Mol]:
     for (product,) in rule.reaction.RunReactants(monomers):
         try:
             Chem.SanitizeMol(product)
-            products.append(_follow(product, steps))
-        except (_Unfinished, ValueError, RuntimeError):  # the last two are RDKit's, for an impossible molecule
+            products.append(follow(product, steps))
+        except (Unfinished, ValueError, RuntimeError):  # the last two are RDKit's, for an impossible molecule
             continue
     return products
 
 
-def _follow(mol: Chem.Mol, steps: tuple[FollowUp, ...]) -> Chem.Mol:
+def follow(mol: Chem.Mol, steps: tuple[FollowUp, ...]) -> Chem.Mol:
     for step in steps:
         left = mol.GetNumAtoms()  # each reaction uses up a group, and there are fewer of these than atoms
         while mol.HasSubstructMatch(step.group):
             products = step.reaction.RunReactants((mol,)) if step.reaction is not None and left else ()
             if not products:
-                raise _Unfinished
+                raise Unfinished
             mol, left = products[0][0], left - 1
             Chem.SanitizeMol(mol)
     return mol

@@ -72,10 +72,20 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class FollowUp:
-    """What a group that is left over in a product does: it is found by a pattern, and reacts on."""
+    """What a group that is left over in a product does: it is found by a pattern, and reacts on.
+
+    Attributes
+    ----------
+    group : Mol
+    reaction : ChemicalReaction or None
+        None where the rules have no reaction for it.
+    two_ways : bool
+        Whether a ring may open to either side; the first that is found is taken.
+    """
 
     group: Chem.Mol
     reaction: Any
+    two_ways: bool = False
 
 
 def polymer_classes() -> list[str]:
@@ -160,6 +170,7 @@ _OF_CLASS: dict[str, tuple[tuple[int, int | None], ...]] = {
     "polyimide": (*_GROUPS, (206, 207)),
     "polyester": (*_GROUPS, (206, 206)),
 }
+_TWO_WAYS = (201, 206)  # epoxides, and anhydrides that become esters
 _OF_ONE_MONOMER: tuple[tuple[int, int | None], ...] = ((202, 202), (203, 203), (204, 204))
 
 
@@ -181,5 +192,5 @@ def follow_ups(rule: Rule) -> tuple[FollowUp, ...]:
             reaction = None if number is None else polg.Ps_rxnL[number]
             if reaction is not None:
                 reaction.Initialize()
-            found.append(FollowUp(Chem.MolFromSmarts(polg.monLg[group]), reaction))
+            found.append(FollowUp(Chem.MolFromSmarts(polg.monLg[group]), reaction, number in _TWO_WAYS))
     return tuple(found)
