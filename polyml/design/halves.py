@@ -56,8 +56,8 @@ class Half:
     saturated : bool
         Whether all attachment points are on saturated carbon.
     turned : int
-        Place, among the halves of the monomer, of the one whose two ends have changed places; -1 where there is none. Two
-        halves make the same chain as the two turned ones.
+        Place, among the halves of the monomer, of the one whose two ends have changed places; -1 where there is none.
+        Two halves make the same chain as the two turned ones.
     """
 
     mol: Chem.Mol = field(repr=False)
@@ -112,8 +112,9 @@ def join(first: Half, second: Half) -> str | None:
     --------
     >>> from polyml.design.rules import rules_for
     >>> rule = rules_for(["polyurethane"])[0]
-    >>> one, other = (halves(rule, side, Chem.MolFromSmiles(PARTNERS[name])) for side, name in enumerate(("diNCO", "diol")))
-    >>> join(one[0], other[0])
+    >>> monomers = [Chem.MolFromSmiles(smiles) for smiles in ("O=C=NCCN=C=O", "OCCO")]
+    >>> (one,), (other,) = (halves(rule, side, mol) for side, mol in enumerate(monomers))
+    >>> join(one, other)
     '*OCCOC(=O)NCCNC(*)=O'
     """
     whole, before = Chem.RWMol(Chem.CombineMols(first.mol, second.mol)), first.mol.GetNumAtoms()
@@ -132,7 +133,7 @@ def _parsed(smiles: str) -> Chem.Mol:
 
 
 def _sides(product: Chem.Mol) -> list[int]:
-    """Tell of each atom of a product from which monomer it is; what the rule adds goes with the first that it touches."""
+    """Tell which monomer each atom of a product is from; what the rule adds goes with the first that it touches."""
     sides = [atom.GetIntProp("react_idx") if atom.HasProp("react_idx") else -1 for atom in product.GetAtoms()]
     for side in (0, 1):
         reached = [place for place, of in enumerate(sides) if of == side]

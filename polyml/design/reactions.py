@@ -67,6 +67,13 @@ def _finished(rule: Rule, monomers: tuple[Chem.Mol, ...]) -> list[Chem.Mol]:
 
 
 def follow(mol: Chem.Mol, steps: tuple[FollowUp, ...]) -> Chem.Mol:
+    """Return a product after its left-over groups have reacted.
+
+    Raises
+    ------
+    Unfinished
+        A group is left that has no reaction.
+    """
     for step in steps:
         left = mol.GetNumAtoms()  # each reaction uses up a group, and there are fewer of these than atoms
         while mol.HasSubstructMatch(step.group):
