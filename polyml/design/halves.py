@@ -45,8 +45,9 @@ class Half:
 
     Attributes
     ----------
-    mol : Mol
-        The part, with ``*`` at its end of the unit.
+    packed : bytes
+        The part, with ``*`` at its end of the unit, as RDKit packs a molecule: a fortieth of the memory, and a list of
+        monomers has many halves.
     joints : dict of int to int
         The atoms at which it is bonded to the other half, by the number of the bond.
     stars : int
@@ -60,7 +61,7 @@ class Half:
         Two halves make the same chain as the two turned ones.
     """
 
-    mol: Chem.Mol = field(repr=False)
+    packed: bytes = field(repr=False)
     joints: dict[int, int]
     stars: int
     two_ways: bool = False
@@ -90,6 +91,7 @@ def halves(rule: Rule, side: int, monomer: Chem.Mol) -> list[Half] | None:
         return None
     pair = (monomer, _parsed(partner)) if side == 0 else (_parsed(partner), monomer)
     found: dict[str, Half] = {}
+    turned_texts: dict[str, str] = {}
     steps = follow_ups(rule)
     for (product,) in rule.reaction.RunReactants(pair):
         try:
@@ -97,12 +99,13 @@ def halves(rule: Rule, side: int, monomer: Chem.Mol) -> list[Half] | None:
             if not _mark(product, side):
                 return None
             turned = any(step.two_ways and product.HasSubstructMatch(step.group) for step in steps)
-            half = _cut(follow(product, steps), turned)
+            mol, half = _cut(follow(product, steps), turned)
         except (Unfinished, ValueError, RuntimeError):  # as in the whole reaction
             continue
-        found.setdefault(_text(half), half)
+        if (text := _text(mol, half.joints)) not in found:
+            found[text], turned_texts[text] = half, _turned_text(mol, half)
     places = {text: place for place, text in enumerate(found)}
-    return [replace(half, turned=places.get(_turned_text(half), -1)) for half in found.values()]
+    return [replace(half, turned=places.get(turned_texts[text], -1)) for text, half in found.items()]
 
 
 def join(first: Half, second: Half) -> str | None:
@@ -117,7 +120,8 @@ def join(first: Half, second: Half) -> str | None:
     >>> join(one, other)
     '*OCCOC(=O)NCCNC(*)=O'
     """
-    whole, before = Chem.RWMol(Chem.CombineMols(first.mol, second.mol)), first.mol.GetNumAtoms()
+    one, other = _unpacked(first.packed), _unpacked(second.packed)
+    whole, before = Chem.RWMol(Chem.CombineMols(one, other)), one.GetNumAtoms()
     for number, atom in first.joints.items():
         whole.AddBond(atom, second.joints[number] + before, Chem.BondType.SINGLE)
     try:
@@ -125,6 +129,11 @@ def join(first: Half, second: Half) -> str | None:
     except (ValueError, RuntimeError):
         return None
     return str(Chem.MolToSmiles(whole))
+
+
+@lru_cache(maxsize=64)
+def _unpacked(packed: bytes) -> Chem.Mol:
+    return Chem.Mol(packed)
 
 
 @lru_cache(maxsize=64)
@@ -169,8 +178,8 @@ def _crossing(product: Chem.Mol, sides: list[int]) -> Iterator[tuple[int, tuple[
             yield product.GetAtomWithIdx(pair[1]).GetIntProp("old_mapno"), pair
 
 
-def _cut(product: Chem.Mol, two_ways: bool) -> Half:
-    """Take the partner away."""
+def _cut(product: Chem.Mol, two_ways: bool) -> tuple[Chem.Mol, Half]:
+    """Take the partner away; return what is left, as a molecule too."""
     own = [atom for atom in product.GetAtoms() if atom.GetIsotope() < _FOREIGN]
     place = {atom.GetIdx(): new for new, atom in enumerate(own)}
     numbers: dict[int, int] = {}
@@ -186,25 +195,27 @@ def _cut(product: Chem.Mol, two_ways: bool) -> Half:
             numbers[atom.GetIsotope() - _JOINT] = place[joint.GetIdx()]
     half.CommitBatchEdit()
     saturated = all(end.GetAtomicNum() == 6 and end.GetHybridization() == _SP3 for end in ends)
-    return Half(half.GetMol(), numbers, len(ends), two_ways, saturated)
+    mol = half.GetMol()
+    packed = mol.ToBinary(Chem.PropertyPickleOptions.NoProps)
+    return mol, Half(packed, numbers, len(ends), two_ways, saturated)
 
 
-def _turned_text(half: Half) -> str:
+def _turned_text(whole: Chem.Mol, half: Half) -> str:
     """Write a half after its bond to the other half and its attachment point have changed places."""
     if half.stars != 1 or len(half.joints) != 1:
         return ""
     ((number, joint),) = half.joints.items()
-    mol = Chem.RWMol(half.mol)
+    mol = Chem.RWMol(whole)
     star = next(atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0)
     (end,) = star.GetNeighbors()
     mol.RemoveBond(star.GetIdx(), end.GetIdx())
     mol.AddBond(star.GetIdx(), joint, Chem.BondType.SINGLE)
-    return _text(replace(half, mol=mol.GetMol(), joints={number: end.GetIdx()}))
+    return _text(mol, {number: end.GetIdx()})
 
 
-def _text(half: Half) -> str:
+def _text(mol: Chem.Mol, joints: dict[int, int]) -> str:
     """Write a half with its joints numbered, the same for the same half."""
-    mol = Chem.Mol(half.mol)
-    for number, place in half.joints.items():
+    mol = Chem.Mol(mol)
+    for number, place in joints.items():
         mol.GetAtomWithIdx(place).SetAtomMapNum(number)
     return str(Chem.MolToSmiles(mol))

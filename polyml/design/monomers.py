@@ -218,8 +218,6 @@ def _canonical(text: str) -> str:
     for atom in mol.GetAtoms():
         if atom.GetIsotope():
             raise _Refused("isotopes", "an atom is marked with its isotope")
-        if atom.GetNumRadicalElectrons():
-            raise _Refused("radical", "an atom has an unpaired electron")
         atom.SetAtomMapNum(0)
     return str(Chem.MolToSmiles(mol))
 
