@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from rdkit import Chem
 
@@ -39,7 +40,7 @@ _FOREIGN = 199  # isotope of the partner's atoms while the halves are told apart
 _JOINT = 200  # and above: of those to which the half is bonded, with the number of the bond
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Half:
     """What a rule makes of one monomer: its part of the repeat unit.
 
@@ -132,7 +133,7 @@ def join(first: Half, second: Half) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _unpacked(packed: bytes) -> Chem.Mol:
+def _unpacked(packed: Any) -> Chem.Mol:  # bytes; RDKit's own types know nothing of them
     return Chem.Mol(packed)
 
 

@@ -1,8 +1,8 @@
 """Candidates that can be made: every rule on every pair of monomers, a block at a time.
 
-Nothing is held but the monomers: pairs are counted beforehand and made as they are asked for, so that a list of ten
-thousand monomers gives tens of millions of candidates in constant memory. The order is that of the rules, then of the
-monomers in their file, whatever the number of processes.
+Nothing is held but the monomers and their halves: pairs are counted beforehand and made as they are asked for, so that
+a list of ten thousand monomers gives tens of millions of candidates in constant memory. The order is that of the rules,
+then of the monomers in their file, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from polyml.errors import RepeatUnitError, UserError
 SAME_POLYMER = "same polymer from the same monomers"
 NO_PRODUCT = "no product"
 _BLOCK = 200  # pairs at a time: a tenth of a second
-_MOLS = 4096  # parsed monomers that are kept
+_MOLS = 512  # parsed monomers that are kept: most are needed once, for their halves
 
 
 @dataclass(frozen=True)
