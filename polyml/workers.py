@@ -6,17 +6,24 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from polyml.errors import UserError
+from polyml.interrupts import deaf_children
 from polyml.settings import available_cores
 
 T = TypeVar("T")
 A = TypeVar("A")
+_IN_FLIGHT = 4  # arguments handed out ahead for each process
+_LOST = "a worker process was stopped from outside, most likely for lack of memory"
 _VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -102,10 +109,75 @@ def call_in_processes(
             warnings.filterwarnings("ignore", message=".*still being processed", category=UserWarning)
             yield from pool(delayed(call)(argument) for argument in arguments)
     except TerminatedWorkerError as error:
-        what = "a worker process was stopped from outside, most likely for lack of memory"
-        raise UserError(what, fix=fix) from error
+        raise UserError(_LOST, fix=fix) from error
 
 
 def _leave_interrupts_to_parent() -> None:
     # Ctrl-C reaches every process of the terminal; the parent alone decides, and stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def call_in_order(
+    call: Callable[[A], T],
+    arguments: Iterable[A],
+    jobs: int,
+    *,
+    start: Callable[..., None],
+    given: tuple[Any, ...],
+    fix: str,
+) -> Generator[T, None, None]:
+    """Call in processes, and yield what is returned in the order of the arguments.
+
+    A few arguments for each process are taken ahead and no more, so that who listens slowly holds up the work and does
+    not gather results. Close the generator to stop the processes. Ctrl-C is left to this process.
+
+    Parameters
+    ----------
+    call : callable
+        A function of a module; so is ``start``.
+    arguments : iterable
+    jobs : int
+        Processes.
+    start : callable
+        Called once in each process, before the work.
+    given : tuple
+        Its arguments; they can be pickled.
+    fix : str
+        What to do when a process was lost, for the message.
+
+    Raises
+    ------
+    UserError
+        A process was stopped from outside.
+    """
+    import multiprocessing
+
+    # Not forked: a forked child of a process with running OpenMP threads can hang.
+    context, rest, before = (
+        multiprocessing.get_context("spawn"),
+        iter(arguments),
+        set(multiprocessing.active_children()),
+    )
+    with ExitStack() as stack:
+        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(start, given))
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        try:
+            with deaf_children():  # they start with the first arguments
+                waiting = deque(pool.submit(call, item) for item in islice(rest, _IN_FLIGHT * jobs))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(call, item) for item in islice(rest, 1))
+                yield result
+        except (KeyboardInterrupt, GeneratorExit):
+            # What they are at is not wanted any more, so nothing is lost by not waiting for it.
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+            raise
+        except BrokenProcessPool as error:
+            raise UserError(_LOST, fix=fix) from error
+
+
+def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
+    _leave_interrupts_to_parent()
+    keep_to_threads(1)
+    start(*given)

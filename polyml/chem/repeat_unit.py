@@ -180,9 +180,7 @@ def read_mol(text: str) -> tuple[Chem.Mol, tuple[int, ...]]:
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(labelled)
     if mol is None:
-        raise RepeatUnitError(
-            _why_invalid(text), reason="invalid SMILES", fix="check brackets, ring closures, valences"
-        )
+        raise RepeatUnitError(why_invalid(text), reason="invalid SMILES", fix="check brackets, ring closures, valences")
     stars = find_stars(mol)
     if len(stars) not in (2, 4):
         raise _wrong_count(len(stars))
@@ -252,7 +250,7 @@ def _wrong_count(count: int) -> RepeatUnitError:
     )
 
 
-def _why_invalid(text: str) -> str:
+def why_invalid(text: str) -> str:
     """Say why RDKit refuses a SMILES, as far as it tells."""
     with rdBase.BlockLogs():
         raw = Chem.MolFromSmiles(text, sanitize=False)

@@ -17,6 +17,7 @@ from polyml import __version__
 from polyml.cli import (
     audit,
     benchmark,
+    candidates,
     canonicalize,
     compare,
     data,
@@ -88,7 +89,7 @@ def root(
 
 VERBS = (
     *(run, audit, compare, benchmark, learning_curve, tune, pretrain, train, predict, screen),
-    *(explore, featurize, canonicalize, data, models, ui),
+    *(candidates, explore, featurize, canonicalize, data, models, ui),
 )
 for verb in VERBS:
     name = verb.__name__.rpartition(".")[2]

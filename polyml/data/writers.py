@@ -23,6 +23,22 @@ def _csv(path: Path) -> Iterator[Write]:
 
 
 @contextmanager
+def _csv_gz(path: Path) -> Iterator[Write]:
+    import gzip
+
+    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
+        first = True
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal first
+            text = frame.to_csv(index=False, header=first, lineterminator="\n")
+            packed.write(text.encode("utf-8", errors="backslashreplace"))
+            first = False
+
+        yield write
+
+
+@contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -61,8 +77,14 @@ def _npz(path: Path) -> Iterator[Write]:
         np.savez_compressed(handle, **arrays, names=np.array(names))
 
 
-_WRITERS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
+_WRITERS = {".csv": _csv, ".csv.gz": _csv_gz, ".parquet": _parquet, ".npz": _npz}
 TABLES = (".csv", ".parquet")
+
+
+def _ending(path: str | Path) -> str:
+    """Return what the name of a table ends in, in lower case: ``.csv``, ``.csv.gz``, ``.parquet``."""
+    name = Path(path).name.lower()
+    return ".csv.gz" if name.endswith(".csv.gz") else Path(name).suffix
 
 
 def check_not_input(output: str | Path, source: str | Path) -> None:
@@ -102,19 +124,25 @@ def check_replaceable_table(path: str | Path, columns: Sequence[str], what: str)
 def _columns_of(path: Path) -> list[str]:
     """Return the columns of a table that was written here; none where it cannot be read as one."""
     import csv
+    import gzip
 
     import numpy as np
     import pyarrow.parquet as pq
 
+    packed = _ending(path) == ".csv.gz"
     try:
         if path.suffix.lower() == ".parquet":
             return list(pq.read_schema(path).names)
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return [*arrays.files]
-        with path.open(encoding="utf-8", newline="") as file:
+        with (
+            gzip.open(path, "rt", encoding="utf-8", newline="")
+            if packed
+            else path.open(encoding="utf-8", newline="") as file
+        ):
             return next(csv.reader(file), [])
-    except (OSError, ValueError, csv.Error):  # pyarrow's errors are values errors too
+    except (OSError, EOFError, ValueError, csv.Error):  # pyarrow's errors are values errors too
         return []
 
 
@@ -126,7 +154,7 @@ def check_suffix(path: str | Path, known: Sequence[str] = TABLES) -> None:
     UserError
         The name ends in something else.
     """
-    if Path(path).suffix.lower() not in known:
+    if _ending(path) not in known:
         fix = f"let its name end in {' or '.join(known)}"
         raise UserError("unknown kind of output file", where=str(path), fix=fix)
 
@@ -138,7 +166,8 @@ def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Wr
     Parameters
     ----------
     path : str or Path
-        CSV, Parquet or npz, by the end of its name. CSV and Parquet are written as they come; npz is collected.
+        CSV, packed CSV (.csv.gz), Parquet or npz, by the end of its name. CSV and Parquet are written as they come; npz
+        is collected.
     known : sequence of str
         Endings to accept.
 
@@ -148,7 +177,7 @@ def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Wr
         The name ends in something else, or the file cannot be written.
     """
     check_suffix(path, known)
-    with whole_file(path) as temporary, _WRITERS[Path(path).suffix.lower()](temporary) as write:
+    with whole_file(path) as temporary, _WRITERS[_ending(path)](temporary) as write:
         yield write
 
 

@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_all_verbs_are_there() -> None:
     assert {
         "run", "compare", "tune", "train", "predict", "screen", "canonicalize", "data", "featurize", "explore",
-        "models", "ui", "learning-curve", "pretrain", "benchmark", "audit",
+        "models", "ui", "learning-curve", "pretrain", "benchmark", "audit", "candidates",
     } == set(VERBS)  # fmt: skip
 
 

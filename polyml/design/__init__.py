@@ -1,0 +1,1 @@
+"""New polymers that can be made: candidates from monomers by polymerisation rules."""
