@@ -162,7 +162,7 @@ def screen_here(
         for number, chunk in numbered:
             result = screener.screen(loaded(chunk), floor=floor())
             check()
-            store.write(number, result.table, result.counts)
+            store.write(number, result.table, result.counts, result.records)
             yield number, len(chunk)
 
 

@@ -25,6 +25,7 @@ from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList
+from polyml.screening.duplicates import Copies, counted_once
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import robeson_figures, write_predictions, write_ranked, write_rejects
 from polyml.screening.predictors import Predictors, as_list
@@ -66,6 +67,9 @@ class ScreenSummary:
         Rows of the ranked list.
     outside : int
         Of these, the candidates outside the applicability domain of the model.
+    distinct, distinct_passing : int, optional
+        Different polymers among the valid candidates, and among those that meet every constraint; None where the spec
+        does not ask for ``unique``.
     resumed : int
         Candidates whose chunks were finished by an earlier run.
     seconds, per_second : float
@@ -82,6 +86,8 @@ class ScreenSummary:
     no_value: int
     ranked: int
     outside: int
+    distinct: int | None = None
+    distinct_passing: int | None = None
     resumed: int = 0
     seconds: float = 0.0
     per_second: float = 0.0
@@ -237,12 +243,17 @@ class _Run:
 
     def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, int]]:
         """Write the tables; return the ranked list and what was counted."""
+        with counted_once(self.store, self.chunks, self.counts, self.screener.plan.spec) as once:
+            ranked, counts = self._write(folder, once.copies)
+        return ranked, {**counts, **once.counts}
+
+    def _write(self, folder: Path, copies: Copies | None) -> tuple[pd.DataFrame, dict[str, int]]:
         plan = self.screener.plan
         best, passed_over = self.best.result()
         ranked = write_ranked(best, self.screener.models, plan, folder / f"ranked.{plan.spec.format}")
         write_rejects(self.store, self.chunks, folder / "rejects.csv")
         if plan.spec.keep == "all":
-            write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}")
+            write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}", copies)
         counts = dict(self.counts) | passed_over
         counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
         return ranked, {**counts, "outside": int((ranked[VERDICT] == "outside").sum())}
@@ -302,6 +313,7 @@ def _report(summary: ScreenSummary, figures: dict[str, Figure], folder: Path, tr
             temporary.write_text(figures_page("Robeson plots", figures), encoding="utf-8")
     write_json(folder / "summary.json", summary.to_dict())
     if tracker is not None:
-        tracker.log_metrics({f"screening/{name}": float(value) for name, value in summary.to_dict().items()})
+        counted = {name: value for name, value in summary.to_dict().items() if value is not None}
+        tracker.log_metrics({f"screening/{name}": float(value) for name, value in counted.items()})
         names = ("ranked.csv", "ranked.parquet", "rejects.csv", "summary.json", "robeson.html")
         tracker.log_files([folder / name for name in names if (folder / name).is_file()], "screening")

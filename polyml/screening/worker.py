@@ -20,6 +20,7 @@ from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.readers import CandidateChunk, cell_text
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
+from polyml.screening.duplicates import key_records
 from polyml.screening.pool import WHOLE, Marks, NoMarks
 from polyml.screening.predictors import Predictors
 from polyml.screening.shards import ShardStore
@@ -50,10 +51,13 @@ class ChunkResult:
         are the same polymer, where only the best are kept), ``value:<name>`` of what was predicted and derived, and
         ``input:<name>`` of what stood beside the SMILES. Outcomes: ``refused``, ``prefilter`` (discarded by the quick
         model), ``fails`` (a constraint), ``no value`` (of the objective), ``known`` (a training polymer), ``passes``.
+    records : ndarray of uint64, shape (n, 3), optional
+        What is kept of every valid row where each polymer is to be counted once (:func:`duplicates.key_records`).
     """
 
     counts: dict[str, int]
     table: pa.Table
+    records: np.ndarray | None = None
 
 
 @dataclass
@@ -85,6 +89,7 @@ class _Kept:
     outcomes: list[str]
     reasons: list[str]
     copies: list[int]
+    passing: list[int]  # all rows that meet the constraints, whether they are kept or not
 
 
 class ChunkScreener:
@@ -128,13 +133,22 @@ class ChunkScreener:
         # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
         spread = keep_all or self.quick is not None
         work = self._predict(self.models, work, rejected, self.plan.names, spread=spread)
+        if self.plan.spec.unique:
+            work, hopeless = (_with_keys(part, rejected, marks) for part in (work, hopeless))
         counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
         kept = (
             self._keep_all(work, hopeless, counts, rejected, marks)
             if keep_all
             else self._keep_best(work, counts, rejected, floor, marks)
         )
-        return ChunkResult(counts, self._table(chunk, kept, rejected))
+        records = self._records(chunk, [*work.parsed, *hopeless.parsed], kept)
+        return ChunkResult(counts, self._table(chunk, kept, rejected), records)
+
+    def _records(self, chunk: CandidateChunk, valid: Parsed, kept: _Kept) -> np.ndarray | None:
+        if not self.plan.spec.unique:
+            return None
+        passing = (chunk.first_row + row for row in kept.passing)
+        return key_records([chunk.first_row + row for row, _ in valid], [unit.key for _, unit in valid], passing)
 
     def _predict(
         self, models: Predictors, work: _Work, rejected: Rejected, names: Sequence[str], *, spread: bool = False
@@ -190,6 +204,7 @@ class ChunkScreener:
             outcomes,
             [""] * len(at),
             [copies for _, copies in at],
+            [row for row, _ in work.parsed],
         )
 
     def _is_known(self, key: str) -> bool:
@@ -254,6 +269,7 @@ class ChunkScreener:
             [*outcomes, *[DISCARDED] * len(hopeless)],
             [*reasons, *[""] * len(hopeless)],
             [1] * len(rows),
+            [row for (row, _), reason in zip(work.parsed, reasons, strict=True) if not reason],
         )
 
     def _table(self, chunk: CandidateChunk, kept: _Kept, rejected: Rejected) -> pa.Table:
@@ -332,6 +348,13 @@ def _key(item: tuple[int, Any], rejected: Rejected, marks: Marks) -> str | None:
         return None
 
 
+def _with_keys(work: _Work, rejected: Rejected, marks: Marks) -> _Work:
+    """Return the candidates that have a canonical key, which is known from here on; the others are rejected."""
+    readable = [_key(item, rejected, marks) is not None for item in work.parsed]
+    marks[0] = WHOLE
+    return work.select(np.array(readable, dtype=bool))
+
+
 def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
@@ -394,7 +417,7 @@ def screen_in_worker(task: Task, marks: Marks) -> int:
         excluded |= {row: ("", "") for row in range(len(chunk)) if not first <= row < last}
     result = duty.screener.screen(chunk, excluded=excluded, floor=task.floor, marks=marks)
     if task.tried is None:
-        duty.store.write(task.number, result.table, result.counts)
+        duty.store.write(task.number, result.table, result.counts, result.records)
     return len(chunk)
 
 
