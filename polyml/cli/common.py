@@ -308,6 +308,8 @@ def funnel(summary: Mapping[str, Any]) -> str:
     steps = ["{read:,} candidates", "{rejected:,} refused"]
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         steps.append("{shortlisted:,} passed the quick model")
+    if summary.get("distinct") is not None:
+        steps.append("{distinct:,} different polymers")
     steps.append("{passing:,} meet the constraints")
     if summary.get("front") is not None:
         steps.append("{front:,} on the Pareto front")

@@ -100,6 +100,9 @@ def screen(
         float,
         typer.Option("--prefilter-check", metavar="SHARE", help="Of the discarded, to estimate what is lost.", max=1),
     ] = 0.005,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Count each polymer of the library once, however often it comes.")
+    ] = False,
     keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
@@ -140,6 +143,7 @@ def screen(
         objectives=objective or [],
         top=top,
         skip_known=not keep_known,
+        unique=unique,
         rank_by="pareto" if pareto else "score",
         pessimistic=pessimistic,
         min_probability=min_probability,

@@ -15,6 +15,7 @@ from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.writers import frame_writer, write_frame
 from polyml.domain import fingerprints
 from polyml.errors import UserError
+from polyml.screening.duplicates import Copies
 from polyml.screening.predictors import Predictors
 from polyml.screening.probability import Criteria
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
@@ -74,12 +75,13 @@ def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
             refused.to_pandas().to_csv(out, index=False, header=not number, lineterminator="\n")
 
 
-def write_predictions(store: ShardStore, chunks: int, path: Path) -> None:
+def write_predictions(store: ShardStore, chunks: int, path: Path, copies: Copies | None = None) -> None:
     """Join all rows of all chunks, in the order of the input; only where every row is kept."""
     import pandas as pd
 
     with frame_writer(path) as write:
         for table in _tables(store, chunks):
+            table = table if copies is None else copies.marked(table)
             frame = table.drop_columns(["copies"]).to_pandas(types_mapper=_types)
             columns: dict[str, Any] = {}
             for name in [name for name in frame.columns if not name.startswith("input:")]:

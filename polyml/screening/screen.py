@@ -25,6 +25,7 @@ from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList, FrontList
+from polyml.screening.duplicates import Copies, counted_once
 from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
@@ -78,6 +79,9 @@ class ScreenSummary:
     prefilter : dict, optional
         Behind a quick model, what its prefilter costs: candidates ``discarded``, how many of them were ``checked`` by
         the model proper, and the estimated recall of ``passing`` and of ``ranked`` candidates with its 95 % interval.
+    distinct, distinct_passing : int, optional
+        Different polymers among the valid candidates, and among those that meet every constraint; None where the spec
+        does not ask for ``unique``.
     resumed : int
         Candidates whose chunks were finished by an earlier run.
     seconds, per_second : float
@@ -101,6 +105,8 @@ class ScreenSummary:
     new_inside_passing: int | None = None
     shortlist: int | None = None
     prefilter: dict[str, Any] | None = None
+    distinct: int | None = None
+    distinct_passing: int | None = None
     resumed: int = 0
     seconds: float = 0.0
     per_second: float = 0.0
@@ -267,12 +273,17 @@ class _Run:
 
     def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Write the tables; return the ranked list and what was counted."""
+        with counted_once(self.store, self.chunks, self.counts, self.screener.plan.spec) as once:
+            ranked, counts = self._write(folder, once.copies)
+        return ranked, {**counts, **once.counts}
+
+    def _write(self, folder: Path, copies: Copies | None) -> tuple[pd.DataFrame, dict[str, int]]:
         plan = self.screener.plan
         best, passed_over = self.best.result()
         ranked = write_ranked(best, self.screener.models, plan, folder / f"ranked.{plan.spec.format}")
         write_rejects(self.store, self.chunks, folder / "rejects.csv")
         if plan.spec.keep == "all":
-            write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}")
+            write_predictions(self.store, self.chunks, folder / f"predictions.{plan.spec.format}", copies)
         counts: dict[str, Any] = dict(self.counts) | passed_over
         counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
         counts |= {name: int((ranked[VERDICT] == name).sum()) for name in ("outside", "edge")}

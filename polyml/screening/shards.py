@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from polyml.data.files import sha256_file, whole_file
 from polyml.errors import UserError
@@ -21,6 +25,10 @@ _MANIFEST = "manifest.json"
 _LOCK = ".lock"
 _TOLD = b"polyml.told"
 _DIGEST = 32  # bytes
+_SCRATCH = ".scratch"
+# What a shard with records ends in: their digest, their bytes, and a word that no Parquet ends in.
+_TAIL = struct.Struct(f"<{_DIGEST}sQ4s")
+_RECORDS = b"KEYS"
 
 
 @dataclass(frozen=True)
@@ -45,19 +53,23 @@ class ChunkResult:
     checked : list of float
         Scores of the candidates that the quick model discards and that would have passed; see
         :mod:`polyml.screening.recall`. Those that cannot be in the ranked list may be left out.
+    records : ndarray of uint64, shape (n, 3), optional
+        What is kept of every valid row where each polymer is to be counted once; see
+        :func:`polyml.screening.duplicates.key_records`. It is read by itself.
     """
 
     counts: dict[str, int]
     table: pa.Table
     histograms: list[dict[str, Any]]
     checked: list[float] = field(default_factory=list)
+    records: np.ndarray | None = None
 
 
 class ShardStore:
     """Shards below ``folder/shards``, each one file that is written whole, under a manifest of what they are made from.
 
-    A shard that is there is complete: it is on the disk before it gets its name, and it begins with the digest of the
-    Parquet that follows.
+    A shard that is there is complete: it is on the disk before it gets its name, and it begins with the digest of what
+    follows: Parquet, and where each polymer is counted once, the records of its rows, which can be read alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,6 +125,7 @@ class ShardStore:
         """Remove what a killed run left half-written."""
         for item in self.folder.glob(".*.shard"):
             item.unlink(missing_ok=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def discard_if_empty(self) -> None:
         """Leave no trace of a screen that failed before its first chunk was finished, so that its folder is free."""
@@ -122,7 +135,7 @@ class ShardStore:
                 self.folder.parent.rmdir()
 
     def write(self, number: int, result: ChunkResult) -> None:
-        """Keep one chunk.
+        """Keep one chunk, and the records of its valid rows (:func:`polyml.screening.duplicates.key_records`).
 
         Raises
         ------
@@ -137,6 +150,9 @@ class ShardStore:
         content = pa.BufferOutputStream()
         pq.write_table(table, content, compression="zstd")
         data = content.getvalue()
+        if result.records is not None:
+            raw = result.records.tobytes()
+            data = b"".join([data, raw, _TAIL.pack(_digest(raw), len(raw), _RECORDS)])
         with whole_file(self.path(number), durable=True) as temporary, temporary.open("wb") as file:
             file.write(_digest(data))
             file.write(data)
@@ -155,8 +171,33 @@ class ShardStore:
         if content[:_DIGEST] != _digest(data):
             path.unlink(missing_ok=True)
             return None
+        if data[-len(_RECORDS) :] == _RECORDS:
+            data = data[: len(data) - _TAIL.size - _TAIL.unpack(data[-_TAIL.size :])[1]]
         table = pq.read_table(pa.BufferReader(data))
         return ChunkResult(table=table, **json.loads(table.schema.metadata[_TOLD]))
+
+    def read_records(self, number: int) -> np.ndarray:
+        """Return the records of a finished chunk, shape (n, 3), without reading the rest of it.
+
+        Raises
+        ------
+        UserError
+            There is none, or the disk has damaged it.
+        """
+        path = self.path(number)
+        with suppress(OSError, struct.error), path.open("rb") as file:
+            file.seek(-_TAIL.size, os.SEEK_END)
+            digest, length, word = _TAIL.unpack(file.read())
+            file.seek(-_TAIL.size - length, os.SEEK_END)
+            raw = file.read(length)
+            if word == _RECORDS and digest == _digest(raw):
+                return np.frombuffer(raw, dtype="<u8").reshape(-1, 3)
+        raise UserError("a finished chunk is gone or damaged", where=str(path), fix="run again with --resume")
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what is needed for a while only; it is emptied when the screen is opened again."""
+        return self.folder / _SCRATCH
 
     def path(self, number: int) -> Path:
         """Return the file of a chunk."""

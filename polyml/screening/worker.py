@@ -21,6 +21,7 @@ from polyml.data.readers import CandidateChunk, cell_text
 from polyml.domain import VERDICTS
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
+from polyml.screening.duplicates import key_records
 from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.pareto import pareto_front
 from polyml.screening.pool import WHOLE, Marks, NoMarks
@@ -69,6 +70,7 @@ class _Kept:
     outcomes: list[str]
     reasons: list[str]
     copies: list[int]
+    passing: list[int]  # all rows that meet the constraints, whether they are kept or not
 
 
 class ChunkScreener:
@@ -122,6 +124,8 @@ class ChunkScreener:
         # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
         spread = keep_all or self.quick is not None
         work = self._predict(self.models, work, rejected, self.plan.names, spread=spread)
+        if self.plan.spec.unique:
+            work, hopeless = (_with_keys(part, rejected, marks) for part in (work, hopeless))
         counts["shortlisted"], counts["valid"] = len(work), len(work) + len(hopeless)
         histograms = self.histograms()
         for histogram, name in zip(histograms, self.plan.names, strict=True):
@@ -131,8 +135,13 @@ class ChunkScreener:
             if keep_all
             else self._keep_best(work, counts, rejected, floor, marks)
         )
-        told = [item.to_dict() for item in histograms]
-        return ChunkResult(counts, self._table(chunk, kept, rejected), told, [x for x in checked if x >= floor])
+        return ChunkResult(
+            counts,
+            self._table(chunk, kept, rejected),
+            [item.to_dict() for item in histograms],
+            [score for score in checked if score >= floor],
+            self._records(chunk, [*work.parsed, *hopeless.parsed], kept),
+        )
 
     def _check(self, hopeless: _Work, first_row: int, counts: dict[str, int]) -> list[float]:
         """Ask the model proper about some of what the quick one discards; return the scores of those that pass."""
@@ -145,6 +154,12 @@ class ChunkScreener:
         counts["checked"] += len(work)
         counts["checked_passing"] += len(passing)
         return [] if self.plan.spec.rank_by == "pareto" else [value for value in score.tolist() if value == value]
+
+    def _records(self, chunk: CandidateChunk, valid: Parsed, kept: _Kept) -> np.ndarray | None:
+        if not self.plan.spec.unique:
+            return None
+        passing = (chunk.first_row + row for row in kept.passing)
+        return key_records([chunk.first_row + row for row, _ in valid], [unit.key for _, unit in valid], passing)
 
     def _predict(
         self, models: Predictors, work: _Work, rejected: Rejected, names: Sequence[str], *, spread: bool = False
@@ -226,6 +241,7 @@ class ChunkScreener:
             outcomes,
             [""] * len(at),
             [copies for _, copies in at],
+            [row for row, _ in work.parsed],
         )
 
     def _is_known(self, key: str) -> bool:
@@ -332,6 +348,7 @@ class ChunkScreener:
             [*outcomes, *[DISCARDED] * len(hopeless)],
             [*reasons, *[""] * len(hopeless)],
             [1] * len(rows),
+            [row for (row, _), reason in zip(work.parsed, reasons, strict=True) if not reason],
         )
 
     def _table(self, chunk: CandidateChunk, kept: _Kept, rejected: Rejected) -> pa.Table:
@@ -436,6 +453,13 @@ def _key(item: tuple[int, Any], rejected: Rejected, marks: Marks) -> str | None:
     except Exception as error:  # one row, never the run
         rejected[row] = ("canonical key", describe(error))
         return None
+
+
+def _with_keys(work: _Work, rejected: Rejected, marks: Marks) -> _Work:
+    """Return the candidates that have a canonical key, which is known from here on; the others are rejected."""
+    readable = [_key(item, rejected, marks) is not None for item in work.parsed]
+    marks[0] = WHOLE
+    return work.select(np.array(readable, dtype=bool))
 
 
 def _shown(text: str) -> str:

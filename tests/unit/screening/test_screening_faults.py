@@ -154,7 +154,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(bundle, tmp_path,
     library = tmp_path / "many.smi"
     library.write_text("".join(f"*CC(*){'C' * (i % 20 + 1)}OC{'C' * (i // 20)}\n" for i in range(400)))
     bundle.save(tmp_path / "model")
-    spec = SPEC.model_copy(update={"chunk_size": 10, "time_limit": 30.0, "keep": "all"})
+    spec = SPEC.model_copy(update={"chunk_size": 10, "time_limit": 30.0, "keep": "all", "unique": True})
     screen(library, tmp_path / "model", spec, tmp_path / "whole")
     out = tmp_path / "out"
     process = start(library, tmp_path / "model", spec, out)
