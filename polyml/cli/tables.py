@@ -91,7 +91,9 @@ class RankedList:
         names = list(self.frame.columns)
         given = [name for name in names[names.index(_NEAREST) + 1 :] if self.frame[name].notna().any()]
         monomers = [name for name in given if name.startswith("monomer")]
-        return monomers, [name for name in given if name not in monomers][-_OTHERS:]
+        others = [name for name in given if name not in monomers][-_OTHERS:]
+        # Their names stand in the file: two texts for each would leave no room for either.
+        return [name for name in monomers if not (name.endswith("_name") and name[:-5] in monomers)], others
 
     def _best_pair(self) -> dict[str, list[Any]]:
         """Find the gas pair each candidate is best for, when it was judged by none in particular."""

@@ -27,6 +27,14 @@ def frame() -> pd.DataFrame:
     )  # fmt: skip
 
 
+def test_monomers_are_shown_once_where_they_have_names_too() -> None:
+    buffer = io.StringIO()
+    named = frame().assign(monomer_1_name="bromo dianhydride", monomer_2_name="diamine")
+    Console(file=buffer, width=140).print(RankedList(named, ["O2"], {"O2": "Barrer"}))
+    assert "from C=C" in buffer.getvalue()
+    assert "diamine" not in buffer.getvalue()
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_ranked_list_fits_and_shows_what_was_asked_for(width: int) -> None:
     buffer = io.StringIO()
