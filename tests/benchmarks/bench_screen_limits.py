@@ -1,0 +1,188 @@
+"""Memory of a screen as the library grows, rows a second of counting polymers, and what kills cost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.table import Table
+
+from polyml.data.catalog import embedded_path
+from polyml.screening.duplicates import count_once
+from polyml.screening.screen import ScreenSpec
+
+MEMORY_ROWS = (500_000, 5_000_000)
+KILLS, KILLED_ROWS, CHUNK = 20, 20_000, 500
+TABLES = ("ranked.csv", "rejects.csv", "predictions.csv")
+# The script runs in the workers too, where it notes each chunk that is begun.
+SCRIPT = """
+    import os, sys
+    from polyml.screening.screen import ScreenSpec, screen
+    from polyml.screening.worker import ChunkScreener
+
+    done = ChunkScreener.screen
+
+    def noted(self, chunk, **asked):
+        with open({notes!r}, "a") as file:
+            file.write(f"{{os.getpid()}} {{chunk.first_row}}\\n")
+        return done(self, chunk, **asked)
+
+    ChunkScreener.screen = noted
+    if __name__ == "__main__":
+        spec = ScreenSpec.model_validate_json({spec!r})
+        screen({library!r}, {model!r}, spec, sys.argv[1], jobs=2, resume=len(sys.argv) > 2)
+"""
+
+
+def repeated_library(path: Path, rows: int) -> None:
+    """Write the embedded candidates again and again up to so many rows, with attachment points in other spellings."""
+    texts = pd.read_parquet(embedded_path("candidates"))["psmiles"]
+    stars = ["*", "[*]", "[1*]", "[2*]", "[3*]", "[4*]", "[5*]", "[6*]", "[7*]"]
+    with pq.ParquetWriter(path, pa.schema([("psmiles", pa.string())])) as writer:
+        for number, star in enumerate(stars):
+            part = texts.str.replace("[*]", "*", regex=False).str.replace("*", star, regex=False)
+            part = part[: max(0, rows - number * len(texts))]
+            if len(part):
+                writer.write_table(pa.table({"psmiles": pa.array(part, pa.string())}), row_group_size=50_000)
+
+
+def prepare(folder: Path, library: Path, model: Path, spec: ScreenSpec) -> Path:
+    given = {"notes": folder / "notes", "library": library, "model": model}
+    script = textwrap.dedent(SCRIPT).format(spec=spec.model_dump_json(), **{k: str(v) for k, v in given.items()})
+    (folder / "run.py").write_text(script)
+    return folder / "run.py"
+
+
+def memory_of(pid: int) -> tuple[float, float]:
+    """Return the memory of a process with all that it has started, and its own, in MiB; shared pages count once."""
+    total = own = 0.0
+    with suppress(psutil.NoSuchProcess):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                used = process.memory_full_info().pss / 2**20
+                total, own = total + used, own or used
+    return total, own
+
+
+def peaks(process: subprocess.Popen) -> tuple[float, float]:
+    """Watch a process twice a second until it ends; return the largest memory of all processes, and of the first."""
+    most = [0.0, 0.0]
+    while process.poll() is None:
+        most = [max(pair) for pair in zip(most, memory_of(process.pid), strict=True)]
+        time.sleep(0.5)
+    assert process.returncode == 0
+    return most[0], most[1]
+
+
+@pytest.mark.benchmark
+def test_memory_of_screening(trained, show, tmp_path):
+    # The model that costs least: what is looked for grows with the rows, not with the model.
+    spec = ScreenSpec(objectives=['robeson("O2/N2")'], constraints=["O2 >= 1"], top=100)
+    model = trained("mean")
+    title = "peak memory of a screen on 2 processes, MiB (sum of proportional set sizes)"
+    table = Table("candidates", "all processes", "the main process", "seconds", title=title)
+    found = []
+    for rows in MEMORY_ROWS:
+        repeated_library(tmp_path / "library.parquet", rows)
+        script = prepare(tmp_path, tmp_path / "library.parquet", model, spec)
+        start = time.perf_counter()
+        process = subprocess.Popen([sys.executable, script, tmp_path / f"out {rows}"])
+        found.append(peaks(process))
+        table.add_row(f"{rows:,}", *(f"{peak:,.0f}" for peak in found[-1]), f"{time.perf_counter() - start:.0f}")
+    table.add_row("ratio, aim <= 1.10", *(f"{after / before:.3f}" for before, after in zip(*found, strict=True)), "")
+    show(table)
+    assert min(found[0]) > 0
+
+
+def begin(script: Path, out: Path, notes: Path) -> subprocess.Popen:
+    """Start a screen, and wait until a worker begins its first chunk."""
+    notes.unlink(missing_ok=True)
+    process = subprocess.Popen([sys.executable, script, out], start_new_session=True)
+    while process.poll() is None and not notes.exists():
+        time.sleep(0.01)
+    return process
+
+
+def power_cut(process: subprocess.Popen) -> None:
+    """Kill a process group, and wait until all that it has started is gone."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+    psutil.wait_procs(started, timeout=30)
+
+
+def lost(folder: Path, notes: Path) -> int:
+    """Return the most chunks that one worker had begun and that are not on the disk."""
+    begun = [line.split() for line in notes.read_text().splitlines()]
+    missing = [pid for pid, row in begun if not (folder / "shards" / f"{int(row) // CHUNK:08d}.shard").exists()]
+    return max((missing.count(pid) for pid in set(missing)), default=0)
+
+
+@pytest.mark.benchmark
+def test_kills_at_random_moments(trained, show, tmp_path):
+    pd.read_parquet(embedded_path("candidates")).sample(KILLED_ROWS, random_state=1).to_parquet(tmp_path / "in.parquet")
+    spec = ScreenSpec(objectives=["O2"], constraints=["O2 >= 10"], chunk_size=CHUNK, keep="all", unique=True)
+    script = prepare(tmp_path, tmp_path / "in.parquet", trained("pca_ridge", features=["ecfp_count"]), spec)
+    process = begin(script, tmp_path / "whole", tmp_path / "notes")
+    start = time.perf_counter()
+    assert process.wait() == 0
+    seconds = time.perf_counter() - start
+    whole = {name: (tmp_path / "whole" / name).read_bytes() for name in TABLES}
+    moments, done, costs, same = random.Random(1), [], [], 0
+    for number in range(KILLS):
+        out = tmp_path / f"out {number}"
+        process = begin(script, out, tmp_path / "notes")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moments.uniform(0.0, seconds))
+        if process.poll() is None:
+            power_cut(process)
+        done.append(len(list((out / "shards").glob("[0-9]*.shard"))))
+        costs.append(lost(out, tmp_path / "notes"))
+        subprocess.run([sys.executable, script, out, "resume"], check=True)
+        same += {name: (out / name).read_bytes() for name in TABLES} == whole
+    title = f"{KILLS} kills of all processes at random moments of a screen of {KILLED_ROWS:,} rows"
+    table = Table("", "", title=title)
+    table.add_row("from the first chunk to the last table, seconds", f"{seconds:.1f}")
+    table.add_row("resumed, with the bytes of an uninterrupted run", f"{same} of {KILLS}")
+    table.add_row(f"finished chunks when it was killed, of {-(-KILLED_ROWS // CHUNK)}", " ".join(map(str, done)))
+    table.add_row("most chunks that one worker lost (aim: 1)", f"{max(costs)}")
+    table.add_row("kills in which a worker lost a chunk", f"{sum(cost > 0 for cost in costs)}")
+    show(table)
+    assert same == KILLS
+
+
+@pytest.mark.benchmark
+def test_speed_of_counting_polymers(show, tmp_path):
+    def mixed(numbers: np.ndarray) -> np.ndarray:
+        return (numbers ^ numbers >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9)
+
+    def records(rows: int):
+        """Yield made-up records, a third of them copies."""
+        for start in range(0, rows, 5000):
+            row = np.arange(start, start + 5000, dtype=np.uint64)
+            polymer = np.where(row % 3 == 2, row // 2, row) * np.uint64(0x9E3779B97F4A7C15)
+            yield np.column_stack([mixed(mixed(polymer)), mixed(polymer), row * np.uint64(2)]).astype("<u8")
+
+    table = Table("rows", "seconds", "rows/s", "polymers", title="counting each polymer once, the step alone")
+    for rows in (5_000_000, 20_000_000):
+        start = time.perf_counter()
+        made = sum(len(part) for part in records(rows))
+        middle = time.perf_counter()
+        with count_once(records(rows), tmp_path / "x", rows=rows, valid=rows, keep_copies=True) as once:
+            seconds = time.perf_counter() - middle - (middle - start)  # without making the records
+        table.add_row(*(f"{cell:,.0f}" for cell in (made, seconds, rows / seconds, once.counts["distinct"])))
+    show(table)
+    assert once.counts["distinct"] < rows
