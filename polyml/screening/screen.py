@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
+from polyml.cluster import Engine, chosen_cluster
 from polyml.data.files import whole_file, write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
@@ -28,6 +29,7 @@ from polyml.screening.best import BestList
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import robeson_figures, write_predictions, write_ranked, write_rejects
 from polyml.screening.predictors import Predictors, as_list
+from polyml.screening.ray_engine import RayScreen, wants_gpu
 from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.worker import ChunkScreener
@@ -103,6 +105,8 @@ def screen(
     resume: bool = False,
     tracker: Any = None,
     smiles_column: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> ScreenSummary:
     """Rank the candidates of a file with trained models.
 
@@ -133,6 +137,11 @@ def screen(
         An open tracker; gets the funnel as metrics, the tables and the figures.
     smiles_column : str, optional
         Column of the repeat units when its name does not tell.
+    engine : {"local", "ray"}
+        Where the chunks are screened: on this machine, or on a Ray cluster; the results are the same. ``jobs`` are the
+        workers on the cluster then, None for all that it has room for.
+    address : str, optional
+        The Ray cluster; see :func:`polyml.cluster.ray_cluster`.
 
     Raises
     ------
@@ -146,12 +155,15 @@ def screen(
         raise UserError(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
-    folder, jobs = Path(folder), jobs or default_jobs()
+    folder, asked, jobs = Path(folder), jobs, jobs or default_jobs()
     with ExitStack() as stack:
+        cluster = stack.enter_context(chosen_cluster(engine, address, asked))
         models, folders = stack.enter_context(_on_disk(as_list(bundle)))
         first, quick_folders = stack.enter_context(_on_disk(as_list(quick)))
         screener = ChunkScreener(models, spec, first if quick is not None else None)
         run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
+        if cluster is not None:
+            run.on_ray = RayScreen(cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster))
         chunks = _chunks(source, smiles_column, spec.chunk_size)
         manifest = _manifest(source, screener, smiles_column, resume=resume)
         stack.enter_context(run.store.open(manifest, resume=resume))
@@ -191,6 +203,7 @@ class _Run:
     rows: int = 0
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    on_ray: RayScreen | None = None
     best: BestList = field(init=False)
 
     def __post_init__(self) -> None:
@@ -229,6 +242,8 @@ class _Run:
 
     def _results(self, numbered: Iterator[Numbered]) -> Any:
         spec = self.screener.plan.spec
+        if self.on_ray is not None:
+            return self.on_ray.run(numbered, lambda: self.best.floor)
         if not self.watched:
             return screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
         given = (self.folders, self.quick_folders, spec, self.store)

@@ -135,6 +135,18 @@ class ShardStore:
         table = pq.read_table(pa.BufferReader(data))
         return Shard(json.loads(table.schema.metadata[_COUNTS]), table)
 
+    @property
+    def where(self) -> str:
+        """The output folder, as messages call it."""
+        return str(self.folder.parent)
+
+    def mark(self) -> bytes:
+        """Return what tells that two machines see one store; empty where this one sees none."""
+        try:
+            return (self.folder / _MANIFEST).read_bytes()
+        except OSError:
+            return b""
+
     def path(self, number: int) -> Path:
         """Return the file of a chunk."""
         return self.folder / f"{number:08d}.shard"
