@@ -18,7 +18,7 @@ from polyml.versions import installed_versions
 
 T = TypeVar("T")
 Engine = Literal["local", "ray"]
-REACH_SECONDS = 20.0
+REACH_SECONDS = 15.0
 """What a cluster may take to answer before it counts as not there."""
 _NODE_SECONDS = 120.0  # for a node to answer a question; the first one imports polyml there
 _STORE_BYTES = 300 * 2**20  # of the object store of a cluster that is started here
@@ -237,11 +237,22 @@ def _check_reachable(address: str | None) -> None:
     if not host or not port.isdecimal():
         raise UserError("this is no address of a cluster", where=address, fix=fix)
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS):
-            return
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS) as connection:
+            is_cluster = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
     except (OSError, OverflowError) as error:
         what = f"the cluster cannot be reached: {getattr(error, 'strerror', None) or error}"
         raise UserError(what, where=address, fix=fix) from error
+    if not is_cluster:
+        raise UserError("what answers at this address is no Ray cluster", where=address, fix=fix)
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Greet as HTTP/2 does: a server of it, as that of a head node is, sends its settings first (RFC 9113, 3.4)."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    header = b""
+    while len(header) < 4 and (part := connection.recv(9)):
+        header += part
+    return header[3:4] == b"\x04"
 
 
 def _check_versions(cluster: Cluster) -> None:
@@ -259,7 +270,9 @@ def _check_versions(cluster: Cluster) -> None:
         if "lacking" in theirs:
             fix = f"install polyml {ours['polyml']} on every node"
             raise UserError(f"node {node.name} has no polyml: {theirs['lacking']}", where=cluster.where, fix=fix)
-        other = [f"{name} {theirs.get(name, 'missing')}, here {own}" for name, own in ours.items() if theirs.get(name) != own]
+        other = [
+            f"{name} {theirs.get(name, 'missing')}, here {own}" for name, own in ours.items() if theirs.get(name) != own
+        ]
         if other:
             fix = "install the same versions on every node: the results would depend on which node did what"
             raise UserError(f"node {node.name} has {'; '.join(other)}", where=cluster.where, fix=fix)

@@ -107,7 +107,8 @@ class WatchedPool:
     limit : float
         Seconds that a worker may stay at one item before it counts as standing still.
     keep : bool
-        Whether the workers live on after a run, for the next one; :meth:`close` ends them.
+        Whether the workers live on after a run, for the next one; :meth:`close` ends them. They are children of this
+        process then, each started anew, so that whoever ends this process finds them.
 
     Examples
     --------
@@ -125,7 +126,7 @@ class WatchedPool:
         keep: bool = False,
     ) -> None:
         self._jobs, self._given, self._limit, self._keep = jobs, (start, arguments, call), limit, keep
-        self._context = _context()
+        self._context = multiprocessing.get_context("spawn") if keep else _context()
         self._workers: list[_Worker] = []
         self._slowest, self._unborn = 0.0, 0
 

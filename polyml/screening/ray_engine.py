@@ -21,7 +21,8 @@ from polyml.data.parquet_index import ParquetChunk
 from polyml.errors import PolymlError, UserError
 from polyml.models.inspect import uses_gpu
 from polyml.screening.local import Numbered
-from polyml.screening.ray_worker import Duty, Screener, Shelf, numbers, read
+from polyml.screening.ray_shelf import Shelf, have_files, numbers, read
+from polyml.screening.ray_worker import Duty, Screener
 from polyml.screening.shards import ShardStore
 from polyml.screening.shipping import Parcel, remove_unpacked
 from polyml.screening.spec import ScreenSpec
@@ -80,8 +81,9 @@ class RayScreen:
 
     def _check_nodes(self) -> None:
         """Check that every node sees the shards: each writes its own."""
-        for node, same in self.cluster.ask_nodes(_sees, self.store, self.store.mark()).items():
-            if not same:
+        ours = self.store.mark()
+        for node, theirs in self.cluster.ask_nodes(ShardStore.mark, self.store).items():
+            if theirs != ours:
                 fix = "name a folder on a disk that all nodes share, or a URL such as s3://bucket/run, with -o"
                 raise UserError(f"node {node.name} does not see the output folder", where=self.store.where, fix=fix)
 
@@ -93,7 +95,7 @@ class RayScreen:
                 places = {(part.path, part.stamp) for part in chunk.parts}
                 new = places - known.keys()
                 if new:
-                    answers = self.cluster.ask_nodes(_see_files, sorted(new, key=lambda item: item[0])).values()
+                    answers = self.cluster.ask_nodes(have_files, list(new)).values()
                     known |= dict.fromkeys(new, all(answers))
                 if not all(known[place] for place in places):
                     chunk = loaded(chunk)
@@ -147,7 +149,9 @@ def wants_gpu(screener: ChunkScreener, cluster: Cluster) -> bool:
 def _outcomes(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Iterator[tuple[int, int]]:
     """Run the pipeline; raise the first error of a worker."""
     for batch in _pipeline(shelf, duty, slots, on_gpus):
-        for number, rows, failure in zip(*(batch[name].to_pylist() for name in ("number", "rows", "failure")), strict=True):
+        for number, rows, failure in zip(
+            *(batch[name].to_pylist() for name in ("number", "rows", "failure")), strict=True
+        ):
             if failure:
                 raise pickle.loads(failure)
             yield number, rows
@@ -206,15 +210,3 @@ def _shipped(folders: list[Path]) -> list[Any]:
     import ray
 
     return [ray.put(Parcel.pack(folder)) for folder in folders]
-
-
-def _sees(store: ShardStore, mark: bytes) -> bool:
-    return store.mark() == mark
-
-
-def _see_files(files: list[tuple[str, Stamp]]) -> bool:
-    """Tell whether this machine has the same files."""
-    try:
-        return all(Stamp.of(Path(path)) == stamp for path, stamp in files)
-    except UserError:
-        return False

@@ -163,7 +163,9 @@ def screen(
         screener = ChunkScreener(models, spec, first if quick is not None else None)
         run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
         if cluster is not None:
-            run.on_ray = RayScreen(cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster))
+            run.on_ray = RayScreen(
+                cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster)
+            )
         chunks = _chunks(source, smiles_column, spec.chunk_size)
         manifest = _manifest(source, screener, smiles_column, resume=resume)
         stack.enter_context(run.store.open(manifest, resume=resume))
