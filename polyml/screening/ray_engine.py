@@ -20,12 +20,12 @@ from polyml.data.blocks import Stamp
 from polyml.data.parquet_index import ParquetChunk
 from polyml.errors import PolymlError, UserError
 from polyml.models.inspect import uses_gpu
-from polyml.screening.local import Numbered
 from polyml.screening.ray_shelf import Shelf, have_files, numbers, read
 from polyml.screening.ray_worker import Duty, Screener
 from polyml.screening.shards import ShardStore
 from polyml.screening.shipping import Parcel, remove_unpacked
 from polyml.screening.spec import ScreenSpec
+from polyml.screening.tasks import Numbered
 from polyml.screening.worker import ChunkScreener, loaded
 
 _READ_SHARE, _NUMBER_SHARE = 0.05, 0.01  # CPUs that the small tasks claim: a worker leaves a tenth of each
@@ -124,7 +124,8 @@ class RayScreen:
         feed(_WINDOW * slots)
         if not under_way:
             return
-        duty = Duty(_shipped(self.folders), _shipped(self.quick_folders), run, self.spec, self.store)
+        spec = (pickle.dumps(self.spec), self.spec.time_limit)
+        duty = Duty(_shipped(self.folders), _shipped(self.quick_folders), run, *spec, self.store)
         try:
             for number, rows in _outcomes(shelf, duty, slots, self.on_gpus):
                 if number in under_way:  # a chunk comes twice where a node died with the news of it

@@ -1,23 +1,23 @@
-"""The actors that screen on a Ray cluster."""
+"""The actors that screen on a Ray cluster: each watches a process, which alone loads what is heavy."""
 
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from polyml.data.readers import CandidateChunk
 from polyml.errors import PolymlError
-from polyml.screening.local import Chunks, screen_in_processes
-from polyml.screening.pool import WatchedPool
+from polyml.screening.pool import Marks, WatchedPool
 from polyml.screening.shards import ShardStore
 from polyml.screening.shipping import Parcel, unpacked
-from polyml.screening.spec import ScreenSpec
-from polyml.screening.worker import screen_in_worker, start_worker
+from polyml.screening.tasks import Chunks, Task, screen_in_processes
 
 _BEGINNINGS = 8
 """Times that a chunk may be begun. Each time but the last, an actor or its node was lost meanwhile."""
@@ -33,14 +33,18 @@ class Duty:
         References to the :class:`Parcel` of each bundle.
     run : str
         Name of the run; see :func:`polyml.screening.shipping.unpacked`.
-    spec : ScreenSpec
+    spec : bytes
+        The pickled :class:`polyml.screening.spec.ScreenSpec`: only the process that screens has use for it.
+    time_limit : float
+        Seconds for a candidate.
     store : ShardStore
     """
 
     models: Sequence[Any]
     quick: Sequence[Any]
     run: str
-    spec: ScreenSpec
+    spec: bytes
+    time_limit: float
     store: ShardStore
 
 
@@ -85,7 +89,7 @@ class Screener:
             raise PolymlError(f"{what}, perhaps for lack of memory: go on with fewer --jobs and --resume")
         if self._pool is None:
             self._pool = self._start()
-        tasks = Chunks(iter([(number, chunk)]), lambda: floor, self._duty.spec.time_limit)
+        tasks = Chunks(iter([(number, chunk)]), lambda: floor, self._duty.time_limit)
         return sum(rows for _, rows in screen_in_processes(tasks, self._pool))
 
     def _start(self) -> WatchedPool:
@@ -96,7 +100,21 @@ class Screener:
         folders = unpacked(parcels, duty.run)
         first = len(duty.models)
         given = (folders[:first], folders[first:], duty.spec, duty.store)
-        return WatchedPool(1, start_worker, given, screen_in_worker, duty.spec.time_limit, keep=True)
+        # A process that is spawned runs the main module first, where there is a file of it: here that would be Ray's.
+        vars(sys.modules["__main__"]).pop("__file__", None)
+        return WatchedPool(1, _start, given, _screen, duty.time_limit, keep=True)
+
+
+def _start(folders: list[Path], quick_folders: list[Path], spec: bytes, store: ShardStore) -> None:
+    from polyml.screening.worker import start_worker
+
+    start_worker(folders, quick_folders, pickle.loads(spec), store)
+
+
+def _screen(task: Task, marks: Marks) -> int:
+    from polyml.screening.worker import screen_in_worker
+
+    return screen_in_worker(task, marks)
 
 
 def _sendable(error: Exception) -> Exception:
