@@ -21,6 +21,7 @@ from polyml.bundle_format import saved_digest
 from polyml.cluster import Engine, chosen_cluster
 from polyml.data.files import whole_file, write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
+from polyml.data.places import Outputs
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
 from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
@@ -155,7 +156,7 @@ def screen(
         raise UserError(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
-    folder, asked, jobs = Path(folder), jobs, jobs or default_jobs()
+    asked, jobs, outputs = jobs, jobs or default_jobs(), Outputs.of(folder)
     with ExitStack() as stack:
         cluster = stack.enter_context(chosen_cluster(engine, address, asked))
         models, folders = stack.enter_context(_on_disk(as_list(bundle)))
@@ -172,7 +173,7 @@ def screen(
         try:
             run.work(chunks, count_rows(source))
             with limited_threads(jobs):
-                ranked, counts = run.write(folder)
+                ranked, counts = run.write(outputs.folder)
         except KeyboardInterrupt as stop:
             done = f"{run.rows:,} candidates are done in {folder}"
             raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from stop
@@ -187,7 +188,8 @@ def screen(
         seconds=round(seconds, 3),
         per_second=round((run.rows - run.resumed) / seconds, 1),
     )
-    _report(summary, figures, folder, tracker)
+    _report(summary, figures, outputs.folder, tracker)
+    outputs.deliver()
     return summary
 
 
@@ -225,9 +227,10 @@ class _Run:
                     tell(rows)
 
     def _unfinished(self, chunks: Iterable[CandidateChunk | ParquetChunk], tell: Any) -> Iterator[Numbered]:
+        finished = self.store.finished()
         for number, chunk in enumerate(chunks):
             self.chunks = number + 1
-            if self._take_in(number):
+            if number in finished and self._take_in(number):
                 self.resumed += len(chunk)
                 tell(len(chunk))
             else:
