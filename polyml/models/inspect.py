@@ -18,6 +18,11 @@ def is_accelerated(model: PolymerModel) -> bool:
     return own or any(is_accelerated(inner) for inner in model.inner_models())
 
 
+def uses_gpu(model: PolymerModel) -> bool:
+    """Tell whether a model, or one inside it, predicts on a GPU if there is one."""
+    return model.predicts_on_gpu or any(uses_gpu(inner) for inner in model.inner_models())
+
+
 def features_of(model: PolymerModel) -> str:
     """Name what a model reads: its features, or else its kind of input."""
     inner = next((features_of(item) for item in model.inner_models()), "")

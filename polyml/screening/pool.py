@@ -106,6 +106,9 @@ class WatchedPool:
         ``call(task, marks)``: what is done with a task. All three can be pickled.
     limit : float
         Seconds that a worker may stay at one item before it counts as standing still.
+    keep : bool
+        Whether the workers live on after a run, for the next one; :meth:`close` ends them. They are children of this
+        process then, each started anew, so that whoever ends this process finds them.
 
     Examples
     --------
@@ -113,10 +116,17 @@ class WatchedPool:
     """
 
     def __init__(
-        self, jobs: int, start: Callable[..., None], arguments: tuple[Any, ...], call: Callable[..., Any], limit: float
+        self,
+        jobs: int,
+        start: Callable[..., None],
+        arguments: tuple[Any, ...],
+        call: Callable[..., Any],
+        limit: float,
+        *,
+        keep: bool = False,
     ) -> None:
-        self._jobs, self._given, self._limit = jobs, (start, arguments, call), limit
-        self._context = _context()
+        self._jobs, self._given, self._limit, self._keep = jobs, (start, arguments, call), limit, keep
+        self._context = multiprocessing.get_context("spawn") if keep else _context()
         self._workers: list[_Worker] = []
         self._slowest, self._unborn = 0.0, 0
 
@@ -128,20 +138,23 @@ class WatchedPool:
         PolymlError
             Workers die before they take a task, or the function raised it.
         """
+        is_kept = False
         try:
             with deaf_children():
-                self._workers = [self._hire() for _ in range(self._jobs)]
+                self._workers += [self._hire() for _ in range(self._jobs - len(self._workers))]
             while True:
                 for worker in self._workers:
                     if worker.task is None:
                         self._give(worker, tasks)
                 busy = [worker for worker in self._workers if worker.task is not None]
                 if not busy:
+                    is_kept = self._keep
                     return
                 tasks.prepare()
                 yield from self._listen(busy)
         finally:
-            self._dismiss()
+            if not is_kept:
+                self.close()
 
     def _hire(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -209,7 +222,7 @@ class WatchedPool:
             self._workers[self._workers.index(worker)] = self._hire()
         return (item if item >= 0 else WHOLE), code
 
-    def _dismiss(self) -> None:
+    def close(self) -> None:
         """End all workers. What they are at is not kept, so nothing is lost by not waiting for it."""
         for worker in self._workers:
             _end(worker)

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
+from polyml.cluster import Engine, chosen_cluster
 from polyml.data.files import write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
+from polyml.data.places import Outputs
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
 from polyml.data.sources import Source, candidate_files, is_parquet
 from polyml.errors import UserError
@@ -30,6 +32,7 @@ from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
 from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
 from polyml.screening.predictors import Predictors, as_list
+from polyml.screening.ray_engine import RayScreen, wants_gpu
 from polyml.screening.recall import recall_of
 from polyml.screening.report import log_report, write_report
 from polyml.screening.shards import ShardStore, fingerprints
@@ -128,6 +131,8 @@ def screen(
     resume: bool = False,
     tracker: Any = None,
     smiles_column: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> ScreenSummary:
     """Rank the candidates of a file with trained models.
 
@@ -158,6 +163,11 @@ def screen(
         An open tracker; gets the funnel as metrics, the tables and the figures.
     smiles_column : str, optional
         Column of the repeat units when its name does not tell.
+    engine : {"local", "ray"}
+        Where the chunks are screened: on this machine, or on a Ray cluster; the results are the same. ``jobs`` are the
+        workers on the cluster then, None for all that it has room for.
+    address : str, optional
+        The Ray cluster; see :func:`polyml.cluster.ray_cluster`.
 
     Raises
     ------
@@ -171,19 +181,24 @@ def screen(
         raise UserError(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
-    folder, jobs = Path(folder), jobs or default_jobs()
+    asked, jobs, outputs = jobs, jobs or default_jobs(), Outputs.of(folder)
     with ExitStack() as stack:
+        cluster = stack.enter_context(chosen_cluster(engine, address, asked))
         models, folders = stack.enter_context(_on_disk(as_list(bundle)))
         first, quick_folders = stack.enter_context(_on_disk(as_list(quick)))
         screener = ChunkScreener(models, spec, first if quick is not None else None)
         run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
+        if cluster is not None:
+            run.on_ray = RayScreen(
+                cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster)
+            )
         chunks = _chunks(source, smiles_column, spec.chunk_size)
         manifest = _manifest(source, screener, smiles_column, resume=resume)
         stack.enter_context(run.store.open(manifest, resume=resume))
         try:
             run.work(chunks, count_rows(source))
             with limited_threads(jobs):
-                ranked, counts = run.write(folder)
+                ranked, counts = run.write(outputs.folder)
         except KeyboardInterrupt as stop:
             done = f"{run.rows:,} candidates are done in {folder}"
             raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from stop
@@ -191,7 +206,7 @@ def screen(
             run.store.discard_if_empty()
             raise
         title = f"Screen of {source if isinstance(source, str | Path) else f'{len(source)} files'}"
-        write_report(folder / "report.html", ranked, models, screener.plan, counts, run.histograms, title)
+        write_report(outputs.folder / "report.html", ranked, models, screener.plan, counts, run.histograms, title)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(
         **counts,
@@ -199,9 +214,10 @@ def screen(
         seconds=round(seconds, 3),
         per_second=round((run.rows - run.resumed) / seconds, 1),
     )
-    write_json(folder / "summary.json", summary.to_dict())
+    write_json(outputs.folder / "summary.json", summary.to_dict())
     if tracker is not None:
-        log_report(tracker, folder, summary.to_dict())
+        log_report(tracker, outputs.folder, summary.to_dict())
+    outputs.deliver()
     return summary
 
 
@@ -219,6 +235,7 @@ class _Run:
     rows: int = 0
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    on_ray: RayScreen | None = None
     checked: list[float] = field(default_factory=list)
     best: BestList | FrontList = field(init=False)
     histograms: list[StreamedHistogram] = field(init=False)
@@ -243,9 +260,10 @@ class _Run:
                     tell(rows)
 
     def _unfinished(self, chunks: Iterable[CandidateChunk | ParquetChunk], tell: Any) -> Iterator[Numbered]:
+        finished = self.store.finished()
         for number, chunk in enumerate(chunks):
             self.chunks = number + 1
-            if self._take_in(number):
+            if number in finished and self._take_in(number):
                 self.resumed += len(chunk)
                 tell(len(chunk))
             else:
@@ -265,6 +283,8 @@ class _Run:
 
     def _results(self, numbered: Iterator[Numbered]) -> Any:
         spec = self.screener.plan.spec
+        if self.on_ray is not None:
+            return self.on_ray.run(numbered, lambda: self.best.floor)
         if not self.watched:
             return screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
         given = (self.folders, self.quick_folders, spec, self.store)

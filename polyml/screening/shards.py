@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import re
 import shutil
 import struct
+import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.data.files import sha256_file, whole_file
+from polyml.data.files import sha256_file
+from polyml.data.places import DiskPlace, place_of
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MANIFEST = "manifest.json"
-_LOCK = ".lock"
+_SHARDS, _MANIFEST = "shards", "manifest.json"
+_NAME = re.compile(r"([0-9]{8,})\.shard")
 _TOLD = b"polyml.told"
 _DIGEST = 32  # bytes
 _SCRATCH = ".scratch"
@@ -55,7 +58,7 @@ class ChunkResult:
         :mod:`polyml.screening.recall`. Those that cannot be in the ranked list may be left out.
     records : ndarray of uint64, shape (n, 3), optional
         What is kept of every valid row where each polymer is to be counted once; see
-        :func:`polyml.screening.duplicates.key_records`. It is read by itself.
+        :func:`polyml.screening.duplicates.key_records`.
     """
 
     counts: dict[str, int]
@@ -68,12 +71,15 @@ class ChunkResult:
 class ShardStore:
     """Shards below ``folder/shards``, each one file that is written whole, under a manifest of what they are made from.
 
+    The folder is a path, or the URL of an object store; see :mod:`polyml.data.places`.
+
     A shard that is there is complete: it is on the disk before it gets its name, and it begins with the digest of what
-    follows: Parquet, and where each polymer is counted once, the records of its rows, which can be read alone.
+    follows: Parquet, and where each polymer is counted once, the records of its rows.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "shards"
+    def __init__(self, folder: str | Path) -> None:
+        self.output = place_of(folder)
+        self.place = self.output.below(_SHARDS)
 
     @contextmanager
     def open(self, manifest: dict[str, Any], *, resume: bool) -> Iterator[None]:
@@ -85,30 +91,35 @@ class ShardStore:
             When the folder holds something and ``resume`` is not asked for, when it holds the shards of another model,
             input or spec, or when another process is at work in it.
         """
-        from filelock import FileLock, Timeout
-
         manifest = json.loads(json.dumps(manifest))
-        path = self.folder / _MANIFEST
-        if path.is_file():
-            self._check(manifest, _read_json(path), resume=resume)
-        elif _holds_anything(self.folder.parent):
+        before = self.place.read(_MANIFEST)
+        if before is not None:
+            self._check(manifest, self._parsed(before), resume=resume)
+        elif self._holds_anything():
             fix = "name another folder with -o, or remove this one"
-            raise UserError(
-                "the output folder is not empty and holds no screen", where=str(self.folder.parent), fix=fix
-            )
+            raise UserError("the output folder is not empty and holds no screen", where=self.where, fix=fix)
         else:
-            with whole_file(path, durable=True) as temporary:
-                temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            self.place.write(_MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+        with self.place.lock():
+            self._sweep()
+            yield
+
+    def _holds_anything(self) -> bool:
+        # A temporary file that a killed run left behind is nothing of the user's.
+        inside = self.output.names()
+        shards = self.place.names() if _SHARDS in inside else []
+        return any(not name.startswith(".") for name in [*shards, *(name for name in inside if name != _SHARDS)])
+
+    def _parsed(self, content: bytes) -> dict[str, Any]:
         try:
-            with FileLock(self.folder / _LOCK, timeout=0):
-                self._sweep()
-                yield
-        except Timeout:
-            fix = "wait for it, or stop it first"
-            raise UserError("another run is at work in this folder", where=str(self.folder.parent), fix=fix) from None
+            found = json.loads(content)
+        except ValueError as error:
+            where = f"{self.place.where}/{_MANIFEST}"
+            raise UserError(f"the manifest cannot be read: {error}", where=where, fix="use a new folder") from error
+        return found if isinstance(found, dict) else {}
 
     def _check(self, manifest: dict[str, Any], before: dict[str, Any], *, resume: bool) -> None:
-        where = str(self.folder.parent)
+        where = self.where
         if not resume:
             fix = "go on with it with --resume, or name another folder with -o"
             raise UserError("the output folder already holds a screen", where=where, fix=fix)
@@ -123,16 +134,20 @@ class ShardStore:
 
     def _sweep(self) -> None:
         """Remove what a killed run left half-written."""
-        for item in self.folder.glob(".*.shard"):
-            item.unlink(missing_ok=True)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        for name in self.place.names():
+            if name.startswith(".") and name.endswith(".shard"):
+                self.place.remove(name)
+        if isinstance(self.place, DiskPlace):
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def discard_if_empty(self) -> None:
         """Leave no trace of a screen that failed before its first chunk was finished, so that its folder is free."""
-        if not any(self.folder.glob("[0-9]*.shard")):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(OSError):
-                self.folder.parent.rmdir()
+        if not self.finished():
+            self.place.clear()
+
+    def finished(self) -> set[int]:
+        """Return the numbers of the chunks that are there, by one listing; one of them may still be damaged."""
+        return {int(found[1]) for name in self.place.names() if (found := _NAME.fullmatch(name))}
 
     def write(self, number: int, result: ChunkResult) -> None:
         """Keep one chunk, and the records of its valid rows (:func:`polyml.screening.duplicates.key_records`).
@@ -153,23 +168,19 @@ class ShardStore:
         if result.records is not None:
             raw = result.records.tobytes()
             data = b"".join([data, raw, _TAIL.pack(_digest(raw), len(raw), _RECORDS)])
-        with whole_file(self.path(number), durable=True) as temporary, temporary.open("wb") as file:
-            file.write(_digest(data))
-            file.write(data)
+        self.place.write(self.name(number), b"".join([_digest(data), data]))
 
     def read(self, number: int) -> ChunkResult | None:
         """Return a finished chunk; None where there is none, or where the disk has damaged it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.path(number)
-        try:
-            content = path.read_bytes()
-        except OSError:
+        content = self.place.read(self.name(number))
+        if content is None:
             return None
         data = memoryview(content)[_DIGEST:]
         if content[:_DIGEST] != _digest(data):
-            path.unlink(missing_ok=True)
+            self.place.remove(self.name(number))
             return None
         if data[-len(_RECORDS) :] == _RECORDS:
             data = data[: len(data) - _TAIL.size - _TAIL.unpack(data[-_TAIL.size :])[1]]
@@ -177,54 +188,48 @@ class ShardStore:
         return ChunkResult(table=table, **json.loads(table.schema.metadata[_TOLD]))
 
     def read_records(self, number: int) -> np.ndarray:
-        """Return the records of a finished chunk, shape (n, 3), without reading the rest of it.
+        """Return the records of a finished chunk, shape (n, 3).
 
         Raises
         ------
         UserError
             There is none, or the disk has damaged it.
         """
-        path = self.path(number)
-        with suppress(OSError, struct.error), path.open("rb") as file:
-            file.seek(-_TAIL.size, os.SEEK_END)
-            digest, length, word = _TAIL.unpack(file.read())
-            file.seek(-_TAIL.size - length, os.SEEK_END)
-            raw = file.read(length)
-            if word == _RECORDS and digest == _digest(raw):
+        content = self.place.read(self.name(number)) or b""
+        if content[-len(_RECORDS) :] == _RECORDS and len(content) >= _TAIL.size:
+            digest, length, _ = _TAIL.unpack(content[-_TAIL.size :])
+            raw = content[-_TAIL.size - length : -_TAIL.size]
+            if digest == _digest(raw):
                 return np.frombuffer(raw, dtype="<u8").reshape(-1, 3)
-        raise UserError("a finished chunk is gone or damaged", where=str(path), fix="run again with --resume")
+        raise UserError("a finished chunk is gone or damaged", where=self.path(number), fix="run again with --resume")
 
     @property
     def scratch(self) -> Path:
-        """A folder for what is needed for a while only; it is emptied when the screen is opened again."""
-        return self.folder / _SCRATCH
+        """A folder for what is needed for a while: beside the shards, or on this machine where they are elsewhere."""
+        if isinstance(self.place, DiskPlace):
+            return self.place.folder / _SCRATCH
+        return Path(tempfile.gettempdir()) / f"polyml-{uuid.uuid4().hex}"
 
-    def path(self, number: int) -> Path:
-        """Return the file of a chunk."""
-        return self.folder / f"{number:08d}.shard"
+    @property
+    def where(self) -> str:
+        """The output folder, as messages call it."""
+        return self.output.where
 
+    def mark(self) -> bytes:
+        """Return what tells that two machines see one store; empty where this one sees none."""
+        return self.place.read(_MANIFEST) or b""
 
-def _holds_anything(folder: Path) -> bool:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(
-            "the output must be a folder, and this is a file", where=str(folder), fix="name a folder with -o"
-        )
-    with suppress(FileNotFoundError):
-        # A temporary file that a killed run left behind is nothing of the user's.
-        return any(not item.name.startswith(".") for item in folder.rglob("*") if item != folder / "shards")
-    return False
+    def name(self, number: int) -> str:
+        """Return the name of a chunk's file."""
+        return f"{number:08d}.shard"
+
+    def path(self, number: int) -> str:
+        """Return where a chunk's file is, as messages call it."""
+        return f"{self.place.where}/{self.name(number)}"
 
 
 def _digest(data: Any) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST).digest()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"the manifest cannot be read: {error}", where=str(path), fix="use a new folder") from error
-    return content if isinstance(content, dict) else {}
 
 
 def fingerprints(files: Sequence[Path]) -> list[str]:

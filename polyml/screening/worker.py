@@ -30,6 +30,7 @@ from polyml.screening.probability import Chances, Criteria, chances
 from polyml.screening.recall import drawn
 from polyml.screening.shards import ChunkResult, ShardStore
 from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
+from polyml.screening.tasks import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -464,29 +465,6 @@ def _with_keys(work: _Work, rejected: Rejected, marks: Marks) -> _Work:
 
 def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-@dataclass(frozen=True)
-class Task:
-    """One chunk to be screened, or some of its rows to be tried.
-
-    Attributes
-    ----------
-    number : int
-    chunk : CandidateChunk or ParquetChunk
-        Its rows, or where they lie.
-    excluded : mapping of int to (str, str)
-        Rows that must not be touched, with the reason and the message they are refused with.
-    tried : (int, int), optional
-        Only these rows are screened, and nothing is kept: to find the one that takes its process down.
-    floor : float
-    """
-
-    number: int
-    chunk: CandidateChunk | ParquetChunk
-    excluded: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    tried: tuple[int, int] | None = None
-    floor: float = -np.inf
 
 
 @dataclass(frozen=True)

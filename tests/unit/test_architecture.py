@@ -12,9 +12,9 @@ import polyml
 
 ROOT = Path(polyml.__file__).parent
 ORDER = [
-    "errors", "settings", "versions", "progress", "interrupts", "workers", "chem", "features", "data", "models.nn",
-    "training", "models", "transfer", "row_faults", "domain", "bundle_format", "bundle", "prediction", "report",
-    "audit", "tracking", "evaluation", "tuning", "explore", "design", "screening", "recipe_yaml", "sections",
+    "errors", "settings", "versions", "progress", "interrupts", "workers", "cluster", "chem", "features", "data",
+    "models.nn", "training", "models", "transfer", "row_faults", "domain", "bundle_format", "bundle", "prediction",
+    "report", "audit", "tracking", "evaluation", "tuning", "explore", "design", "screening", "recipe_yaml", "sections",
     "config", "pipeline", "benchmark", "cli", "__main__",
 ]  # fmt: skip
 # Small things that know nothing of their room and may be taken from before it.
