@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from polyml.screening.chunk_rows import KNOWN, PASSES
 from polyml.screening.pareto import pareto_front
-from polyml.screening.worker import KNOWN, PASSES, objective_name
+from polyml.screening.screener import objective_name
 
 if TYPE_CHECKING:
     import pandas as pd

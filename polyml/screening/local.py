@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 from polyml.interrupts import interrupts_of_rdkit
 from polyml.screening.pool import WatchedPool
+from polyml.screening.screener import ChunkScreener
 from polyml.screening.shards import ShardStore
 from polyml.screening.tasks import Chunks, Numbered, screen_in_processes
-from polyml.screening.worker import ChunkScreener, loaded, screen_in_worker, start_worker
+from polyml.screening.worker import loaded, screen_in_worker, start_worker
 from polyml.workers import limited_threads
 
 __all__ = ["Chunks", "Numbered", "make_pool", "screen_here", "screen_in_processes"]

@@ -22,11 +22,12 @@ from polyml.errors import PolymlError, UserError
 from polyml.models.inspect import uses_gpu
 from polyml.screening.ray_shelf import Shelf, have_files, numbers, read
 from polyml.screening.ray_worker import Duty, Screener
+from polyml.screening.screener import ChunkScreener
 from polyml.screening.shards import ShardStore
 from polyml.screening.shipping import Parcel, remove_unpacked
 from polyml.screening.spec import ScreenSpec
 from polyml.screening.tasks import Numbered
-from polyml.screening.worker import ChunkScreener, loaded
+from polyml.screening.worker import loaded
 
 _READ_SHARE, _NUMBER_SHARE = 0.05, 0.01  # CPUs that the small tasks claim: a worker leaves a tenth of each
 _WINDOW = 4  # chunks under way for each actor: one at work, one waiting, two being read or on the way

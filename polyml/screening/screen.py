@@ -35,9 +35,9 @@ from polyml.screening.predictors import Predictors, as_list
 from polyml.screening.ray_engine import RayScreen, wants_gpu
 from polyml.screening.recall import recall_of
 from polyml.screening.report import log_report, write_report
+from polyml.screening.screener import ChunkScreener
 from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
-from polyml.screening.worker import ChunkScreener
 from polyml.settings import default_jobs
 from polyml.versions import installed_versions
 from polyml.workers import limited_threads

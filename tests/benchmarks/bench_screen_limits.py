@@ -31,7 +31,7 @@ TABLES = ("ranked.csv", "rejects.csv", "predictions.csv")
 SCRIPT = """
     import os, sys
     from polyml.screening.screen import ScreenSpec, screen
-    from polyml.screening.worker import ChunkScreener
+    from polyml.screening.screener import ChunkScreener
 
     done = ChunkScreener.screen
 

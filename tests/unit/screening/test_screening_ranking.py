@@ -124,7 +124,7 @@ def test_histograms_count_every_valid_candidate_whatever_the_chunks(bundle, libr
     from polyml.data.readers import read_candidates
     from polyml.screening.histogram import StreamedHistogram
     from polyml.screening.predictors import Predictors
-    from polyml.screening.worker import ChunkScreener
+    from polyml.screening.screener import ChunkScreener
 
     totals = {}
     for size in (7, 1000):
