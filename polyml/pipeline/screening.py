@@ -77,7 +77,7 @@ def with_objectives(spec: ScreenSpec, properties: Sequence[Property]) -> ScreenS
 
 def check_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> None:
     """Check the expressions of a screen before anything is trained or read."""
-    from polyml.screening.spec import plan_prefilter, plan_screen
+    from polyml.screening.plan import plan_prefilter, plan_screen
 
     for item in properties:
         if item.is_class:

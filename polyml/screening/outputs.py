@@ -17,12 +17,13 @@ from polyml.domain import fingerprints
 from polyml.errors import UserError
 from polyml.screening.chunk_rows import REFUSED
 from polyml.screening.duplicates import Copies
+from polyml.screening.plan import ScreenPlan
 from polyml.screening.predictors import Predictors
 from polyml.screening.probability import Criteria
 from polyml.screening.robeson import UPPER_BOUNDS, bound_line, distance
 from polyml.screening.screener import chances_of
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import PROBABILITY, SIMILARITY, ScreenPlan, ScreenSpec, available_pairs
+from polyml.screening.spec import PROBABILITY, SIMILARITY, ScreenSpec, available_pairs
 
 if TYPE_CHECKING:
     import pandas as pd

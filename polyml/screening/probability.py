@@ -27,7 +27,7 @@ from polyml.models.base import LEVEL
 from polyml.screening.expressions import Columns, Expression
 
 if TYPE_CHECKING:
-    from polyml.screening.spec import ScreenPlan
+    from polyml.screening.plan import ScreenPlan
 
 DRAWS = 1024
 PESSIMISTIC = 0.05
@@ -57,7 +57,7 @@ class Criteria:
 
     @classmethod
     def of(cls, plan: ScreenPlan) -> Criteria:
-        """Return those of a plan; see :func:`polyml.screening.spec.plan_screen`."""
+        """Return those of a plan; see :func:`polyml.screening.plan.plan_screen`."""
         signs = [1.0 if item.direction == "maximize" else -1.0 for item in plan.spec.objectives]
         weights = [sign * item.weight for sign, item in zip(signs, plan.spec.objectives, strict=True)]
         return cls(plan.derived, plan.constraints, plan.objectives, weights)

@@ -12,8 +12,9 @@ from polyml.data.files import whole_file
 from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.outputs import NEAREST, robeson_figures
 from polyml.screening.pareto import pareto_front
+from polyml.screening.plan import ScreenPlan, split_trade_off
 from polyml.screening.predictors import Predictors
-from polyml.screening.spec import PROBABILITY, SIMILARITY, ScreenPlan, available_pairs, split_trade_off
+from polyml.screening.spec import PROBABILITY, SIMILARITY, available_pairs
 
 if TYPE_CHECKING:
     import pandas as pd

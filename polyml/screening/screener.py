@@ -33,12 +33,13 @@ from polyml.screening.chunk_rows import (
 )
 from polyml.screening.duplicates import key_records
 from polyml.screening.histogram import StreamedHistogram
+from polyml.screening.plan import plan_prefilter, plan_screen
 from polyml.screening.pool import Marks, NoMarks
 from polyml.screening.predictors import Predictors
 from polyml.screening.probability import Chances, Criteria, chances
 from polyml.screening.recall import drawn
 from polyml.screening.shards import ChunkResult
-from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec, plan_prefilter, plan_screen
+from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec
 from polyml.screening.thinning import best_of, front_of
 
 if TYPE_CHECKING:

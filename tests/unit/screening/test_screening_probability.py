@@ -7,8 +7,9 @@ from scipy.stats import multivariate_normal, norm
 from polyml.data.properties import Property
 from polyml.errors import UserError
 from polyml.screening import probability
+from polyml.screening.plan import plan_screen
 from polyml.screening.probability import Criteria, chances, normal_draws
-from polyml.screening.spec import ScreenSpec, plan_screen
+from polyml.screening.spec import ScreenSpec
 
 PROPERTIES = (
     Property(name="O2", unit="Barrer", transform="log10"),

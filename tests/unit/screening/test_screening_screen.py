@@ -14,10 +14,10 @@ from polyml.domain import DomainLimits, elements
 from polyml.errors import PolymlError, UserError
 from polyml.models.catalog import make_model
 from polyml.screening import screen as engine
+from polyml.screening.plan import plan_screen
 from polyml.screening.robeson import distance
 from polyml.screening.screen import ScreenSpec, screen
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import plan_screen
 
 SPEC = ScreenSpec(
     derive={"selectivity": "O2 / N2"},

@@ -1,0 +1,232 @@
+"""What a screen is asked to do, checked against the properties its models predict, and ready to be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from polyml.bundle import SCORE
+from polyml.data.properties import SPREAD_SUFFIXES, WRITTEN_COLUMNS, Property
+from polyml.errors import UserError, unknown_name
+from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expression
+from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec
+
+_ALSO_DRAWN = ("score", PROBABILITY)
+_TAKEN = frozenset({PROBABILITY, "outcome", "reason", "message", "row", "file", "line", "psmiles"})
+_NEIGHBOURS = frozenset({SIMILARITY, SCORE})  # what the comparison with the training polymers gives
+
+
+@dataclass(frozen=True)
+class ScreenPlan:
+    """A spec whose expressions were all checked, split into what is cheap and what needs the spread or the neighbours.
+
+    ``costly`` holds the names that are known only for candidates that met every cheap constraint: standard deviations,
+    ends of intervals, similarity and domain score, and whatever is derived from them.
+    """
+
+    spec: ScreenSpec
+    names: tuple[str, ...]
+    derived: dict[str, Expression]
+    constraints: tuple[Expression, ...]
+    objectives: tuple[Expression, ...]
+    costly: frozenset[str]
+
+    @property
+    def spread_names(self) -> frozenset[str]:
+        """Names of the standard deviations and ends of intervals, as far as no property has such a name itself."""
+        return _spread_names(self.names)
+
+    @property
+    def needs_chances(self) -> bool:
+        """Whether the ranking itself asks what the uncertainty of the predictions leaves of a candidate."""
+        return self.spec.pessimistic or self.spec.min_probability is not None
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether the ranking itself needs more than the mean predictions."""
+        used = self._used()
+        return self.needs_chances or bool(used & self.costly - _NEIGHBOURS)
+
+    @property
+    def needs_neighbours(self) -> bool:
+        """Whether the ranking itself needs the comparison with the training polymers."""
+        return bool(self._used() & self.costly & _NEIGHBOURS)
+
+    def _used(self) -> frozenset[str]:
+        expressions = [*self.derived.values(), *self.constraints, *self.objectives]
+        return frozenset[str]().union(*(item.names for item in expressions))
+
+    def derive(self, columns: Columns, *, costly: bool) -> None:
+        """Add the derived columns that are (not) costly to ``columns``."""
+        for name, expression in self.derived.items():
+            if (name in self.costly) == costly:
+                columns[name] = expression.evaluate(columns)
+
+    def passes(self, columns: Columns, *, costly: bool) -> np.ndarray:
+        """Return which rows meet every constraint that is (not) costly, shape (n,)."""
+        result = np.ones(len(columns[self.names[0]]), dtype=bool)
+        for expression in self.constraints:
+            if bool(expression.names & self.costly) == costly:
+                result &= expression.evaluate(columns)
+        return result
+
+    def objective_values(self, columns: Columns) -> np.ndarray:
+        """Return every objective, shape (n, m); NaN where it has no value."""
+        values = [expression.evaluate(columns) for expression in self.objectives]
+        table = np.column_stack(values) if values else np.empty((len(columns[self.names[0]]), 0))
+        return np.where(np.isfinite(table), table, np.nan)
+
+    @property
+    def maximize(self) -> list[bool]:
+        """Whether more is better, for each objective."""
+        return [item.direction == "maximize" for item in self.spec.objectives]
+
+    def first_failure(self, columns: Columns) -> list[str]:
+        """Return the first constraint that each row fails, empty where it meets them all, (n,)."""
+        failed = np.full(len(columns[self.names[0]]), "", dtype=object)
+        for expression in reversed(self.constraints):
+            failed[~expression.evaluate(columns)] = expression.text
+        return [str(text) for text in failed]
+
+    def score(self, columns: Columns) -> np.ndarray:
+        """Return the weighted sum of the objectives, shape (n,): larger is better, NaN has no rank."""
+        signs = [1.0 if up else -1.0 for up in self.maximize]
+        weights = np.array([s * item.weight for s, item in zip(signs, self.spec.objectives, strict=True)])
+        values = self.objective_values(columns)
+        total = np.zeros(len(values))
+        for column, weight in zip(values.T, weights, strict=True):
+            total = total + weight * column
+        return np.where(np.isfinite(total), total, np.nan)
+
+
+def plan_prefilter(spec: ScreenSpec, quick: Sequence[Property], properties: Sequence[Property]) -> ScreenPlan:
+    """Check the prefilter against the quick model's properties; the result only judges, by :meth:`ScreenPlan.passes`.
+
+    Raises
+    ------
+    UserError
+        For no comparison, a bad one, one that asks for more than mean predictions, or a quick model that predicts other
+        properties than the model proper.
+    """
+    if not spec.prefilter:
+        raise UserError(
+            "a quick model is given and no prefilter",
+            where="prefilter",
+            fix='add one, such as robeson("O2/N2") >= -0.3',
+        )
+    if not {(item.name, item.unit) for item in quick} <= {(item.name, item.unit) for item in properties}:
+        raise UserError("the quick model predicts other properties", where="prefilter", fix="train both on one table")
+    names = tuple(item.name for item in quick)
+    constraints = _parse_all(spec.prefilter, names, "prefilter", is_condition=True)
+    _check_units(constraints, quick)
+    return ScreenPlan(spec, names, {}, constraints, (), frozenset())
+
+
+def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> ScreenPlan:
+    """Check every expression of a spec against the properties a model predicts.
+
+    Raises
+    ------
+    UserError
+        For no objective, an unknown name, a constraint that is no comparison, an objective that is one, an interval of
+        a model that gives none, or a Robeson distance of permeabilities that are not in Barrer.
+    """
+    names = tuple(item.name for item in properties)
+    spread = _spread_names(names)
+    costly = set(spread) | (_NEIGHBOURS - set(names))
+    known = [*names, *sorted(costly)]
+    if not spec.objectives:
+        raise UserError(
+            "there is no objective to rank by", where="objectives", fix=f"add one, such as maximize {names[0]}"
+        )
+    derived: dict[str, Expression] = {}
+    for name, text in spec.derive.items():
+        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS or name in _TAKEN:
+            raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
+        derived[name] = parse_expression(text, known, where=f"derive {name}")
+        _demand(derived[name], is_condition=False, where=f"derive {name}")
+        known.append(name)
+        if derived[name].names & costly:
+            costly.add(name)
+    constraints = _parse_all(spec.constraints, known, "constraint", is_condition=True)
+    objectives = _parse_all([item.expression for item in spec.objectives], known, "objective", is_condition=False)
+    used = [*derived.values(), *constraints, *objectives]
+    if not gives_std and any(item.names & spread for item in used):
+        raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
+    _check_ranking(spec, gives_std=gives_std)
+    for text in spec.trade_offs:
+        split_trade_off(text, [*known, *_ALSO_DRAWN])
+    _check_units(used, properties)
+    return ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+
+
+def _check_ranking(spec: ScreenSpec, *, gives_std: bool) -> None:
+    """Refuse ways to rank that do not go together, or that the model cannot serve."""
+    if not gives_std and (spec.pessimistic or spec.min_probability is not None):
+        fix = "leave out pessimistic and min_probability, or train another model"
+        raise UserError("this model gives no uncertainty", where="screen", fix=fix)
+    if spec.min_probability is not None and not spec.constraints:
+        raise UserError("there is no constraint to meet", where="min_probability", fix="add a constraint")
+    if spec.rank_by == "pareto" and len(spec.objectives) < 2:
+        raise UserError("a Pareto front needs two objectives", where="rank_by", fix="add another objective")
+    if spec.rank_by == "pareto" and spec.pessimistic:
+        fix = "use the pessimistic ends themselves as objectives: maximize O2_lower"
+        raise UserError("a Pareto front has no single score", where="pessimistic", fix=fix)
+
+
+def split_trade_off(text: str, known: Sequence[str]) -> tuple[str, str]:
+    """Return the two columns of ``"O2 vs Tg"``.
+
+    Raises
+    ------
+    UserError
+        It is no such pair, or there is no such column.
+
+    Examples
+    --------
+    >>> split_trade_off("O2 vs O2/N2", ["O2", "O2/N2"])
+    ('O2', 'O2/N2')
+    """
+    x, _, y = (part.strip(" `") for part in text.partition(" vs "))
+    if not x or not y:
+        raise UserError(f"'{text}' is no pair of columns", where="trade_offs", fix="write: O2 vs Tg")
+    for name in (x, y):
+        if name not in known:
+            raise unknown_name("column", name, known, where="trade_offs")
+    return x, y
+
+
+def _spread_names(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name + suffix for name in names for suffix in SPREAD_SUFFIXES) - set(names)
+
+
+def _parse_all(texts: Sequence[str], known: Sequence[str], what: str, *, is_condition: bool) -> tuple[Expression, ...]:
+    found = []
+    for number, text in enumerate(texts):
+        where = f"{what} {number + 1}"
+        found.append(parse_expression(text, known, where=where))
+        _demand(found[-1], is_condition=is_condition, where=where)
+    return tuple(found)
+
+
+def _demand(expression: Expression, *, is_condition: bool, where: str) -> None:
+    if is_condition and not expression.is_condition:
+        raise UserError(
+            f"'{expression.text}' is not a comparison", where=where, fix=f"write {expression.text} >= 100, say"
+        )
+    if expression.is_condition and not is_condition:
+        raise UserError(f"'{expression.text}' is a comparison, not a number", where=where, fix="move it to constraints")
+
+
+def _check_units(expressions: Sequence[Expression], properties: Sequence[Property]) -> None:
+    units = {item.name: item.unit for item in properties}
+    for pair in {pair for expression in expressions for pair in expression.pairs}:
+        for gas in pair.split("/"):
+            if units.get(gas, "").lower() not in ("", "barrer"):
+                raise UserError(
+                    f"the Robeson bound of {pair} is in Barrer, and '{gas}' is in {units[gas]}",
+                    where="screen",
+                    fix="give the permeabilities in Barrer",
+                )
