@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from polyml.errors import UserError, unknown_name
 from polyml.settings import default_jobs
@@ -161,6 +161,19 @@ def ray_cluster(address: str | None = None, *, jobs: int | None = None) -> Itera
             ray.shutdown()
 
 
+def checked_engine(name: str) -> Engine:
+    """Return the engine of a name.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    if name not in get_args(Engine):
+        raise unknown_name("engine", name, get_args(Engine))
+    return cast(Engine, name)
+
+
 @contextmanager
 def chosen_cluster(engine: Engine, address: str | None, jobs: int | None) -> Iterator[Cluster | None]:
     """Connect to a cluster where the engine is ``ray``; see :func:`ray_cluster`.
@@ -170,9 +183,7 @@ def chosen_cluster(engine: Engine, address: str | None, jobs: int | None) -> Ite
     UserError
         There is no such engine, or an address is given to one that has none.
     """
-    if engine not in get_args(Engine):
-        raise unknown_name("engine", engine, get_args(Engine))
-    if engine == "local":
+    if checked_engine(engine) == "local":
         if address is not None:
             fix = "add --engine ray, or leave the address out"
             raise UserError("the engine 'local' has no address", where=address, fix=fix)

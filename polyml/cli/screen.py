@@ -19,7 +19,7 @@ EXAMPLES = common.examples(
 def screen(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Candidates: a file, or the embedded set candidates.")],
     model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="Folder, run or models:/NAME@champion.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder or URL for the results.")],
     constraint: Annotated[
         list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
     ] = None,
@@ -48,6 +48,8 @@ def screen(
         int, typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.")
     ] = 5000,
     jobs: common.Jobs = None,
+    engine: common.Engine = "local",
+    address: common.Address = None,
     smiles_column: common.SmilesColumn = None,
     no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
@@ -60,6 +62,8 @@ def screen(
     chunks, which --resume goes on from and which may be deleted afterwards. Expressions know + - * / **, comparisons,
     log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008 upper bound.
     """
+    from polyml.cluster import checked_engine
+    from polyml.data.places import url_of
     from polyml.pipeline.screening import screen_candidates
     from polyml.screening.spec import ScreenSpec
     from polyml.sections import check_section
@@ -84,6 +88,8 @@ def screen(
         name=output.name,
         tracking=common.make_tracking(not no_track, experiment, file),
         jobs=jobs,
+        engine=checked_engine(engine),
+        address=address,
         smiles_column=smiles_column,
     )
     if as_json:
@@ -91,6 +97,6 @@ def screen(
         return
     from polyml.cli.tables import read_ranked
 
-    if summary["ranked"]:
+    if summary["ranked"] and url_of(output) is None:
         common.show(read_ranked(output / "ranked.csv", spec))
-    common.note(f"{common.funnel(summary)}: {output / 'ranked.csv'}")
+    common.note(f"{common.funnel(summary)}: {url_of(output) or output}/ranked.csv")
