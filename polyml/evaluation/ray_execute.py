@@ -51,9 +51,8 @@ class Rows:
 
 def with_rows(task: FoldTask, frame: pd.DataFrame, y: np.ndarray, places: _Places) -> FoldTask:
     """Return a task with its rows again."""
-    train, test = places
-    frames = (frame.iloc[part].reset_index(drop=True) for part in places)
-    return replace(task, **dict(zip(("train", "test"), frames, strict=True)), y_train=y[train], y_test=y[test])
+    (train, y_train), (test, y_test) = ((frame.iloc[part].reset_index(drop=True), y[part]) for part in places)
+    return replace(task, train=train, test=test, y_train=y_train, y_test=y_test)
 
 
 def _places_of(frame: pd.DataFrame, y: np.ndarray, known: dict[tuple[str, str, bytes], int]) -> np.ndarray:
@@ -86,7 +85,7 @@ def run_on_cluster(
 
     data = [ray.put(rows.frame), ray.put(rows.y)]
     has_gpus = any(node.gpus >= 1 for node in cluster.nodes)
-    call = ray.remote(max_retries=_RETRIES)(_run_there)
+    call: Any = ray.remote(max_retries=_RETRIES)(_run_there)
     running: dict[Any, FoldTask] = {}
     while True:
         while len(running) < slots and (task := next(tasks, None)) is not None:
@@ -109,7 +108,8 @@ def _run_there(task: FoldTask, places: _Places, frame: pd.DataFrame, y: np.ndarr
 
 def _received(ray: Any, done: Any) -> tuple[Failure | None, bytes]:
     try:
-        return ray.get(done)  # type: ignore[no-any-return]
+        failure, content = ray.get(done)
+        return failure, content
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, PolymlError):
             raise error.cause from None
