@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from polyml.cluster import Engine
 from polyml.data.catalog import properties_for, recipe_path
 from polyml.data.properties import Property
 from polyml.data.sample import SampleSpec
@@ -172,6 +173,7 @@ class CompareSpec(Section):
     ``protocol: paper`` lets networks keep the epoch that is best on the test fold, to reproduce published figures.
     ``rope`` is the region of practical equivalence: the difference of R² up to which models are practically equal.
     ``allow_leaks`` compares models whose pretrained encoder has learned labels of tested polymers, stamped ``leaky``.
+    ``engine: ray`` computes the folds on the Ray cluster at ``address``; see docs/scale.md.
     """
 
     models: list[ModelSpec] = Field(min_length=1)
@@ -181,6 +183,8 @@ class CompareSpec(Section):
     allow_leaks: bool = False
     rope: float | None = Field(None, ge=0, lt=1)
     jobs: int | None = Field(None, ge=1)
+    engine: Engine = "local"
+    address: str | None = None
 
     @field_validator("models", mode="before")
     @classmethod

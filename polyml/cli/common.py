@@ -58,6 +58,14 @@ PerClass = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of every random choice.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes (else one a core).")]
+Engine = Annotated[
+    str,
+    typer.Option("--engine", metavar="local|ray", help="Where to work: on this machine, or on a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="HOST:PORT", help="Ray cluster, or auto (else RAY_ADDRESS, or started here)."),
+]
 Experiment = Annotated[
     str | None, typer.Option("--experiment", metavar="NAME", help="MLflow experiment (else named after the file).")
 ]

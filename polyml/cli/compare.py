@@ -70,6 +70,8 @@ def compare(
     ] = False,
     seed: common.Seed = 1,
     jobs: common.Jobs = None,
+    engine: common.Engine = "local",
+    address: common.Address = None,
     no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
     quiet: common.Quiet = False,
@@ -88,6 +90,7 @@ def compare(
     """
     from rich.markup import escape
 
+    from polyml.cluster import checked_engine
     from polyml.data.files import check_replaceable
     from polyml.data.properties import task_of
     from polyml.evaluation.text import as_json as comparison_json
@@ -113,6 +116,7 @@ def compare(
         table, chosen, spec, output, seed=seed, jobs=jobs, ratios=ratio or (), name=output.name,
         tracking=common.make_tracking(not no_track, experiment, file), known_properties=known_properties,
         protocol=protocol, allow_leaks=allow_leaks, rope=rope,
+        engine=checked_engine(engine), address=address,
     )  # fmt: skip
     if as_json:
         common.print_json({"folder": str(output), **comparison_json(results)})

@@ -50,7 +50,7 @@ def screen(
             help="Folder, run or models:/NAME@champion; repeat for models of other properties.",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder or URL for the results.")],
     constraint: Annotated[
         list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
     ] = None,
@@ -115,6 +115,8 @@ def screen(
         typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="A candidate that takes longer is refused."),
     ] = 30.0,
     jobs: common.Jobs = None,
+    engine: common.Engine = "local",
+    address: common.Address = None,
     smiles_column: common.SmilesColumn = None,
     no_track: common.NoTrack = False,
     experiment: common.Experiment = None,
@@ -130,6 +132,8 @@ def screen(
     Expressions know + - * / **, comparisons, log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008
     upper bound.
     """
+    from polyml.cluster import checked_engine
+    from polyml.data.places import url_of
     from polyml.pipeline.screening import screen_candidates
     from polyml.screening.spec import ScreenSpec
     from polyml.sections import check_section
@@ -165,6 +169,8 @@ def screen(
         name=output.name,
         tracking=common.make_tracking(not no_track, experiment, file),
         jobs=jobs,
+        engine=checked_engine(engine),
+        address=address,
         smiles_column=smiles_column,
     )
     if as_json:
@@ -173,10 +179,10 @@ def screen(
     from polyml.cli.tables import read_ranked
     from polyml.screening.report import recall_words
 
-    ranked = output / f"ranked.{format_.value}"
-    if summary["ranked"]:
-        common.show(read_ranked(ranked, spec))
-    common.note(f"{common.funnel(summary)}: {ranked}")
+    name, where = f"ranked.{format_.value}", url_of(output) or str(output)
+    if summary["ranked"] and url_of(output) is None:
+        common.show(read_ranked(output / name, spec))
+    common.note(f"{common.funnel(summary)}: {where}/{name}")
     if summary["prefilter"]:
         common.note(recall_words(summary["prefilter"]))
-    common.note(f"Report: {output / 'report.html'}")
+    common.note(f"Report: {where}/report.html")

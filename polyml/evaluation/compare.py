@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from polyml.cluster import Cluster, Engine, chosen_cluster
 from polyml.data.files import whole_file, write_json
 from polyml.data.fold_files import folds_frame
 from polyml.errors import UserError
@@ -30,6 +31,7 @@ from polyml.evaluation.plan import Plan, make_plan
 from polyml.evaluation.protocol import PROTOCOLS
 from polyml.evaluation.results import COLUMNS, ModelOutcome, Results
 from polyml.evaluation.track import ComparisonTracking
+from polyml.evaluation.warm import warm_features
 from polyml.progress import progress_bar
 from polyml.settings import default_jobs
 
@@ -60,6 +62,8 @@ def compare(
     factory: ModelFactory | None = None,
     train_size: int | None = None,
     rope: float | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> Results:
     """Train and score every model on the same folds.
 
@@ -105,6 +109,11 @@ def compare(
     rope : float, optional
         Region of practical equivalence: differences between models that do not matter;
         :data:`polyml.evaluation.pairs.ROPE` by default.
+    engine : {"local", "ray"}
+        Where the folds are computed: on this machine, or on a Ray cluster, of which ``jobs`` workers are used, None for
+        all. The numbers are the same.
+    address : str, optional
+        The Ray cluster; see :func:`polyml.cluster.ray_cluster`.
 
     Returns
     -------
@@ -118,7 +127,7 @@ def compare(
     KeyboardInterrupt
         On Ctrl-C, with a message that says how many folds are kept and how to go on.
     """
-    jobs = default_jobs() if jobs is None else jobs
+    asked, jobs = jobs, default_jobs() if jobs is None else jobs
     if jobs < 1 or threads < 1:
         raise UserError(
             f"jobs and threads must be at least 1, got {jobs} and {threads}", fix="leave them out for the defaults"
@@ -134,18 +143,25 @@ def compare(
             f"rope={rope:g}", fix="give the difference of R² up to which models are practically equal, such as 0.01"
         )
     plan.options.update(jobs=jobs, status="running", rope=rope)
-    write_json(plan.folder / "compare.json", plan.options)  # a folder that cannot be written to is found out here
-    waiting = [task for task in plan.tasks if not is_finished(task)]
-    with ComparisonTracking(tracker, plan.folder).comparison(table, plan.options) as tracking:
-        outcomes = _run(plan, waiting, jobs, tracking)
-        results = _assemble(plan, outcomes, table, reused=len(plan.tasks) - len(waiting))
-        results.write(plan.folder)
-        tracking.finish(results)
-        _refuse_if_all_failed(results, plan.folder)
+    with chosen_cluster(engine, address, asked) as cluster:
+        if cluster is not None:
+            slots = cluster.slots(cpus=threads)
+            jobs = min(slots, asked or slots)
+        # A folder that cannot be written to is found out here.
+        write_json(plan.folder / "compare.json", plan.options)
+        waiting = [task for task in plan.tasks if not is_finished(task)]
+        with ComparisonTracking(tracker, plan.folder).comparison(table, plan.options) as tracking:
+            outcomes = _run(plan, waiting, jobs, tracking, cluster)
+            results = _assemble(plan, outcomes, table, reused=len(plan.tasks) - len(waiting))
+            results.write(plan.folder)
+            tracking.finish(results)
+            _refuse_if_all_failed(results, plan.folder)
     return results
 
 
-def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: ComparisonTracking) -> dict[str, ModelOutcome]:
+def _run(
+    plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: ComparisonTracking, cluster: Cluster | None
+) -> dict[str, ModelOutcome]:
     """Run what is not finished; report each model to the tracker as its last fold ends."""
     missing = Counter(task.model for task in waiting)
     failures: dict[str, Failure] = {}
@@ -160,7 +176,10 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
         if not missing[entry.label]:
             close(entry.label)
     try:
-        with closing(_outcomes(plan, waiting, jobs)) as outcomes, progress_bar("comparing", len(waiting)) as bar:
+        with (
+            closing(_outcomes(plan, waiting, jobs, cluster)) as outcomes,
+            progress_bar("comparing", len(waiting)) as bar,
+        ):
             for task, failure in outcomes:
                 bar.advance(bar.task_ids[0])
                 missing[task.model] -= 1
@@ -176,29 +195,18 @@ def _run(plan: Plan, waiting: Sequence[FoldTask], jobs: int, tracking: Compariso
     return done
 
 
-def _outcomes(plan: Plan, waiting: Sequence[FoldTask], jobs: int) -> Generator[Outcome, None, None]:
-    """Run folds in processes, and those that need the one CUDA device here."""
-    _warm_features(plan, waiting, jobs)
+def _outcomes(
+    plan: Plan, waiting: Sequence[FoldTask], jobs: int, cluster: Cluster | None
+) -> Generator[Outcome, None, None]:
+    """Run folds in processes, and those that need the one CUDA device here; or all on a cluster."""
+    warm_features(plan, waiting, jobs, cluster)
+    if cluster is not None:
+        yield from run_tasks(waiting, jobs, cluster=cluster, on_gpus=plan.accelerated)
+        return
     here = plan.accelerated if _cuda_is_present(plan) else frozenset[str]()
     pooled = [task for task in waiting if task.model not in here]
     alone = [task for task in waiting if task.model in here]
     yield from chain(run_tasks(pooled, jobs), run_tasks(alone, 1))
-
-
-def _warm_features(plan: Plan, waiting: Sequence[FoldTask], jobs: int) -> None:
-    """Compute the features of all polymers once, with all jobs, so that the folds find them in the cache.
-
-    Features say nothing of the measured values, and each polymer's are its own: no test row leaks.
-    """
-    from polyml.features.batch import featurize
-
-    psmiles = [text for part in (plan.tasks[0].train, plan.tasks[0].test) for text in part["psmiles"]]
-    models = {task.model for task in waiting}
-    for key in dict.fromkeys(key for entry in plan.entries if entry.label in models for key in entry.features):
-        try:
-            featurize(key, psmiles, jobs=jobs)
-        except Exception:  # the model that reads them will fail on its folds and say why
-            continue
 
 
 def _cuda_is_present(plan: Plan) -> bool:

@@ -1,16 +1,20 @@
-"""Run the folds of a comparison, one after another or in a pool of processes."""
+"""Run the folds of a comparison: one after another, in a pool of processes, or on a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from polyml.cluster import Cluster
 from polyml.evaluation.one_fold import Failure, FoldTask, run_fold
+from polyml.evaluation.ray_execute import Rows, run_on_cluster
 from polyml.workers import call_in_processes
 
 Outcome = tuple[FoldTask, Failure | None]
 
 
-def run_tasks(tasks: Sequence[FoldTask], jobs: int) -> Iterator[Outcome]:
+def run_tasks(
+    tasks: Sequence[FoldTask], jobs: int, *, cluster: Cluster | None = None, on_gpus: frozenset[str] = frozenset()
+) -> Iterator[Outcome]:
     """Run folds and yield each as it ends; the numbers are the same for any number of jobs.
 
     A model that failed on one fold gets no further folds. Folds start in the order of ``tasks``, so the first failing
@@ -21,7 +25,11 @@ def run_tasks(tasks: Sequence[FoldTask], jobs: int) -> Iterator[Outcome]:
     tasks : sequence of FoldTask
         Ordered by model, repeat and fold.
     jobs : int
-        Processes; 1 runs in this process.
+        Processes; 1 runs in this process. On a cluster, the folds under way at a time.
+    cluster : Cluster, optional
+        Where to run them, in place of this machine.
+    on_gpus : frozenset of str
+        Models that get a GPU of the cluster, if it has some.
 
     Raises
     ------
@@ -30,7 +38,12 @@ def run_tasks(tasks: Sequence[FoldTask], jobs: int) -> Iterator[Outcome]:
     """
     failed: set[str] = set()
     waiting = (task for task in tasks if task.model not in failed)
-    outcomes = _run_here(waiting) if jobs == 1 or len(tasks) <= 1 else _run_in_pool(waiting, min(jobs, len(tasks)))
+    if cluster is not None and tasks:
+        outcomes = run_on_cluster(waiting, Rows(tasks), cluster, jobs, on_gpus)
+    elif jobs == 1 or len(tasks) <= 1:
+        outcomes = _run_here(waiting)
+    else:
+        outcomes = _run_in_pool(waiting, min(jobs, len(tasks)))
     for task, failure in outcomes:
         if failure is not None:
             failed.add(task.model)

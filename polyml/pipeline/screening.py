@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyml.cluster import Engine
 from polyml.config import TrackingSpec
 from polyml.errors import UserError
 from polyml.pipeline.steps import load_bundle, open_tracker, warn_if_uncalibrated
@@ -27,6 +28,8 @@ def screen_candidates(
     tracking: TrackingSpec,
     jobs: int | None = None,
     smiles_column: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Screen candidates with one or several trained models; see :func:`polyml.screening.screen.screen`.
 
@@ -63,6 +66,8 @@ def screen_candidates(
             resume=resume,
             tracker=tracker,
             smiles_column=smiles_column,
+            engine=engine,
+            address=address,
         )
     return summary.to_dict()
 

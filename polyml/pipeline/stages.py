@@ -191,6 +191,8 @@ def _compare(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
         protocol=recipe.compare.protocol,
         allow_leaks=recipe.compare.allow_leaks,
         rope=recipe.compare.rope,
+        engine=recipe.compare.engine,
+        address=recipe.compare.address,
         name=recipe.name,
         tracking=_tracking(recipe),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyml.cluster import Engine
 from polyml.config import AuditSection, DataSpec, ExploreSpec, ModelSpec, TrackingSpec
 from polyml.errors import UserError, unknown_name
 
@@ -176,6 +177,8 @@ def compare_models(
     protocol: str = "honest",
     allow_leaks: bool = False,
     rope: float | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> Results:
     """Compare models on the same folds, and write the pages of it; see :func:`polyml.evaluation.compare.compare`."""
     from polyml.evaluation import compare as evaluation
@@ -185,6 +188,7 @@ def compare_models(
     results = evaluation.compare(
         table, _compared(models), split, folder, tracker=tracker, jobs=jobs, ratios=ratios, seed=seed, name=name,
         known_properties=known_properties, protocol=protocol, allow_leaks=allow_leaks, rope=rope,
+        engine=engine, address=address,
     )  # fmt: skip
     write_pages(results, folder)
     return results

@@ -110,7 +110,7 @@ class RayScreen:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self.cluster.driver, soft=False)
-        shelf = ray.remote(Shelf).options(num_cpus=0, scheduling_strategy=here).remote()
+        shelf: Any = ray.remote(Shelf).options(num_cpus=0, scheduling_strategy=here).remote()
         under_way: set[int] = set()
 
         def feed(count: int) -> None:

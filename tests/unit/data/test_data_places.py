@@ -9,7 +9,8 @@ import uuid
 
 import pytest
 
-from polyml.data.places import DiskPlace, Outputs, StorePlace, place_of
+from polyml.data.places import DiskPlace, Outputs, place_of
+from polyml.data.stores import StorePlace
 from polyml.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster: join one or start one here, see what it has, and ask something of each of its nodes."""
+"""Join a Ray cluster, or start one on this machine, and leave it as it was."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, cast, get_args
 
+from polyml.cluster.nodes import Cluster, brief
 from polyml.errors import UserError, unknown_name
 from polyml.settings import default_jobs
 from polyml.versions import installed_versions
 
-T = TypeVar("T")
 Engine = Literal["local", "ray"]
 REACH_SECONDS = 15.0
 """What a cluster may take to answer before it counts as not there."""
-_NODE_SECONDS = 120.0  # for a node to answer a question; the first one imports polyml there
 _STORE_BYTES = 300 * 2**20  # of the object store of a cluster that is started here
 _HERE = (None, "local")  # addresses that start a cluster
-_SHARE = 0.9  # of a CPU that a worker claims; the rest is for the small tasks around it
 # Ray's own bars and messages, and what it would report to its makers.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -35,96 +32,6 @@ _QUIET = {
 _OPEN = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 # Libraries that only report, store or search may differ between machines.
 _NUMERICAL = ("polyml", "numpy", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightgbm", "xgboost")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A living node of a cluster: its id, how people call it, and what it has."""
-
-    id: str
-    name: str
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster that this process is connected to.
-
-    Attributes
-    ----------
-    where : str
-        How messages call it.
-    driver : str
-        Id of the node that this process is on.
-    """
-
-    where: str
-    driver: str
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The nodes that are alive now."""
-        import ray
-
-        return tuple(
-            Node(
-                item["NodeID"],
-                f"{item['NodeManagerHostname']} ({item['NodeManagerAddress']})",
-                float(item["Resources"].get("CPU", 0.0)),
-                float(item["Resources"].get("GPU", 0.0)),
-            )
-            for item in ray.nodes()
-            if item["Alive"]
-        )
-
-    def slots(self, *, cpus: int = 1, on_gpus: bool = False) -> int:
-        """Count the workers that fit, each with so many CPUs, and with a GPU where that is asked for.
-
-        Raises
-        ------
-        UserError
-            No node fits one.
-        """
-        nodes = self.nodes
-        fitting = [int(node.cpus) // cpus for node in nodes]
-        if on_gpus:
-            fitting = [min(count, int(node.gpus)) for count, node in zip(fitting, nodes, strict=True)]
-        if sum(fitting):
-            return sum(fitting)
-        there = "; ".join(f"{node.name}: {node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in nodes) or "no nodes"
-        needed = f"{cpus} CPU{'s' if cpus > 1 else ''}{' and 1 GPU' if on_gpus else ''}"
-        fix = f"add a node with at least {needed} (ray start --num-cpus), or use --engine local"
-        raise UserError(f"no node fits a worker, which needs {needed}; there are: {there}", where=self.where, fix=fix)
-
-    def ask_nodes(self, question: Callable[..., T], *arguments: Any, seconds: float = _NODE_SECONDS) -> dict[Node, T]:
-        """Call a function on each node that has CPUs, and return the answers.
-
-        Raises
-        ------
-        UserError
-            A node does not answer in time, or the function raised there what is no error of polyml.
-        """
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        remote = ray.remote(num_cpus=0, max_retries=2)(question)
-        asked = {}
-        for node in self.nodes:
-            if node.cpus:
-                there = NodeAffinitySchedulingStrategy(node.id, soft=False)
-                asked[node] = remote.options(scheduling_strategy=there).remote(*arguments)
-        answers = {}
-        for node, answer in asked.items():
-            try:
-                answers[node] = ray.get(answer, timeout=seconds)
-            except ray.exceptions.GetTimeoutError:
-                fix = "look whether it is overloaded (ray status), or remove it"
-                raise UserError(f"node {node.name} does not answer", where=self.where, fix=fix) from None
-            except ray.exceptions.RayError as error:
-                fix = "look at the logs of the node, or remove it"
-                raise UserError(f"node {node.name} fails: {brief(error)}", where=self.where, fix=fix) from error
-        return answers
 
 
 @contextmanager
@@ -150,15 +57,34 @@ def ray_cluster(address: str | None = None, *, jobs: int | None = None) -> Itera
     ray = _imported(alone=given in _HERE)
     is_ours = not ray.is_initialized()
     where = given or "the cluster on this machine"
-    if is_ours:
+    if not is_ours:
+        yield _checked(ray, where)
+        return
+    with _hushed():
         _connect(ray, given, jobs)
-    try:
-        cluster = Cluster(where, ray.get_runtime_context().get_node_id())
-        _check_versions(cluster)
-        yield cluster
-    finally:
-        if is_ours:
+        try:
+            yield _checked(ray, where)
+        finally:
             ray.shutdown()
+
+
+def _checked(ray: Any, where: str) -> Cluster:
+    cluster = Cluster(where, ray.get_runtime_context().get_node_id())
+    _check_versions(cluster)
+    return cluster
+
+
+def checked_engine(name: str) -> Engine:
+    """Return the engine of a name.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    if name not in get_args(Engine):
+        raise unknown_name("engine", name, get_args(Engine))
+    return cast(Engine, name)
 
 
 @contextmanager
@@ -170,9 +96,7 @@ def chosen_cluster(engine: Engine, address: str | None, jobs: int | None) -> Ite
     UserError
         There is no such engine, or an address is given to one that has none.
     """
-    if engine not in get_args(Engine):
-        raise unknown_name("engine", engine, get_args(Engine))
-    if engine == "local":
+    if checked_engine(engine) == "local":
         if address is not None:
             fix = "add --engine ray, or leave the address out"
             raise UserError("the engine 'local' has no address", where=address, fix=fix)
@@ -222,6 +146,22 @@ def _nothing_said() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep from standard output what Ray prints of lost workers: they are replaced, and it may be JSON there."""
+    module = sys.modules.get("ray._private.worker")
+    name = "print_to_stdstream"  # there is no public switch; without it the messages come, no more
+    before = getattr(module, name, None)
+    if before is None:
+        yield
+        return
+    setattr(module, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 def _check_reachable(address: str | None) -> None:
@@ -276,14 +216,3 @@ def _check_versions(cluster: Cluster) -> None:
         if other:
             fix = "install the same versions on every node: the results would depend on which node did what"
             raise UserError(f"node {node.name} has {'; '.join(other)}", where=cluster.where, fix=fix)
-
-
-def worker_share(cpus: int = 1) -> float:
-    """Return the CPUs that a worker claims, a little less than it uses: reading and writing find room beside it."""
-    return cpus * _SHARE
-
-
-def brief(error: BaseException) -> str:
-    """Return what an error says first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
