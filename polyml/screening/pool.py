@@ -273,10 +273,10 @@ def _serve(
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:
-            connection.send(("error", _sendable(error)))
+            connection.send(("error", sendable(error)))
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """Return the error itself where a process can be sent it, else its words."""
     import pickle
 

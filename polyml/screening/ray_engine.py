@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import uuid
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -150,30 +151,31 @@ def wants_gpu(screener: ChunkScreener, cluster: Cluster) -> bool:
 
 def _outcomes(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Iterator[tuple[int, int]]:
     """Run the pipeline; raise the first error of a worker."""
-    for batch in _pipeline(shelf, duty, slots, on_gpus):
-        for number, rows, failure in zip(
-            *(batch[name].to_pylist() for name in ("number", "rows", "failure")), strict=True
-        ):
-            if failure:
-                raise pickle.loads(failure)
-            yield number, rows
+    pipeline = _pipeline(shelf, duty, slots, on_gpus)
+    for batch in pipeline.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in batch.to_pylist():
+            if row["failure"]:
+                raise pickle.loads(row["failure"])
+            yield row["number"], row["rows"]
 
 
-def _pipeline(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Iterator[Any]:
+def _pipeline(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Any:
     """Lay out the operators; different claims keep Ray Data from fusing them into one."""
     import ray.data
     from ray.data import ActorPoolStrategy, DataContext
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    context = DataContext.get_current().copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Ray about settings of its own
+        context = DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = context.target_min_block_size = 1  # each row at once: one row is one chunk
     context.max_consecutive_actor_init_deaths = 2 * slots
+    given: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
     with DataContext.current(context):
         chunks = ray.data.read_datasource(_source(shelf), num_cpus=_NUMBER_SHARE, override_num_blocks=1)
-        given: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
         read_chunks = chunks.map_batches(read, fn_kwargs={"shelf": shelf}, num_cpus=_READ_SHARE, **given)
-        screened = read_chunks.map_batches(
+        return read_chunks.map_batches(
             Screener,
             fn_constructor_args=(duty, shelf),
             compute=ActorPoolStrategy(size=slots, max_tasks_in_flight_per_actor=2),
@@ -181,7 +183,6 @@ def _pipeline(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Iterator[Any
             num_gpus=1 if on_gpus else None,
             **given,
         )
-        yield from screened.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
 def _source(shelf: Any) -> Any:

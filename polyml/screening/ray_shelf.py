@@ -15,6 +15,7 @@ from polyml.data.blocks import Stamp
 from polyml.data.chunks import CandidateChunk
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
 from polyml.errors import PolymlError, UserError
+from polyml.screening.pool import sendable
 
 
 class Shelf:
@@ -86,8 +87,8 @@ def read(batch: pa.Table, shelf: Any) -> Iterator[pa.Table]:
         try:
             chunk = ray.get(shelf.take.remote(number))
             content = read_parquet_chunk(chunk) if isinstance(chunk, ParquetChunk) else chunk
-        except PolymlError as error:
-            content = error
+        except PolymlError as error:  # goes on to the driver in place of the chunk
+            content = sendable(error)
         cells = pa.array([pickle.dumps(content)], pa.large_binary())
         yield pa.table({"number": pa.array([number], pa.int64()), "chunk": cells})
 

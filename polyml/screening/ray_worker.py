@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from polyml.data.readers import CandidateChunk
 from polyml.errors import PolymlError
-from polyml.screening.pool import Marks, WatchedPool
+from polyml.screening.pool import Marks, WatchedPool, sendable
 from polyml.screening.shards import ShardStore
 from polyml.screening.shipping import Parcel, unpacked
 from polyml.screening.tasks import Chunks, Task, screen_in_processes
@@ -66,7 +66,7 @@ class Screener:
             try:
                 rows = self._screen(number, pickle.loads(content))
             except Exception as error:  # it is raised by the driver, who knows what to say
-                failure = pickle.dumps(_sendable(error))
+                failure = pickle.dumps(sendable(error))
             cells = {"number": [number], "rows": [rows]}
             yield pa.table({**cells, "failure": pa.array([failure], pa.large_binary())})
 
@@ -75,10 +75,10 @@ class Screener:
             with suppress(Exception):
                 self._pool.close()
 
-    def _screen(self, number: int, chunk: CandidateChunk | PolymlError | None) -> int:
+    def _screen(self, number: int, chunk: CandidateChunk | Exception | None) -> int:
         import ray
 
-        if isinstance(chunk, PolymlError):
+        if isinstance(chunk, Exception):
             raise chunk
         if chunk is None:
             return 0
@@ -115,8 +115,3 @@ def _screen(task: Task, marks: Marks) -> int:
     from polyml.screening.worker import screen_in_worker
 
     return screen_in_worker(task, marks)
-
-
-def _sendable(error: Exception) -> Exception:
-    """Return an error of polyml itself, of any other its words."""
-    return error if isinstance(error, PolymlError) else PolymlError(f"{type(error).__name__}: {error}")

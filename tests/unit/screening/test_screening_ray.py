@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import threading
 import time
 
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 
 from polyml.errors import UserError
+from polyml.screening.ray_worker import Duty, Screener
 from polyml.screening.screen import ScreenSpec, screen
+from polyml.screening.shards import ShardStore
+from polyml.versions import installed_versions
 
 # Before Ray is imported: the nodes listen to this machine alone.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -60,7 +65,7 @@ def cluster(site):
 
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
     nodes = Cluster(initialize_head=True, head_node_args={**SIZE, "include_dashboard": False, "_system_config": quick})
-    nodes.add_node(**SIZE)
+    nodes.add_node(**SIZE, num_gpus=1)
     yield nodes
     ray.shutdown()
     nodes.shutdown()
@@ -126,7 +131,9 @@ def test_the_bytes_are_those_of_one_process_which_can_go_on(cluster, bundle, lib
     assert everything(out) == everything(tmp_path / "here")
 
 
-def test_the_cluster_goes_on_with_what_one_process_has_begun(cluster, bundle, many, tmp_path):
+def test_the_cluster_goes_on_with_what_one_process_has_begun(cluster, bundle, many, tmp_path, monkeypatch):
+    # The one actor gets the one GPU: there is none in truth, and the model has no use for it.
+    monkeypatch.setattr(type(bundle.model), "predicts_on_gpu", True)
     candidates = tmp_path / "many.parquet"
     pd.DataFrame({"psmiles": many.read_text().split()}).to_parquet(candidates, row_group_size=7)
     screen(candidates, bundle, SPEC, tmp_path / "whole")
@@ -141,22 +148,23 @@ def test_the_cluster_goes_on_with_what_one_process_has_begun(cluster, bundle, ma
 
 def test_what_dies_on_the_way_changes_nothing(cluster, bundle, many, tmp_path, poison):
     screen(many, bundle, SPEC, tmp_path / "here")
-    poison(slow=0.03)
+    poison(slow=0.05)
     node = cluster.add_node(**SIZE)
-    head = cluster.head_node
+    gone = []
 
     def act():
-        actor = actors(head)[0]
-        actor.children()[0].kill()  # the process that screens
+        while not (found := [item for item in actors(cluster.head_node) if item.children()]):
+            time.sleep(0.05)
+        found[0].children()[0].kill()  # the process that screens
         time.sleep(0.5)
-        actor.kill()  # the actor that watches it
-        time.sleep(0.5)
+        found[0].kill()  # the actor that watches it
         cluster.remove_node(node, allow_graceful=False)
+        gone.append(node)
 
     thread = meanwhile(tmp_path / "there", act)
     screen(many, bundle, SPEC, tmp_path / "there", engine="ray", address=cluster.address, jobs=None)
     thread.join(timeout=10)
-    assert not thread.is_alive()
+    assert gone
     assert everything(tmp_path / "there") == everything(tmp_path / "here")
 
 
@@ -169,6 +177,27 @@ def test_a_candidate_that_crashes_or_hangs_costs_one_row(cluster, bundle, librar
     assert rejects.loc[list(deadly), "reason"].tolist() == ["crash", "time limit"]
     refused = screen(library, bundle, spec, tmp_path / "here").rejected
     assert len(rejects) == refused + len(deadly)
+
+
+def test_nodes_that_would_not_do_the_same_are_refused(cluster, bundle, library, tmp_path, monkeypatch):
+    there = {"engine": "ray", "address": cluster.address}
+    url = "memory://polyml-test/run"  # of each process for itself
+    with pytest.raises(UserError, match="does not see the output folder"):
+        screen(library, bundle, SPEC, url, **there)
+    versions = {**installed_versions(), "rdkit": "1.2"}
+    monkeypatch.setattr("polyml.cluster.connect.installed_versions", lambda: versions)
+    with pytest.raises(UserError, match=rf"has rdkit {installed_versions()['rdkit']}, here 1\.2"):
+        screen(library, bundle, SPEC, tmp_path / "out", **there)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_goes_wrong_with_the_input_is_told(bundle, library, tmp_path):
+    fault = pickle.dumps(UserError("the file has changed", where="a.parquet", fix="run again"))
+    batch = pa.table({"number": [3], "chunk": pa.array([fault], pa.large_binary())})
+    duty = Duty([], [], "run", b"", 1.0, ShardStore(tmp_path))
+    (table,) = Screener(duty, None)(batch)
+    assert table["number"].to_pylist() == [3]
+    assert str(pickle.loads(table["failure"][0].as_py())) == "a.parquet: the file has changed\n  → run again"
 
 
 def test_a_cluster_without_room_is_an_error_of_the_user(cluster, bundle, library, tmp_path, monkeypatch):
