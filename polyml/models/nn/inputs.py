@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+_COLUMNS_OF_A_PART = 256  # features that take about the room of an atom or a token in a network
+
 
 class Inputs(Protocol):
     """Polymers as a network reads them.
@@ -29,6 +31,10 @@ class Inputs(Protocol):
 
     def order(self) -> torch.Tensor:
         """Return all rows in the order in which they are best read, (n,): those of like length side by side."""
+        ...
+
+    def parts(self) -> torch.Tensor:
+        """Return how much room each row takes in a network, (n,), int64: its atoms, its tokens."""
         ...
 
 
@@ -75,6 +81,10 @@ class ArrayInputs:
         """Return the rows as they stand."""
         return torch.arange(len(self))
 
+    def parts(self) -> torch.Tensor:
+        """Return how much room each row takes, (n,): the same for all, one for every so many columns."""
+        return torch.full((len(self),), 1 + self.x.shape[1] // _COLUMNS_OF_A_PART)
+
 
 class GraphInputs:
     """Periodic graphs, stored end to end so that a batch is a few index operations."""
@@ -114,6 +124,10 @@ class GraphInputs:
     def order(self) -> torch.Tensor:
         """Return the rows as they stand: graphs need no padding."""
         return torch.arange(len(self))
+
+    def parts(self) -> torch.Tensor:
+        """Return the atoms of each graph, (n,)."""
+        return self._atoms
 
 
 def _ranges(starts: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,7 +180,11 @@ class TokenInputs:
 
     def order(self) -> torch.Tensor:
         """Return the rows by length: one long text does not pad a batch of short ones."""
-        return torch.argsort(self._lengths.amax(dim=1), stable=True)
+        return torch.argsort(self.parts(), stable=True)
+
+    def parts(self) -> torch.Tensor:
+        """Return the tokens of the longest way of writing each polymer, (n,)."""
+        return self._lengths.amax(dim=1)
 
 
 class JointInputs:
@@ -186,3 +204,7 @@ class JointInputs:
     def order(self) -> torch.Tensor:
         """Return the rows in the order that suits the encoder's reading."""
         return self.main.order()
+
+    def parts(self) -> torch.Tensor:
+        """Return how much room both take, (n,)."""
+        return self.main.parts() + self.beside.parts()
