@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from polyml.features.graph_arrays import GraphArrays
+
 _COLUMNS_OF_A_PART = 256  # features that take about the room of an atom or a token in a network
 
 
@@ -87,24 +89,44 @@ class ArrayInputs:
 
 
 class GraphInputs:
-    """Periodic graphs, stored end to end so that a batch is a few index operations."""
+    """Periodic graphs, stored end to end so that a batch is a few index operations.
+
+    Parameters
+    ----------
+    graphs : sequence of Data, or GraphArrays
+        At least one.
+    """
 
     views = 1
 
-    def __init__(self, graphs: Sequence[Data]) -> None:
-        self.graphs = list(graphs)
+    def __init__(self, graphs: Sequence[Data] | GraphArrays) -> None:
         # One tensor for all graphs: a batch is then a gather, whatever its size.
-        self._x = torch.cat([graph.x for graph in graphs])
-        self._ends = torch.cat([graph.edge_index for graph in graphs], dim=1)
-        self._bonds = torch.cat([graph.edge_attr for graph in graphs])
-        self._reverse = torch.cat([graph.reverse for graph in graphs])
-        self._atoms = torch.tensor([len(graph.x) for graph in graphs])
-        self._edges = torch.tensor([graph.edge_index.shape[1] for graph in graphs])
+        if isinstance(graphs, GraphArrays):
+            found = (graphs.x, graphs.ends, graphs.bonds, graphs.reverse, graphs.n_atoms, graphs.n_edges)
+            tensors = [torch.from_numpy(array) for array in found]
+            self._x, self._ends, self._bonds, self._reverse, self._atoms, self._edges = tensors
+        else:
+            self._x = torch.cat([graph.x for graph in graphs])
+            self._ends = torch.cat([graph.edge_index for graph in graphs], dim=1)
+            self._bonds = torch.cat([graph.edge_attr for graph in graphs])
+            self._reverse = torch.cat([graph.reverse for graph in graphs])
+            self._atoms = torch.tensor([len(graph.x) for graph in graphs])
+            self._edges = torch.tensor([graph.edge_index.shape[1] for graph in graphs])
         self._atom_start = torch.cumsum(self._atoms, 0) - self._atoms
         self._edge_start = torch.cumsum(self._edges, 0) - self._edges
 
+    @property
+    def atom_dim(self) -> int:
+        """Features of an atom."""
+        return self._x.shape[1]
+
+    @property
+    def bond_dim(self) -> int:
+        """Features of a bond."""
+        return self._bonds.shape[1]
+
     def __len__(self) -> int:
-        return len(self.graphs)
+        return len(self._atoms)
 
     def take(self, rows: Sequence[int], view: int | None = 0) -> GraphBatch:
         """Return some graphs as one batch."""
