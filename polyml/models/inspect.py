@@ -18,6 +18,14 @@ def is_accelerated(model: PolymerModel) -> bool:
     return own or any(is_accelerated(inner) for inner in model.inner_models())
 
 
+def network_accelerators(model: PolymerModel) -> set[str]:
+    """Return the ``accelerator`` of a model that predicts by networks, and of those inside it."""
+    from polyml.models.neural import NeuralModel
+
+    own = {model.accelerator} if isinstance(model, NeuralModel) else set()
+    return own.union(*(network_accelerators(inner) for inner in model.inner_models()))
+
+
 def features_of(model: PolymerModel) -> str:
     """Name what a model reads: its features, or else its kind of input."""
     inner = next((features_of(item) for item in model.inner_models()), "")

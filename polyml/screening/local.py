@@ -55,6 +55,7 @@ class Chunks:
         self._ready: deque[Task] = deque()
         self._back: deque[Task] = deque()
         self._cases: dict[int, _Case] = {}
+        self.check: Callable[[], None] = _all_is_well
 
     def take(self) -> Task | None:
         """Return the next task: what came back first."""
@@ -65,7 +66,8 @@ class Chunks:
         return replace(self._ready.popleft(), floor=self._floor()) if self._ready else None
 
     def prepare(self) -> None:
-        """Read the next chunk while the processes are at work."""
+        """Read the next chunk while the processes are at work; ``check`` may end the run."""
+        self.check()
         if len(self._ready) < _READY:
             self._read()
 
@@ -151,12 +153,16 @@ class Chunks:
         return "crash", f"the process that worked on it died ({how})"
 
 
+def _all_is_well() -> None:
+    """Raise nothing."""
+
+
 def screen_here(
     numbered: Iterator[Numbered],
     store: ShardStore,
     screener: ChunkScreener,
     floor: Callable[[], float],
-) -> Iterator[tuple[int, int]]:
+) -> Generator[tuple[int, int], None, None]:
     """Screen in this process, unwatched; yield the number and the length of each finished chunk."""
     with limited_threads(1), interrupts_of_rdkit() as check:
         for number, chunk in numbered:

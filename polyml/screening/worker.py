@@ -7,8 +7,10 @@ get everything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, describe, in_batches, parse_all
 from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.pareto import pareto_front
-from polyml.screening.pool import WHOLE, Marks, NoMarks
+from polyml.screening.pool import WAITING, WHOLE, Marks, NoMarks
 from polyml.screening.predictors import Predictors
 from polyml.screening.probability import Chances, Criteria, chances
 from polyml.screening.shards import ChunkResult, ShardStore
@@ -31,6 +33,8 @@ from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec, 
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from polyml.models.nn.serving import Address, Asker
 
 Rejected = dict[int, tuple[str, str]]  # position in the chunk -> reason and message
 REFUSED, DISCARDED, FAILS, NO_VALUE, KNOWN, PASSES = "refused", "prefilter", "fails", "no value", "known", "passes"
@@ -449,6 +453,7 @@ class Task:
 class _Duty:
     screener: ChunkScreener
     store: ShardStore
+    asker: Asker | None = None
 
 
 # What a worker process does, made once when it starts.
@@ -461,18 +466,44 @@ def load_screener(folders: Sequence[Path], quick_folders: Sequence[Path], spec: 
     return ChunkScreener(Predictors([Bundle.load(folder) for folder in folders]), spec, quick)
 
 
-def start_worker(folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec, store: ShardStore) -> None:
-    """Load the models into this process and keep its libraries to one thread."""
+def start_worker(
+    folders: Sequence[Path],
+    quick_folders: Sequence[Path],
+    spec: ScreenSpec,
+    store: ShardStore,
+    owner: Address | None = None,
+) -> None:
+    """Load the models into this process and keep its libraries to one thread.
+
+    Where another process owns a GPU, networks predict there; this one never opens it.
+    """
     from polyml.workers import keep_to_threads
 
+    os.environ |= {"POLYML_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     screener = load_screener(folders, quick_folders, spec)
     keep_to_threads(1)
-    _worker["duty"] = _Duty(screener, store)
+    _worker["duty"] = _Duty(screener, store, None if owner is None else _ask_at(owner))
+
+
+def _ask_at(owner: Address) -> Asker:
+    from polyml.models.nn.predict import run_elsewhere
+    from polyml.models.nn.serving import Asker
+
+    asker = Asker(owner)
+    run_elsewhere(asker)
+    return asker
+
+
+def _show_waiting(asker: Asker, marks: Marks) -> None:
+    turns = cycle((WAITING, WHOLE))
+    asker.waiting = lambda: marks.__setitem__(0, next(turns))
 
 
 def screen_in_worker(task: Task, marks: Marks) -> int:
     """Screen one chunk with the process's own screener, write its shard, and return the number of its rows."""
     duty = _worker["duty"]
+    if duty.asker is not None:
+        _show_waiting(duty.asker, marks)
     chunk = loaded(task.chunk)
     excluded = dict(task.excluded)
     if task.tried is not None:

@@ -59,16 +59,24 @@ class Runner(Protocol):
 
 
 class LocalRunner:
-    """Predicts in this process, on one device."""
+    """Predicts in this process, on one device.
 
-    _sizes: WeakKeyDictionary[Any, BatchSize] = WeakKeyDictionary()
+    Parameters
+    ----------
+    device : torch.device
+    grows : bool
+        See :class:`polyml.models.nn.devices.BatchSize`.
+    """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    _of_all: WeakKeyDictionary[Any, BatchSize] = WeakKeyDictionary()
+
+    def __init__(self, device: torch.device, *, grows: bool = True) -> None:
+        self.device, self._grows = device, grows
+        self._sizes = self._of_all if grows else WeakKeyDictionary[Any, BatchSize]()
 
     def batch_size(self, networks: Networks) -> BatchSize:
         """Return how much these networks are given at once; it is remembered from call to call."""
-        return self._sizes.setdefault(networks[0], BatchSize())
+        return self._sizes.setdefault(networks[0], BatchSize(grows=self._grows))
 
     def run(self, networks: Networks, views: Sequence[Any], samples: int) -> Predicted:
         """Return what :func:`predict_batch` returns; see :class:`Runner`."""
