@@ -50,7 +50,8 @@ class BatchTooLarge(Exception):
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether the memory of a device was too small; the libraries below torch say it in words of their own."""
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in said or "backend out of memory" in said
 
 
 class BatchSize:

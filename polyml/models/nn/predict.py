@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from polyml.models.nn.inputs import Inputs
     from polyml.models.nn.module import PropertyNetwork
 
-_ROWS_AT_ONCE = 256  # on a CPU, whose caches a larger batch would leave
-
 Networks = Sequence["PropertyNetwork"]
 Predicted = tuple[torch.Tensor, torch.Tensor]
 """Mean and variance of each network on the CPU, each (members, n, t)."""
@@ -143,7 +141,7 @@ def _in_equal_batches(
     runner: Runner, networks: Networks, inputs: Inputs, samples: int
 ) -> tuple[torch.Tensor, list[Predicted]]:
     order = inputs.order()
-    batches = (_views(inputs, rows) for rows in order.split(_ROWS_AT_ONCE))
+    batches = (_views(inputs, rows) for rows in order.split(inputs.rows_at_once))
     return order, [runner.run(networks, views, samples) for views in batches]
 
 

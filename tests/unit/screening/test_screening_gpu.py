@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -242,6 +243,17 @@ def test_an_owner_is_there_only_for_networks_that_may_use_a_gpu(monkeypatch) -> 
     monkeypatch.setenv("POLYML_SCREEN_DEVICE", "gpus")
     with pytest.raises(UserError, match="POLYML_SCREEN_DEVICE"):
         owned_device([network])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_screen_on_the_gpu_finds_what_one_on_the_cpu_finds(gin, many, tmp_path, monkeypatch) -> None:
+    for name, device in (("gpu", "cuda"), ("again", "cuda"), ("cpu", "none")):
+        monkeypatch.setenv("POLYML_SCREEN_DEVICE", device)
+        screen(many, gin, SPEC, tmp_path / name, jobs=2)
+    assert everything(tmp_path / "gpu") == everything(tmp_path / "again")
+    found, expected = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("gpu", "cpu"))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4)
 
 
 def test_a_few_more_workers_than_cores() -> None:
