@@ -59,8 +59,8 @@ def owned_device(models: Sequence[PolymerModel]) -> str | None:
 def extra_workers(jobs: int) -> int:
     """Return how many workers there are beyond ``jobs``, so that the cores are busy while some wait for the GPU.
 
-    A chunk takes the GPU a few hundredths of the time that it takes a core, so one for every eight is enough; each
-    costs the memory of the libraries and the models.
+    By its arithmetic a chunk takes a GPU a few hundredths of the time that it takes a core to featurize, so one for
+    every eight is enough; each costs the memory of the libraries and the models.
     """
     return -(-(jobs - 1) // 8)
 

@@ -191,6 +191,20 @@ def test_the_owner_answers_and_says_what_went_wrong(asked) -> None:
     asker.run([network], [batch], 0)
 
 
+def test_batches_for_a_gpu_come_back_in_the_order_of_the_polymers(asked, gin) -> None:
+    _, asker = asked
+    model = Bundle.load(gin).model
+    polymers = [f"*{'C' * (1 + i * 7 % 23)}O*" for i in range(200)]
+    expected = model.predict(polymers)
+    asker.device = torch.device("cuda")  # from here on it is given what a GPU would be
+    asker.batch_size(model.networks_).failed(600)
+    predict.run_elsewhere(asker)
+    try:
+        np.testing.assert_allclose(model.predict(polymers), expected, rtol=1e-5)
+    finally:
+        predict.run_elsewhere(None)
+
+
 def test_a_batch_that_takes_the_owner_down_is_given_up(asked) -> None:
     owned, asker = asked
     network, waited = Doubling().eval(), []
