@@ -6,6 +6,15 @@
     Number of worker processes; all usable cores when unset.
 ``POLYML_BENCHMARKS``
     Folder of the files that benchmark suites are run on.
+``POLYML_DEVICE``
+    Where trained networks predict: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; when unset, where the ``accelerator`` of the
+    model allows.
+``POLYML_TF32``
+    1 lets CUDA devices round the factors of a product to ten bits (TensorFloat-32) when networks predict.
+``POLYML_SCREEN_DEVICE``
+    Device of the one process through which the workers of a screen have networks predict. When unset there is such a
+    process where a GPU is used; ``cpu`` makes one without a GPU, ``none`` lets every worker predict by itself, on the
+    CPU.
 ``MLFLOW_TRACKING_URI``
     Where runs are tracked; the SQLite store ``mlruns/mlflow.db`` of the current folder when unset.
 """
@@ -51,6 +60,42 @@ def benchmark_folder() -> Path | None:
     """Return the folder of benchmark data (``POLYML_BENCHMARKS``), None where it is not set."""
     value = os.environ.get("POLYML_BENCHMARKS", "").strip()
     return Path(value).expanduser().absolute() if value else None
+
+
+def chosen_device() -> str | None:
+    """Return where trained networks predict (``POLYML_DEVICE``), None where it is not set.
+
+    Raises
+    ------
+    UserError
+        It names no kind of device.
+    """
+    return _device("POLYML_DEVICE", "cpu, cuda, cuda:1 or mps")
+
+
+def screen_device() -> str | None:
+    """Return the device of the process through which workers predict (``POLYML_SCREEN_DEVICE``); None if not set.
+
+    Raises
+    ------
+    UserError
+        It is neither a kind of device nor ``none``.
+    """
+    if os.environ.get("POLYML_SCREEN_DEVICE", "").strip() == "none":
+        return "none"
+    return _device("POLYML_SCREEN_DEVICE", "cpu, cuda, cuda:1, mps or none")
+
+
+def _device(variable: str, choices: str) -> str | None:
+    value = os.environ.get(variable, "").strip()
+    if value and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
+        raise UserError(f"{variable} is '{value}'", where="environment", fix=f"set it to {choices}")
+    return value or None
+
+
+def allows_tf32() -> bool:
+    """Tell whether predictions on a CUDA device may be made with TensorFloat-32 (``POLYML_TF32``)."""
+    return os.environ.get("POLYML_TF32", "").strip() == "1"
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,6 @@ class PolymerModel(BaseEstimator):
         Whether :meth:`predict_dist` gives a standard deviation.
     gives_novelty : bool
         Whether :meth:`novelty` tells how strange a polymer is to the model.
-    predicts_on_gpu : bool
-        Whether prediction makes use of a GPU; the networks only train on one.
     uses_known : bool
         Whether ``predict`` and ``predict_dist`` take the measured values of other properties as ``known``, (n, t).
     search_space : dict
@@ -119,7 +117,6 @@ class PolymerModel(BaseEstimator):
     multi_task: ClassVar[bool] = False
     gives_std: ClassVar[bool] = False
     gives_novelty: ClassVar[bool] = False
-    predicts_on_gpu: ClassVar[bool] = False
     uses_known: ClassVar[bool] = False
     search_space: ClassVar[Mapping[str, Range]] = {}
     regression_only: ClassVar[tuple[str, ...]] = ("targets",)

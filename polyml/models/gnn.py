@@ -43,13 +43,16 @@ class GraphModel(JointModel):
 
     def _main_inputs(self, items: Sequence[str | RepeatUnit]) -> GraphInputs:
         from polyml.features.batch import featurize
+        from polyml.features.graphs import PeriodicGraphs
         from polyml.models.nn.inputs import GraphInputs
 
+        units = [item for item in items if isinstance(item, RepeatUnit)]
+        if items and len(units) == len(items):  # what is parsed already is not kept: no need of single graphs
+            return GraphInputs(PeriodicGraphs().arrays(units))
         return GraphInputs(featurize("periodic_graph", items))
 
     def _main_shape(self, inputs: Any) -> dict[str, int]:
-        graph = inputs.graphs[0]
-        return {"atom_dim": int(graph.x.shape[1]), "bond_dim": int(graph.edge_attr.shape[1])}
+        return {"atom_dim": inputs.atom_dim, "bond_dim": inputs.bond_dim}
 
     def _main_encoder(self, shape: dict[str, int]) -> Any:
         from polyml.models.nn.graphs import ENCODERS

@@ -18,9 +18,17 @@ def is_accelerated(model: PolymerModel) -> bool:
     return own or any(is_accelerated(inner) for inner in model.inner_models())
 
 
+def network_accelerators(model: PolymerModel) -> set[str]:
+    """Return the ``accelerator`` of a model that predicts by networks, and of those inside it."""
+    from polyml.models.neural import NeuralModel
+
+    own = {model.accelerator} if isinstance(model, NeuralModel) else set()
+    return own.union(*(network_accelerators(inner) for inner in model.inner_models()))
+
+
 def uses_gpu(model: PolymerModel) -> bool:
     """Tell whether a model, or one inside it, predicts on a GPU if there is one."""
-    return model.predicts_on_gpu or any(uses_gpu(inner) for inner in model.inner_models())
+    return bool(network_accelerators(model) - {"cpu"})
 
 
 def features_of(model: PolymerModel) -> str:

@@ -241,7 +241,7 @@ class NeuralModel(TrainedModel):
         if not items:
             empty = np.empty((len(self.networks_), 0, len(self.classes_) if self._classifies else self.n_targets_))
             return empty, empty
-        return member_predictions(self.networks_, self._inputs(items), samples)
+        return member_predictions(self.networks_, self._inputs(items), samples, self.accelerator)
 
     def predict(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the mean over the networks, shape (n, t) or (n,) as ``y`` had; for classification the labels, (n,)."""

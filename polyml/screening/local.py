@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from polyml.interrupts import interrupts_of_rdkit
 from polyml.screening.pool import WatchedPool
@@ -20,7 +20,7 @@ def screen_here(
     store: ShardStore,
     screener: ChunkScreener,
     floor: Callable[[], float],
-) -> Iterator[tuple[int, int]]:
+) -> Generator[tuple[int, int], None, None]:
     """Screen in this process, unwatched; yield the number and the length of each finished chunk."""
     with limited_threads(1), interrupts_of_rdkit() as check:
         for number, chunk in numbered:

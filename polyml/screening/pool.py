@@ -23,6 +23,8 @@ from polyml.interrupts import deaf_children
 
 WHOLE = -1
 """Mark of a worker that is at all items of its task at once."""
+WAITING = -3
+"""Mark of a worker that waits for another process; who goes back and forth between this and WHOLE stands not still."""
 _IDLE = -2
 _TICK = 0.5  # seconds between two looks at workers that say nothing
 _PATIENCE = 10  # to start, and for the first task, a worker has this many times the limit of a single item;
@@ -36,6 +38,8 @@ _HEAVY = (
     "sklearn.svm",
     "torch",
     "torch_geometric",
+    "polyml.models.nn.module",
+    "polyml.models.nn.serving",
     "lightgbm",
 )
 
@@ -126,7 +130,7 @@ class WatchedPool:
         keep: bool = False,
     ) -> None:
         self._jobs, self._given, self._limit, self._keep = jobs, (start, arguments, call), limit, keep
-        self._context = multiprocessing.get_context("spawn") if keep else _context()
+        self._context = multiprocessing.get_context("spawn") if keep else process_context()
         self._workers: list[_Worker] = []
         self._slowest, self._unborn = 0.0, 0
 
@@ -229,7 +233,7 @@ class WatchedPool:
         self._workers = []
 
 
-def _context() -> Any:
+def process_context() -> Any:
     """Return how processes are started: from a clean server that has read the heavy libraries once, where that is safe.
 
     Never forked from this process: a forked child of a process with running OpenMP threads can hang.

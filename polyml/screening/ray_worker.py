@@ -99,16 +99,16 @@ class Screener:
         parcels: list[Parcel] = ray.get([*duty.models, *duty.quick])
         folders = unpacked(parcels, duty.run)
         first = len(duty.models)
-        given = (folders[:first], folders[first:], duty.spec, duty.store)
+        given = (folders[:first], folders[first:], duty.spec, duty.store, bool(ray.get_gpu_ids()))
         # A process that is spawned runs the main module first, where there is a file of it: here that would be Ray's.
         vars(sys.modules["__main__"]).pop("__file__", None)
         return WatchedPool(1, _start, given, _screen, duty.time_limit, keep=True)
 
 
-def _start(folders: list[Path], quick_folders: list[Path], spec: bytes, store: ShardStore) -> None:
+def _start(folders: list[Path], quick_folders: list[Path], spec: bytes, store: ShardStore, has_gpu: bool) -> None:
     from polyml.screening.worker import start_worker
 
-    start_worker(folders, quick_folders, pickle.loads(spec), store)
+    start_worker(folders, quick_folders, pickle.loads(spec), store, has_gpu=has_gpu)
 
 
 def _screen(task: Task, marks: Marks) -> int:

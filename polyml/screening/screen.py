@@ -28,8 +28,9 @@ from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList, FrontList
 from polyml.screening.duplicates import Copies, counted_once
+from polyml.screening.gpu import screen_watched, with_steady_batches
 from polyml.screening.histogram import StreamedHistogram
-from polyml.screening.local import Chunks, Numbered, make_pool, screen_here, screen_in_processes
+from polyml.screening.local import Chunks, Numbered, screen_here
 from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
 from polyml.screening.predictors import Predictors, as_list
 from polyml.screening.ray_engine import RayScreen, wants_gpu
@@ -285,11 +286,15 @@ class _Run:
         spec = self.screener.plan.spec
         if self.on_ray is not None:
             return self.on_ray.run(numbered, lambda: self.best.floor)
+        models = [
+            bundle.model for part in (self.screener.models, self.screener.quick) if part for bundle in part.bundles
+        ]
         if not self.watched:
-            return screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
+            here = screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
+            return with_steady_batches(here, models)
         given = (self.folders, self.quick_folders, spec, self.store)
         tasks = Chunks(numbered, lambda: self.best.floor, spec.time_limit)
-        return screen_in_processes(tasks, make_pool(self.jobs, given, spec.time_limit))
+        return screen_watched(tasks, models, self.jobs, given, spec.time_limit)
 
     def write(self, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Write the tables; return the ranked list and what was counted."""

@@ -74,6 +74,7 @@ class Chunks:
         self._ready: deque[Task] = deque()
         self._back: deque[Task] = deque()
         self._cases: dict[int, _Case] = {}
+        self.check: Callable[[], None] = _all_is_well
 
     def take(self) -> Task | None:
         """Return the next task: what came back first."""
@@ -84,7 +85,8 @@ class Chunks:
         return replace(self._ready.popleft(), floor=self._floor()) if self._ready else None
 
     def prepare(self) -> None:
-        """Read the next chunk while the processes are at work."""
+        """Read the next chunk while the processes are at work; ``check`` may end the run."""
+        self.check()
         if len(self._ready) < _READY:
             self._read()
 
@@ -168,6 +170,10 @@ class Chunks:
         except ValueError:
             how = f"exit code {code}"
         return "crash", f"the process that worked on it died ({how})"
+
+
+def _all_is_well() -> None:
+    """Raise nothing."""
 
 
 def screen_in_processes(chunks: Chunks, pool: WatchedPool) -> Generator[tuple[int, int], None, None]:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyml.bundle import Bundle
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
 from polyml.data.readers import CandidateChunk
-from polyml.screening.pool import Marks
+from polyml.screening.pool import WAITING, WHOLE, Marks
 from polyml.screening.predictors import Predictors
 from polyml.screening.screener import ChunkScreener
 from polyml.screening.shards import ShardStore
 from polyml.screening.spec import ScreenSpec
 from polyml.screening.tasks import Task
 
+if TYPE_CHECKING:
+    from polyml.models.nn.serving import Address, Asker
+
 
 @dataclass(frozen=True)
 class _Duty:
     screener: ChunkScreener
     store: ShardStore
+    asker: Asker | None = None
 
 
 # What a worker process does, made once when it starts.
@@ -33,18 +40,48 @@ def load_screener(folders: Sequence[Path], quick_folders: Sequence[Path], spec: 
     return ChunkScreener(Predictors([Bundle.load(folder) for folder in folders]), spec, quick)
 
 
-def start_worker(folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec, store: ShardStore) -> None:
-    """Load the models into this process and keep its libraries to one thread."""
+def start_worker(
+    folders: Sequence[Path],
+    quick_folders: Sequence[Path],
+    spec: ScreenSpec,
+    store: ShardStore,
+    owner: Address | None = None,
+    *,
+    has_gpu: bool = False,
+) -> None:
+    """Load the models into this process and keep its libraries to one thread.
+
+    Where another process owns a GPU, networks predict there; this one never opens it, unless it was given one for
+    itself.
+    """
     from polyml.workers import keep_to_threads
 
+    if not has_gpu:
+        os.environ |= {"POLYML_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     screener = load_screener(folders, quick_folders, spec)
     keep_to_threads(1)
-    _worker["duty"] = _Duty(screener, store)
+    _worker["duty"] = _Duty(screener, store, None if owner is None else _ask_at(owner))
+
+
+def _ask_at(owner: Address) -> Asker:
+    from polyml.models.nn.predict import run_elsewhere
+    from polyml.models.nn.serving import Asker
+
+    asker = Asker(owner)
+    run_elsewhere(asker)
+    return asker
+
+
+def _show_waiting(asker: Asker, marks: Marks) -> None:
+    turns = cycle((WAITING, WHOLE))
+    asker.waiting = lambda: marks.__setitem__(0, next(turns))
 
 
 def screen_in_worker(task: Task, marks: Marks) -> int:
     """Screen one chunk with the process's own screener, write its shard, and return the number of its rows."""
     duty = _worker["duty"]
+    if duty.asker is not None:
+        _show_waiting(duty.asker, marks)
     chunk = loaded(task.chunk)
     excluded = dict(task.excluded)
     if task.tried is not None:

@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from polyml.models.nn.inputs import Inputs
     from polyml.models.nn.module import PropertyNetwork
 
 
@@ -38,15 +37,13 @@ def thinned(network: nn.Module, *seed: int) -> Iterator[None]:
             hook.remove()
 
 
-def dropout_variance(
-    network: PropertyNetwork, inputs: Inputs, rows: Sequence[int], samples: int, member: int
-) -> torch.Tensor:
+def dropout_variance(network: PropertyNetwork, views: Sequence[Any], samples: int, member: int) -> torch.Tensor:
     """Return the variance of the predictions of thinned networks, (n, t), each the mean over the ways of writing."""
     means = []
     for sample in range(samples):
-        views = []
-        for view in range(inputs.views):
+        found = []
+        for view in views:
             with thinned(network, member, sample):
-                views.append(network.mean_and_variance(inputs.take(rows, view))[0])
-        means.append(torch.stack(views).mean(dim=0))
+                found.append(network.mean_and_variance(view)[0])
+        means.append(torch.stack(found).mean(dim=0))
     return torch.stack(means).var(dim=0, correction=1)

@@ -133,7 +133,7 @@ def test_the_bytes_are_those_of_one_process_which_can_go_on(cluster, bundle, lib
 
 def test_the_cluster_goes_on_with_what_one_process_has_begun(cluster, bundle, many, tmp_path, monkeypatch):
     # The one actor gets the one GPU: there is none in truth, and the model has no use for it.
-    monkeypatch.setattr(type(bundle.model), "predicts_on_gpu", True)
+    monkeypatch.setattr("polyml.screening.ray_engine.uses_gpu", lambda model: True)
     candidates = tmp_path / "many.parquet"
     pd.DataFrame({"psmiles": many.read_text().split()}).to_parquet(candidates, row_group_size=7)
     screen(candidates, bundle, SPEC, tmp_path / "whole")

@@ -54,7 +54,7 @@ def devices_of_training(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.mark.parametrize("key", NETWORKS)
-def test_a_network_trains_on_the_gpu_and_predicts_on_the_cpu(key: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_network_trains_on_the_gpu_and_is_saved_for_any_device(key: str, tmp_path: Path, monkeypatch) -> None:
     devices = devices_of_training(monkeypatch)
     model = build(key).fit(TOY_POLYMERS, toy_targets(missing=False))
     assert devices == {"cuda"}
@@ -62,7 +62,20 @@ def test_a_network_trains_on_the_gpu_and_predicts_on_the_cpu(key: str, tmp_path:
     model.save(tmp_path / "model")
     again = load_model(tmp_path / "model")
     assert {value.device.type for value in again.networks_[0].state_dict().values()} == {"cpu"}
-    np.testing.assert_array_equal(again.predict(TOY_POLYMERS), model.predict(TOY_POLYMERS))
+    np.testing.assert_allclose(again.predict(TOY_POLYMERS), model.predict(TOY_POLYMERS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("key", [*NETWORKS, "gin", "gcn", "gat", "attentivefp", "cnn", "lstm"])
+def test_predictions_on_the_gpu_are_those_of_the_cpu(key: str, monkeypatch) -> None:
+    model = build(key, mc_dropout=3, dropout=0.1, max_epochs=5).fit(TOY_POLYMERS, toy_targets())
+    polymers = [f"*{'C' * (1 + i % 9)}O{'C' * (i // 9)}*" for i in range(90)]
+    there, again = model.predict_dist(polymers), model.predict_dist(polymers)
+    np.testing.assert_array_equal(again.mean, there.mean)
+    assert torch.cuda.memory_allocated() > 0
+    monkeypatch.setenv("POLYML_DEVICE", "cpu")
+    here = model.predict_dist(polymers)
+    np.testing.assert_allclose(there.mean, here.mean, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(there.std, here.std, rtol=1e-2, atol=1e-4)
 
 
 def test_a_gpu_is_taken_where_there_is_one(monkeypatch) -> None:
