@@ -182,6 +182,8 @@ def test_two_runs_do_not_work_in_one_folder(bundle, library, tmp_path):
 
 
 class _Chunk:
+    first_row = 0
+
     def __init__(self, length):
         self.lines = list(range(length))
 
@@ -241,7 +243,7 @@ def test_a_chunk_that_dies_without_a_row_to_blame_ends_the_run():
             else:
                 chunks.done(task)
 
-    with pytest.raises(PolymlError, match="again and again between the lines 0 and 3"):
+    with pytest.raises(PolymlError, match="again and again in the rows 1 to 4"):
         go_on()
 
 
@@ -298,4 +300,4 @@ def test_processes_that_cannot_start_are_an_error():
     from polyml.errors import PolymlError
 
     with pytest.raises(PolymlError, match=r"die before they start to work \(exit code 3\)"):
-        list(WatchedPool(1, _never, (), _square, limit=30).run(_Numbers([1])))
+        list(WatchedPool(1, _never, (), _square, limit=30).run(_Numbers(range(9))))
