@@ -22,7 +22,7 @@ from rich.table import Table
 
 from polyml.data.catalog import embedded_path
 from polyml.screening.duplicates import count_once
-from polyml.screening.screen import ScreenSpec
+from polyml.screening.screen import ScreenSpec, screen
 
 MEMORY_ROWS = (500_000, 5_000_000)
 KILLS, KILLED_ROWS, CHUNK = 20, 20_000, 500
@@ -43,7 +43,7 @@ SCRIPT = """
     ChunkScreener.screen = noted
     if __name__ == "__main__":
         spec = ScreenSpec.model_validate_json({spec!r})
-        screen({library!r}, {model!r}, spec, sys.argv[1], jobs=2, resume=len(sys.argv) > 2)
+        screen({library!r}, {model!r}, spec, sys.argv[1], jobs=2)
 """
 
 
@@ -122,7 +122,9 @@ def begin(script: Path, out: Path, notes: Path) -> subprocess.Popen:
 
 
 def power_cut(process: subprocess.Popen) -> None:
-    """Kill a process group, and wait until all that it has started is gone."""
+    """Kill a process group, if it has not ended by itself, and wait until all that it has started is gone."""
+    if process.poll() is not None:
+        return
     started = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
@@ -139,26 +141,30 @@ def lost(folder: Path, notes: Path) -> int:
 @pytest.mark.benchmark
 def test_kills_at_random_moments(trained, show, tmp_path):
     pd.read_parquet(embedded_path("candidates")).sample(KILLED_ROWS, random_state=1).to_parquet(tmp_path / "in.parquet")
+    library, model = tmp_path / "in.parquet", trained("pca_ridge", features=["ecfp_count"])
     spec = ScreenSpec(objectives=["O2"], constraints=["O2 >= 10"], chunk_size=CHUNK, keep="all", unique=True)
-    script = prepare(tmp_path, tmp_path / "in.parquet", trained("pca_ridge", features=["ecfp_count"]), spec)
+    script = prepare(tmp_path, library, model, spec)
     process = begin(script, tmp_path / "whole", tmp_path / "notes")
     start = time.perf_counter()
     assert process.wait() == 0
     seconds = time.perf_counter() - start
     whole = {name: (tmp_path / "whole" / name).read_bytes() for name in TABLES}
-    moments, done, costs, same = random.Random(1), [], [], 0
+    moments, done, costs, same, killed = random.Random(1), [], [], 0, 0
     for number in range(KILLS):
         out = tmp_path / f"out {number}"
         process = begin(script, out, tmp_path / "notes")
-        with suppress(subprocess.TimeoutExpired):
+        try:
             process.wait(timeout=moments.uniform(0.0, seconds))
-        if process.poll() is None:
+        except subprocess.TimeoutExpired:
+            killed += 1
+        finally:
             power_cut(process)
         done.append(len(list((out / "shards").glob("[0-9]*.shard"))))
         costs.append(lost(out, tmp_path / "notes"))
-        subprocess.run([sys.executable, script, out, "resume"], check=True)
+        screen(library, model, spec, out, resume=True)
         same += {name: (out / name).read_bytes() for name in TABLES} == whole
-    title = f"{KILLS} kills of all processes at random moments of a screen of {KILLED_ROWS:,} rows"
+        print(f"kill {number + 1}: {done[-1]} chunks were finished, {costs[-1]} lost by one worker, {same} same so far")
+    title = f"{killed} kills of all processes at random moments of a screen of {KILLED_ROWS:,} rows"
     table = Table("", "", title=title)
     table.add_row("from the first chunk to the last table, seconds", f"{seconds:.1f}")
     table.add_row("resumed, with the bytes of an uninterrupted run", f"{same} of {KILLS}")
