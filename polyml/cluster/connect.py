@@ -130,7 +130,10 @@ def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
             warnings.simplefilter("ignore")
             ray.init(**options, **quiet)
     except Exception as error:  # of many kinds: no cluster, another version, a wrong token, no node on this machine
-        fix = "run polyml on a machine of the cluster, with the versions of Python and Ray that the cluster has"
+        fix = (
+            "run polyml on a machine of the cluster, with the versions of Python and Ray that the cluster has; "
+            "if it asks for a token, set RAY_AUTH_MODE=token, or name it auto"
+        )
         raise UserError(f"cannot join the cluster: {brief(error)}", where=address or "ray", fix=fix) from error
 
 

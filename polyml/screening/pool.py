@@ -27,6 +27,7 @@ WAITING = -3
 """Mark of a worker that waits for another process; who goes back and forth between this and WHOLE stands not still."""
 _IDLE = -2
 _TICK = 0.5  # seconds between two looks at workers that say nothing
+_PAUSE = 4 * _TICK  # seconds between two looks that tell that this process did not run meanwhile
 _PATIENCE = 10  # to start, and for the first task, a worker has this many times the limit of a single item;
 _SLOWEST = 5  # later a step on all items at once may take this many times the slowest task so far
 
@@ -133,6 +134,7 @@ class WatchedPool:
         self._context = multiprocessing.get_context("spawn") if keep else process_context()
         self._workers: list[_Worker] = []
         self._slowest, self._unborn = 0.0, 0
+        self._looked = time.monotonic()
 
     def run(self, tasks: TaskSource) -> Generator[Done | Lost, None, None]:
         """Yield what became of every task, in any order; a lost one may be given to ``tasks`` again.
@@ -181,12 +183,23 @@ class WatchedPool:
     def _listen(self, busy: list[_Worker]) -> Iterator[Done | Lost]:
         """Wait a moment for news of the workers, and look whether those that say nothing get on."""
         told = set(wait([worker.connection for worker in busy], timeout=_TICK))
+        self._make_good_a_pause()
         for worker in busy:
             if worker.connection in told:
                 yield self._hear(worker)
             elif self._stands_still(worker):
                 item = self._replace(worker)[0]
                 yield Lost(worker.task, item, None)
+
+    def _make_good_a_pause(self) -> None:
+        """Charge no worker with the time in which this process was stopped: they were then, too (Ctrl-Z, a debugger)."""
+        now = time.monotonic()
+        pause = now - self._looked
+        if pause > _PAUSE:
+            for worker in self._workers:
+                worker.since += pause
+                worker.given += pause
+        self._looked = now
 
     def _hear(self, worker: _Worker) -> Done | Lost:
         task = worker.task

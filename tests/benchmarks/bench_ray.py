@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,13 +25,13 @@ SPEC = ScreenSpec(objectives=['robeson("O2/N2")'], constraints=["O2 >= 10"])
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize("key", ["gp", "extra_trees"])
-def test_speed_of_screening_on_a_cluster(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(("key", "params"), [("gp", {"features": ["ecfp_count"]}), ("extra_trees", {})])
+def test_speed_of_screening_on_a_cluster(tmp_path: Path, key: str, params: dict[str, Any]) -> None:
     pd.read_parquet(embedded_path("candidates")).sample(ROWS, random_state=1).to_parquet(
         tmp_path / "candidates.parquet"
     )
     table = embedded_table("gas_permeability")
-    model = make_model(key).fit(table.psmiles, table.y)
+    model = make_model(key, **params).fit(table.psmiles, table.y)
     bundle = Bundle(
         model, table.properties, tuple(table.keys), tuple(table.psmiles), table.values, table.digest, seed=1
     )

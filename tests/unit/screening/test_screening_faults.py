@@ -171,6 +171,22 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(bundle, tmp_path,
     assert not list((out / "shards").glob(".*.shard"))
 
 
+def test_a_run_that_is_stopped_and_goes_on_blames_nobody(bundle, tmp_path):
+    library = tmp_path / "many.smi"
+    library.write_text("".join(f"*CC(*){'C' * (i % 20 + 1)}OC{'C' * (i // 20)}\n" for i in range(400)))
+    bundle.save(tmp_path / "model")
+    spec = SPEC.model_copy(update={"chunk_size": 10, "time_limit": 3.0, "keep": "all"})
+    screen(library, tmp_path / "model", spec, tmp_path / "whole")
+    process = start(library, tmp_path / "model", spec, tmp_path / "out")
+    while not any((tmp_path / "out" / "shards").glob("*.shard")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGSTOP)  # as Ctrl-Z does
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGCONT)
+    assert process.wait(timeout=120) == 0
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
 def test_two_runs_do_not_work_in_one_folder(bundle, library, tmp_path):
     from filelock import FileLock
 
