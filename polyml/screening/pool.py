@@ -192,7 +192,7 @@ class WatchedPool:
                 yield Lost(worker.task, item, None)
 
     def _make_good_a_pause(self) -> None:
-        """Charge no worker with the time in which this process was stopped: they were then, too (Ctrl-Z, a debugger)."""
+        """Charge no worker with the time in which this process was stopped: they were too (Ctrl-Z, a debugger)."""
         now = time.monotonic()
         pause = now - self._looked
         if pause > _PAUSE:
