@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_from_outside_changes_nothing(bundle, tmp_path)
     killed = set()
     while process.poll() is None and len(killed) < 4:
         for worker in workers(process.pid):
-            is_at_work = any((tmp_path / "out" / "shards").glob("*.shard"))
+            is_at_work = any((tmp_path / "out" / "shards").glob("[0-9]*.shard"))
             if is_at_work and worker.pid not in killed:
                 worker.kill()
                 killed.add(worker.pid)
@@ -158,12 +158,12 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(bundle, tmp_path,
     screen(library, tmp_path / "model", spec, tmp_path / "whole")
     out = tmp_path / "out"
     process = start(library, tmp_path / "model", spec, out)
-    while not any((out / "shards").glob("*.shard")):
+    while not any((out / "shards").glob("[0-9]*.shard")):
         time.sleep(0.02)
     time.sleep(pause)
     power_cut(process)
     assert not (out / "summary.json").exists()
-    done = len(list((out / "shards").glob("*.shard")))
+    done = len(list((out / "shards").glob("[0-9]*.shard")))
     assert 0 < done < 40
     summary = screen(library, tmp_path / "model", spec, out, resume=True)
     assert summary.resumed == 10 * done
@@ -178,7 +178,7 @@ def test_a_run_that_is_stopped_and_goes_on_blames_nobody(bundle, tmp_path):
     spec = SPEC.model_copy(update={"chunk_size": 10, "time_limit": 3.0, "keep": "all"})
     screen(library, tmp_path / "model", spec, tmp_path / "whole")
     process = start(library, tmp_path / "model", spec, tmp_path / "out")
-    while not any((tmp_path / "out" / "shards").glob("*.shard")):
+    while not any((tmp_path / "out" / "shards").glob("[0-9]*.shard")):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGSTOP)  # as Ctrl-Z does
     time.sleep(8)

@@ -108,7 +108,7 @@ def test_an_owner_or_a_worker_that_is_killed_changes_nothing(gin, many, tmp_path
     owners.clear()
 
     def is_under_way():
-        return owners and any((tmp_path / "out" / "shards").glob("*.shard"))
+        return owners and any((tmp_path / "out" / "shards").glob("[0-9]*.shard"))
 
     def chosen():
         owner = psutil.Process(owners[0].pid)
@@ -140,7 +140,7 @@ def test_the_parent_is_killed_and_nothing_stays(gin, many, tmp_path) -> None:
     environment = {**os.environ, "POLYML_SCREEN_DEVICE": "cpu"}
     for number in (signal.SIGKILL, signal.SIGINT):
         process = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=environment, stderr=subprocess.DEVNULL)
-        while not any((tmp_path / "out" / "shards").glob("*.shard")):
+        while not any((tmp_path / "out" / "shards").glob("[0-9]*.shard")):
             assert process.poll() is None
             time.sleep(0.05)
         started = psutil.Process(process.pid).children(recursive=True)
