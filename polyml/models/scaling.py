@@ -15,8 +15,8 @@ def signed_root(x: np.ndarray) -> np.ndarray:
     >>> signed_root(np.array([4.0, -9.0]))
     array([ 2., -3.])
     """
-    root: np.ndarray = np.sign(x) * np.sqrt(np.abs(x))
-    return root
+    root: np.ndarray = np.sqrt(np.abs(x))
+    return np.copysign(root, x, out=root)
 
 
 def scaling_steps() -> list[Any]:

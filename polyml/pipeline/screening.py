@@ -38,10 +38,14 @@ def screen_candidates(
     from polyml.data.readers import read_candidates
     from polyml.screening.predictors import Predictors, as_list
     from polyml.screening.screen import screen
+    from polyml.screening.warm import warm_up
+    from polyml.tracking import resolve_model
 
     if source != "-":
         read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
     named = [str(item) for item in as_list(model)]
+    if engine == "local":
+        warm_up(resolve_model(item) for item in (*named, *([str(quick)] if quick is not None else [])))
     bundles = [load_bundle(item) for item in named]
     models = Predictors(bundles)
     for bundle in bundles:

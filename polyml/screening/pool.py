@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -246,15 +246,18 @@ class WatchedPool:
         self._workers = []
 
 
-def process_context() -> Any:
+def process_context(libraries: Sequence[str] = ()) -> Any:
     """Return how processes are started: from a clean server that has read the heavy libraries once, where that is safe.
 
-    Never forked from this process: a forked child of a process with running OpenMP threads can hang.
+    Never forked from this process: a forked child of a process with running OpenMP threads can hang. The server reads
+    the ``libraries`` and what this process has read, as far as it is known to be heavy.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__, *(name for name in _HEAVY if name in sys.modules)])
+    context.set_forkserver_preload(
+        ["__main__", __name__, *(name for name in _HEAVY if name in sys.modules), *libraries]
+    )
     return context
 
 

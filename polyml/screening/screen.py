@@ -39,6 +39,7 @@ from polyml.screening.report import log_report, write_report
 from polyml.screening.screener import ChunkScreener
 from polyml.screening.shards import ShardStore, fingerprints
 from polyml.screening.spec import Objective, ScreenSpec
+from polyml.screening.warm import warm_up
 from polyml.settings import default_jobs
 from polyml.versions import installed_versions
 from polyml.workers import limited_threads
@@ -183,6 +184,8 @@ def screen(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
     asked, jobs, outputs = jobs, jobs or default_jobs(), Outputs.of(folder)
+    if engine == "local" and (watched or jobs > 1):
+        warm_up(item for item in (*as_list(bundle), *as_list(quick)) if not isinstance(item, Bundle))
     with ExitStack() as stack:
         cluster = stack.enter_context(chosen_cluster(engine, address, asked))
         models, folders = stack.enter_context(_on_disk(as_list(bundle)))
