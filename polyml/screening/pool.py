@@ -188,8 +188,8 @@ class WatchedPool:
             if worker.connection in told:
                 yield self._hear(worker)
             elif self._stands_still(worker):
-                item = self._replace(worker)[0]
-                yield Lost(worker.task, item, None)
+                item, code = self._replace(worker)  # a code, where it has died by itself and nobody heard of it yet
+                yield Lost(worker.task, item, code)
 
     def _make_good_a_pause(self) -> None:
         """Charge no worker with the time in which this process was stopped: they were too (Ctrl-Z, a debugger)."""

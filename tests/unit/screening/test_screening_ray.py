@@ -171,7 +171,7 @@ def test_what_dies_on_the_way_changes_nothing(cluster, bundle, many, tmp_path, p
 def test_a_candidate_that_crashes_or_hangs_costs_one_row(cluster, bundle, library, tmp_path, poison):
     deadly = {"*CC(*)OCC": "crash", "*C(CCC)O*": "hang"}
     poison(**deadly)
-    spec = SPEC.model_copy(update={"time_limit": 1.0})
+    spec = SPEC.model_copy(update={"time_limit": 3.0})
     screen(library, bundle, spec, tmp_path / "out", engine="ray", address=cluster.address, jobs=None)
     rejects = pd.read_csv(tmp_path / "out" / "rejects.csv").set_index("psmiles")
     assert rejects.loc[list(deadly), "reason"].tolist() == ["crash", "time limit"]
