@@ -119,7 +119,7 @@ def _rows(table: pa.Table, outcomes: Sequence[str], floor: float = -np.inf) -> p
     wanted = pc.is_in(table["outcome"], pa.array(outcomes))
     wanted = pc.and_(wanted, pc.is_finite(table["value:score"]))
     wanted = pc.and_(wanted, pc.greater_equal(table["value:score"], floor))
-    return table.filter(wanted).drop_columns(["reason", "message"]).to_pandas(types_mapper=_types)
+    return table.filter(wanted).drop_columns(["reason", "message"]).to_pandas(types_mapper=text_types)
 
 
 def _each_once(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +130,8 @@ def _each_once(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(copies=rows["key"].map(copies).astype("int64"))
 
 
-def _types(kind: pa.DataType) -> object:
+def text_types(kind: pa.DataType) -> object:
+    """Return the type that pandas is to give to a column of text: missing cells stay missing."""
     import pandas as pd
     import pyarrow as pa
 

@@ -15,6 +15,7 @@ from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.writers import frame_writer, write_frame
 from polyml.domain import fingerprints
 from polyml.errors import UserError
+from polyml.screening.best import text_types
 from polyml.screening.chunk_rows import REFUSED
 from polyml.screening.duplicates import Copies
 from polyml.screening.plan import ScreenPlan
@@ -70,9 +71,8 @@ def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
 
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
         for number, table in enumerate(_tables(store, chunks)):
-            names = [
-                name for name in REJECT_COLUMNS if name in table.column_names
-            ]  # a file only where there are several
+            # The file is told only where there are several.
+            names = [name for name in REJECT_COLUMNS if name in table.column_names]
             refused = table.filter(pc.equal(table["outcome"], REFUSED)).select(names)
             refused.to_pandas().to_csv(out, index=False, header=not number, lineterminator="\n")
 
@@ -84,7 +84,7 @@ def write_predictions(store: ShardStore, chunks: int, path: Path, copies: Copies
     with frame_writer(path) as write:
         for table in _tables(store, chunks):
             table = table if copies is None else copies.marked(table)
-            frame = table.drop_columns(["copies"]).to_pandas(types_mapper=_types)
+            frame = table.drop_columns(["copies"]).to_pandas(types_mapper=text_types)
             columns: dict[str, Any] = {}
             for name in [name for name in frame.columns if not name.startswith("input:")]:
                 columns["canonical" if name == "key" else name.removeprefix("value:")] = frame[name]
@@ -92,13 +92,6 @@ def write_predictions(store: ShardStore, chunks: int, path: Path, copies: Copies
             for name in [name for name in frame.columns if name.startswith("input:")]:
                 columns[_free(name.removeprefix("input:"), columns)] = frame[name]
             write(pd.DataFrame(columns))
-
-
-def _types(kind: pa.DataType) -> object:
-    import pandas as pd
-    import pyarrow as pa
-
-    return pd.StringDtype(na_value=np.nan) if pa.types.is_string(kind) else None
 
 
 def _tables(store: ShardStore, chunks: int) -> Iterator[pa.Table]:
