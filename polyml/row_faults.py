@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from polyml.chem import RepeatUnit
 from polyml.errors import PolymlError, RepeatUnitError
+from polyml.workers import collecting_later
 
 Parsed = list[tuple[int, RepeatUnit]]
 """Units with their position in the input."""
@@ -36,17 +37,18 @@ def parse_all(
     parsed: Parsed = []
     refused: dict[int, RepeatUnitError] = {}
     parse = RepeatUnit.parse
-    for row, text in enumerate(psmiles):
-        if row in skip:
-            continue
-        if mark is not None:
-            mark(0, row)
-        try:
-            parsed.append((row, parse(text)))
-        except RepeatUnitError as error:
-            refused[row] = error
-        except Exception as error:  # RDKit can fail in its own ways; one text must never cost the others
-            refused[row] = RepeatUnitError(describe(error), reason="failed")
+    with collecting_later():
+        for row, text in enumerate(psmiles):
+            if row in skip:
+                continue
+            if mark is not None:
+                mark(0, row)
+            try:
+                parsed.append((row, parse(text)))
+            except RepeatUnitError as error:
+                refused[row] = error.with_traceback(None)  # which would keep the molecule
+            except Exception as error:  # RDKit can fail in its own ways; one text must never cost the others
+                refused[row] = RepeatUnitError(describe(error), reason="failed")
     return parsed, refused
 
 

@@ -102,75 +102,31 @@ def _period_length(unit: RepeatUnit) -> int:
 
 
 @dataclass(frozen=True)
-class PeriodicGraph:
-    """Atoms of one period and all bonds between them, those across the period included.
-
-    Attributes
-    ----------
-    invariants : ndarray of uint32, shape (n,)
-        RDKit's connectivity invariant of each atom (element, degree, hydrogens, charge, isotope, ring membership).
-    source, target : ndarray of int, shape (m,)
-        Both directions of every bond, sorted by source. A bond from an atom to its own image stands twice.
-    kind : ndarray of uint32, shape (m,)
-        Bond types as RDKit numbers them: 1, 2, 3 and 12 for aromatic.
-    """
-
-    invariants: np.ndarray
-    source: np.ndarray
-    target: np.ndarray
-    kind: np.ndarray
-
-    @classmethod
-    def of(cls, unit: RepeatUnit) -> PeriodicGraph:
-        """Build the graph of a unit."""
-        if unit.is_ladder or attachment(unit.mol, unit.stars[0])[1] != 1.0:
-            return cls._from_oligomer(unit)
-        # A single bond between two units is in no ring and conjugates nothing into an aromatic ring, so each atom of
-        # the unit as written, star neighbours counted, is what it is in the chain.
-        orders = Chem.GetAdjacencyMatrix(unit.mol, useBO=True)
-        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(unit.mol), dtype=np.uint32)
-        return cls._assemble(orders, invariants, unit.stars, unit.partners)
-
-    @classmethod
-    def _assemble(
-        cls, orders: np.ndarray, invariants: np.ndarray, stars: Sequence[int], partners: Sequence[int]
-    ) -> PeriodicGraph:
-        goal = np.arange(len(orders))
-        goal[list(stars)] = partners
-        place = np.ones(len(orders), dtype=np.int64)
-        place[list(stars)] = 0
-        inner = place.astype(bool)
-        place = place.cumsum() - 1
-        source, target = orders.nonzero()
-        kept = inner[source]
-        source, target = source[kept], target[kept]
-        kind = orders[source, target]
-        kind = np.where(kind == 1.5, AROMATIC, kind).astype(np.uint32)
-        return cls(invariants[inner], place[source], place[goal[target]], kind)
-
-    @classmethod
-    def _from_oligomer(cls, unit: RepeatUnit) -> PeriodicGraph:
-        chain = oligomer(unit, reach=6)
-        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(chain.mol), dtype=np.uint32)
-        orders = np.asarray(Chem.GetAdjacencyMatrix(chain.mol, useBO=True))[chain.middle]
-        source, far = orders.nonzero()
-        kind = orders[source, far]
-        kind = np.where(kind == 1.5, AROMATIC, kind).astype(np.uint32)
-        return cls(invariants[chain.middle], source, chain.home[far], kind)
-
-
-@dataclass(frozen=True)
 class PeriodicBatch:
     """Periodic graphs of many units in one set of arrays, to work on all atoms at once.
 
+    A graph has the atoms of one period and all bonds between them, those across the period included.
+
     Attributes
     ----------
-    invariants, source, target, kind : ndarray
-        As in :class:`PeriodicGraph`, with atoms numbered through.
+    invariants : ndarray of uint32, shape (atoms,)
+        RDKit's connectivity invariant of each atom (element, degree, hydrogens, charge, isotope, ring membership).
+    source, target : ndarray of int, shape (m,)
+        Both directions of every bond, sorted by source; atoms are numbered through. A bond from an atom to its own
+        image stands twice.
+    kind : ndarray of uint32, shape (m,)
+        Bond types as RDKit numbers them: 1, 2, 3 and 12 for aromatic.
     owner : ndarray of int, shape (atoms,)
         Which unit an atom belongs to.
     sizes : ndarray of int, shape (n,)
         Number of atoms of each unit.
+
+    Examples
+    --------
+    >>> from polyml.chem import RepeatUnit
+    >>> batch = PeriodicBatch.of([RepeatUnit.parse("*CO*"), RepeatUnit.parse("*C*")])
+    >>> batch.source.tolist(), batch.target.tolist()
+    ([0, 0, 1, 1, 2, 2], [1, 1, 0, 0, 2, 2])
     """
 
     invariants: np.ndarray
@@ -182,24 +138,11 @@ class PeriodicBatch:
 
     @classmethod
     def of(cls, units: Sequence[RepeatUnit]) -> PeriodicBatch:
-        """Collect the graphs of units."""
-        graphs = [PeriodicGraph.of(unit) for unit in units]
-        sizes = np.array([len(graph.invariants) for graph in graphs], dtype=np.int64)
-        starts = np.cumsum(sizes) - sizes
-        shift = np.repeat(starts, [len(graph.source) for graph in graphs])
-
-        def stack(name: str, dtype: type) -> np.ndarray:
-            parts = [getattr(graph, name) for graph in graphs]
-            return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
-
-        return cls(
-            invariants=stack("invariants", np.uint32),
-            source=stack("source", np.int64) + shift,
-            target=stack("target", np.int64) + shift,
-            kind=stack("kind", np.uint32),
-            owner=np.repeat(np.arange(len(graphs)), sizes),
-            sizes=sizes,
-        )
+        """Build the graphs of units."""
+        views = _Views()
+        for unit in units:
+            views.add(unit)
+        return cls(*views.arrays())
 
     def morgan(self, radius: int) -> list[np.ndarray]:
         """Return the Morgan environment identifiers of every atom at radius 0 to ``radius``, each (atoms,) uint32.
@@ -238,3 +181,83 @@ def _combine(seed: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Mix a value into a hash as RDKit does (boost's ``hash_combine`` on 32 bits)."""
     mixed: np.ndarray = seed ^ (value + np.uint32(0x9E3779B9) + (seed << np.uint32(6)) + (seed >> np.uint32(2)))
     return mixed
+
+
+class _Views:
+    """Molecules that show one period each, and which of their atoms are images of others, end to end.
+
+    The *rows* of a view are atoms whose bonds are read, its *columns* the atoms that these may lead to.
+    """
+
+    def __init__(self) -> None:
+        self._heights: list[int] = []
+        self._widths: list[int] = []
+        self._invariants: list[np.ndarray] = []
+        self._bonds: list[np.ndarray] = []  # places of bonds in the matrix of a view
+        self._orders: list[np.ndarray] = []
+        self._stars: list[int] = []  # rows that are no atoms
+        self._images: list[int] = []  # columns that are not the row of the same number,
+        self._originals: list[int] = []  # and the rows whose images they are
+        self._row = self._column = 0
+
+    def add(self, unit: RepeatUnit) -> None:
+        """Take in a unit."""
+        orders = Chem.GetAdjacencyMatrix(unit.mol, useBO=True)
+        if unit.is_ladder or orders[unit.stars[0], unit.partners[1]] != 1.0:
+            self._add_oligomer(unit)
+            return
+        # A single bond between two units is in no ring and conjugates nothing into an aromatic ring, so each atom of
+        # the unit as written, star neighbours counted, is what it is in the chain.
+        (first, second), (after_first, after_second), row = unit.stars, unit.partners, self._row
+        self._stars += (row + first, row + second)
+        self._images += (self._column + first, self._column + second)
+        self._originals += (row + after_first, row + after_second)
+        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(unit.mol), dtype=np.uint32)
+        self._add(invariants, orders)
+
+    def _add_oligomer(self, unit: RepeatUnit) -> None:
+        chain = oligomer(unit, reach=6)
+        self._images += range(self._column, self._column + len(chain.home))
+        self._originals += (self._row + chain.home).tolist()
+        invariants = np.array(rdMolDescriptors.GetConnectivityInvariants(chain.mol), dtype=np.uint32)
+        orders = np.asarray(Chem.GetAdjacencyMatrix(chain.mol, useBO=True))
+        self._add(invariants[chain.middle], orders[chain.middle])
+
+    def _add(self, invariants: np.ndarray, matrix: np.ndarray) -> None:
+        height, width = matrix.shape
+        orders = matrix.ravel()
+        bonds = orders.nonzero()[0]
+        self._heights.append(height)
+        self._widths.append(width)
+        self._invariants.append(invariants)
+        self._bonds.append(bonds)
+        self._orders.append(orders[bonds])
+        self._row += height
+        self._column += width
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return the fields of :class:`PeriodicBatch`."""
+        n, rows, columns = len(self._heights), *map(_starts, (self._heights, self._widths))
+        view = np.repeat(np.arange(n), [len(bonds) for bonds in self._bonds])
+        row, column = np.divmod(_joined(self._bonds, np.int64), np.array(self._widths, dtype=np.int64)[view])
+        inner = np.ones(self._row, dtype=bool)
+        inner[self._stars] = False
+        original = np.arange(self._column) + np.repeat(rows - columns, self._widths)
+        original[self._images] = self._originals
+        number = inner.cumsum() - 1
+        row += rows[view]
+        kept = inner[row]
+        orders = _joined(self._orders, np.float64)[kept]
+        kind = np.where(orders == 1.5, AROMATIC, orders).astype(np.uint32)
+        owner = np.repeat(np.arange(n), self._heights)[inner]
+        source, target = number[row[kept]], number[original[(column + columns[view])[kept]]]
+        invariants = _joined(self._invariants, np.uint32)[inner]
+        return invariants, source, target, kind, owner, np.bincount(owner, minlength=n)
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    return np.cumsum(lengths, dtype=np.int64) - np.array(lengths, dtype=np.int64)
+
+
+def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

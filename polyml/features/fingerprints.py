@@ -61,13 +61,20 @@ class ECFPCounts(Featurizer):
             raise UserError(f"per={self.per!r} is unknown", where=f"features '{self.key}'", fix=f"use one of {PER}")
         _check_whole(self.key, "radius", self.radius, 0, 8)
         _check_whole(self.key, "size", self.size, 1, 2**20)
-        rows = np.empty((len(units), self.size), dtype=np.float32)
+        rows = np.zeros((len(units), self.size), dtype=np.float32)
         for start in range(0, len(units), _BLOCK):
             block = units[start : start + _BLOCK]
-            counts, sizes = folded_counts(block, self.radius, self.size)
-            divisor = sizes if self.per == "heavy_atom" else _multiplicities(block, counts)
-            rows[start : start + len(block)] = counts / divisor[:, None]
+            self._fill(rows[start : start + len(block)], block)
         return rows
+
+    def _fill(self, rows: np.ndarray, units: Sequence[RepeatUnit]) -> None:
+        batch = PeriodicBatch.of(units)
+        cells = _folded_cells(batch, self.radius, self.size)
+        flat = rows.reshape(-1)
+        np.add.at(flat, cells, np.float32(1))
+        divisor = batch.sizes if self.per == "heavy_atom" else _multiplicities(units, rows)
+        # Few cells are filled, some by several atoms: each of these writes the same quotient.
+        flat[cells] = flat[cells] / np.tile(divisor[batch.owner], self.radius + 1).astype(np.float32)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return ``ecfp_count_0`` and so on."""
@@ -88,9 +95,8 @@ class ECFPBits(ECFPCounts):
     def __init__(self, radius: int = 2, size: int = 2048) -> None:
         super().__init__(radius=radius, size=size)
 
-    def featurize_units(self, units: Sequence[RepeatUnit]) -> np.ndarray:
-        """Return bits, shape (n, size), float32."""
-        return (super().featurize_units(units) > 0).astype(np.float32)
+    def _fill(self, rows: np.ndarray, units: Sequence[RepeatUnit]) -> None:
+        rows.reshape(-1)[_folded_cells(PeriodicBatch.of(units), self.radius, self.size)] = 1
 
 
 def _check_whole(key: str, name: str, value: object, low: int, high: int) -> None:
@@ -98,13 +104,11 @@ def _check_whole(key: str, name: str, value: object, low: int, high: int) -> Non
         raise UserError(f"{name}={value!r}", where=f"features '{key}'", fix=f"a whole number from {low} to {high}")
 
 
-def folded_counts(units: Sequence[RepeatUnit], radius: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts of folded environments for the units as written, (n, size), and their numbers of atoms, (n,)."""
-    batch = PeriodicBatch.of(units)
+def _folded_cells(batch: PeriodicBatch, radius: int, size: int) -> np.ndarray:
+    """Return the cell of each environment of each atom in an array (n, size) laid out flat."""
     columns = np.concatenate([layer % np.uint32(size) for layer in batch.morgan(radius)]).astype(np.int64)
-    cells = np.tile(batch.owner, radius + 1) * size + columns
-    counts = np.bincount(cells, minlength=len(units) * size).reshape(len(units), size)
-    return counts, batch.sizes
+    cells: np.ndarray = np.tile(batch.owner, radius + 1) * size + columns
+    return cells
 
 
 def _multiplicities(units: Sequence[RepeatUnit], counts: np.ndarray) -> np.ndarray:
@@ -113,7 +117,7 @@ def _multiplicities(units: Sequence[RepeatUnit], counts: np.ndarray) -> np.ndarr
     The counts of an m-fold unit are all divisible by m; only the few units whose counts share a divisor need the
     canonical form.
     """
-    shared = np.gcd.reduce(counts, axis=1)
+    shared = np.gcd.reduce(counts.astype(np.int64), axis=1)
     return np.array([1 if divisor == 1 else multiplicity(u) for u, divisor in zip(units, shared, strict=True)])
 
 

@@ -19,6 +19,7 @@ from polyml.models.trees import check_links, damaged_tree
 
 SPREADS = ("members", "quantile")
 _QUANTILES = (0.05, 0.95)
+_SPARSE = 0.2  # part of the features other than 0 up to which a sparse array is quicker
 _LEAF = 40  # polymers a leaf at least, so that two of them lie beyond a quantile
 
 
@@ -210,7 +211,8 @@ class BoosterEnsemble:
 
     def predict_members(self, x: np.ndarray) -> np.ndarray:
         """Return the predictions of each member, shape (members, n); for classification (members, n, classes)."""
-        return np.stack([booster.predict(x) for booster in self.boosters])
+        rows = _sparse(x)
+        return np.stack([booster.predict(rows) for booster in self.boosters])
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return the mean over the members, shape (n,)."""
@@ -219,6 +221,13 @@ class BoosterEnsemble:
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Return the mean probability of each class, shape (n, classes)."""
         return self.predict_members(x).mean(axis=0)
+
+
+def _sparse(x: np.ndarray) -> Any:
+    """Return fingerprints as a sparse array: every booster copies each row, and with it all its zeros."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix(x) if np.count_nonzero(x) < _SPARSE * x.size else x
 
 
 def _read_booster(path: Path, n_columns: int) -> Any:

@@ -36,6 +36,15 @@ class _Forest(TreeModel):
             "random_state": seed,
         }
 
+    def _predict_target(self, estimator: Any, x: np.ndarray) -> np.ndarray:
+        if self.n_jobs not in (None, 1):
+            return super()._predict_target(estimator, x)
+        # scikit-learn's own sum, in its order, without the checks and the threads that it spends on every tree.
+        rows, total = np.ascontiguousarray(x, dtype=np.float32), np.zeros(len(x))
+        for tree in estimator.estimators_:
+            total += tree.tree_.predict(rows).reshape(len(rows))
+        return total / len(estimator.estimators_)
+
     def _members(self, estimator: Any, x: np.ndarray) -> np.ndarray | None:
         if len(estimator.estimators_) < 2:
             return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from polyml.errors import DAMAGED, UserError
 from polyml.models.base import PolymerModel
+from polyml.workers import collecting_later
 
 FORMAT = 1
 _CARD, _ARRAYS = "model.json", "arrays.safetensors"
@@ -135,7 +136,8 @@ def read_estimators(folder: Path, count: int, trusted: Iterable[str] = ()) -> li
     UserError
         A file is missing or damaged, or it holds another type.
     """
-    return [_read_estimator(Path(folder) / f"estimator_{number}.skops", list(trusted)) for number in range(count)]
+    with collecting_later():
+        return [_read_estimator(Path(folder) / f"estimator_{number}.skops", list(trusted)) for number in range(count)]
 
 
 def _read_estimator(path: Path, trusted: list[str]) -> Any:
@@ -143,13 +145,13 @@ def _read_estimator(path: Path, trusted: list[str]) -> Any:
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        unexpected = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
-        if unexpected:
-            raise UserError(
-                f"the file holds types that no model of polyml writes: {', '.join(unexpected)}",
-                where=str(path),
-                fix="use only models from a source you trust",
-            )
         return skops.io.load(path, trusted=trusted)
-    except (OSError, zipfile.BadZipFile, KeyError, UntrustedTypesFoundException) as error:
+    except UntrustedTypesFoundException as error:
+        unexpected = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
+        raise UserError(
+            f"the file holds types that no model of polyml writes: {', '.join(unexpected)}",
+            where=str(path),
+            fix="use only models from a source you trust",
+        ) from error
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"the model cannot be read: {error}", where=str(path), fix=DAMAGED) from error

@@ -107,9 +107,13 @@ class TabularModel(PolymerModel):
         if self._classifies:
             return self._likeliest(self.predict_proba(psmiles))
         x = self._features_of(psmiles)
-        columns = [estimator.predict(x) if len(x) else np.empty(0) for estimator in self.estimators_]
+        columns = [self._predict_target(item, x) if len(x) else np.empty(0) for item in self.estimators_]
         mean = self.basis_.from_basis(np.column_stack(columns))
         return self._as_given(mean)
+
+    def _predict_target(self, estimator: Any, x: np.ndarray) -> np.ndarray:
+        """Return the predictions of one fitted estimator, shape (n,)."""
+        return np.asarray(estimator.predict(x))
 
     def predict_proba(self, psmiles: Sequence[str]) -> np.ndarray:
         """Return the probability of each class, shape (n, classes).
@@ -145,7 +149,7 @@ class TabularModel(PolymerModel):
         items = as_psmiles(psmiles)
         if not items:
             return np.empty((0, len(self.columns_)), np.float32)
-        return self._embed(self._featurize(items)[:, self.columns_])
+        return self._embed(np.take(self._featurize(items), self.columns_, axis=1))  # rows stay rows in memory
 
     def _choose_columns(self, x: np.ndarray) -> np.ndarray:
         """Return the columns of the training features that are read.

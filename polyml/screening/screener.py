@@ -8,7 +8,6 @@ get everything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,9 +40,7 @@ from polyml.screening.recall import drawn
 from polyml.screening.shards import ChunkResult
 from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec
 from polyml.screening.thinning import best_of, front_of
-
-if TYPE_CHECKING:
-    pass
+from polyml.workers import collecting_later
 
 _COUNTED = ("valid", "shortlisted", "passing", "no_value", "checked", "checked_passing")
 
@@ -85,8 +82,13 @@ class ChunkScreener:
         marks : Marks, optional
             Gets the row that is worked on.
         """
-        marks = marks or NoMarks()
-        work, rejected = parsed_chunk(chunk, excluded or {}, marks)
+        with collecting_later():
+            return self._screened(chunk, excluded or {}, floor, marks or NoMarks())
+
+    def _screened(
+        self, chunk: CandidateChunk, excluded: Mapping[int, tuple[str, str]], floor: float, marks: Marks
+    ) -> ChunkResult:
+        work, rejected = parsed_chunk(chunk, excluded, marks)
         counts = {"read": len(chunk), **dict.fromkeys(_COUNTED, 0)}
         keys = Keys(rejected, marks, counts, self._is_known)
         hopeless = Work([])

@@ -11,7 +11,8 @@ from pathlib import Path
 from polyml.screening.pool import process_context
 
 _SKOPS = ("skops.io", "sklearn.ensemble")
-_NETWORK = ("torch", "torch_geometric", "polyml.models.nn.module", "polyml.models.nn.serving")
+_NETWORK = ("torch", "polyml.models.nn.module", "polyml.models.nn.serving")
+_GRAPH = ("polyml.models.nn.graphs",)
 
 
 def warm_up(folders: Iterable[str | Path]) -> None:
@@ -40,6 +41,9 @@ def _libraries(folder: Path) -> list[str]:
     names = [*_SKOPS] if any(folder.rglob("*.skops")) else []
     with suppress(OSError, ValueError, KeyError, TypeError):
         keys = {json.loads(path.read_text(encoding="utf-8"))["model"] for path in folder.rglob("model.json")}
-        if any(issubclass(model_class(key), TrainedModel) for key in keys):
+        models = [model_class(key) for key in keys]
+        if any(issubclass(model, TrainedModel) for model in models):
             names += _NETWORK
+        if any(model.input_kind == "graph" for model in models):
+            names += _GRAPH
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ def start_worker(
         os.environ |= {"POLYML_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     screener = load_screener(folders, quick_folders, spec)
     keep_to_threads(1)
+    gc.freeze()  # libraries and models stay: they need not be searched for garbage
     _worker["duty"] = _Duty(screener, store, None if owner is None else _ask_at(owner))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 
 from polyml.features.graph_arrays import GraphArrays
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 _COLUMNS_OF_A_PART = 256  # features that take about the room of an atom or a token in a network
 

@@ -10,7 +10,7 @@ import pytest
 from rdkit import Chem
 
 from polyml.chem import RepeatUnit, canonicalize
-from polyml.chem.periodic import PeriodicBatch, PeriodicGraph, oligomer
+from polyml.chem.periodic import PeriodicBatch, oligomer
 from polyml.chem.variants import multiple, random_spelling, random_variant
 from polyml.errors import RepeatUnitError
 
@@ -83,7 +83,7 @@ def test_ladder_atoms_see_the_whole_chain(text: str) -> None:
     """No atom of the periodic graph is short of a bond: its valence is that of the middle of a long oligomer."""
     unit = RepeatUnit.parse(text)
     chain = oligomer(unit, 12)
-    graph = PeriodicGraph.of(unit)
+    graph = PeriodicBatch.of([unit])
     degrees = np.bincount(graph.source, minlength=unit.n_atoms)
     assert degrees.tolist() == [chain.mol.GetAtomWithIdx(int(i)).GetDegree() for i in chain.middle]
 

@@ -11,7 +11,7 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
 from polyml.chem import RepeatUnit
-from polyml.chem.periodic import PeriodicBatch, PeriodicGraph, join, oligomer
+from polyml.chem.periodic import PeriodicBatch, join, oligomer
 from polyml.chem.variants import random_variant
 from polyml.errors import RepeatUnitError
 
@@ -126,14 +126,14 @@ def test_joined_chains_hold_every_atom_once() -> None:
 
 
 def test_one_atom_backbone_is_bonded_to_itself_twice() -> None:
-    graph = PeriodicGraph.of(RepeatUnit.parse("*[Si](*)(C)C"))
+    graph = PeriodicBatch.of([RepeatUnit.parse("*[Si](*)(C)C")])
     loops = graph.source == graph.target
     assert loops.sum() == 2
     assert len(graph.source) == 2 + 4
 
 
 def test_two_atom_unit_has_two_bonds_between_the_same_atoms() -> None:
-    graph = PeriodicGraph.of(RepeatUnit.parse("*=CC=*"))
+    graph = PeriodicBatch.of([RepeatUnit.parse("*=CC=*")])
     assert sorted(graph.kind.tolist()) == [1, 1, 2, 2]
     assert set(zip(graph.source.tolist(), graph.target.tolist(), strict=True)) == {(0, 1), (1, 0)}
 
@@ -142,7 +142,7 @@ def test_closing_the_period_makes_no_ring() -> None:
     """Three vinylenes closed to a ring would be benzene; atoms of the chain are neither aromatic nor in a ring."""
     for text in ("*C=CC=CC=C*", "*C=C*", "*=CC=*", "*CCCCCC*", "*CCC*"):
         unit = RepeatUnit.parse(text)
-        assert 12 not in PeriodicGraph.of(unit).kind
+        assert 12 not in PeriodicBatch.of([unit]).kind
         chain = oligomer(unit, 4)
         assert not any(chain.mol.GetAtomWithIdx(int(i)).IsInRing() for i in chain.middle)
 
@@ -157,7 +157,7 @@ def test_conjugation_crosses_the_period() -> None:
 
 @pytest.mark.parametrize("text", TELLING)
 def test_every_bond_stands_in_both_directions(text: str) -> None:
-    graph = PeriodicGraph.of(RepeatUnit.parse(text))
+    graph = PeriodicBatch.of([RepeatUnit.parse(text)])
     there = sorted(zip(graph.source.tolist(), graph.target.tolist(), graph.kind.tolist(), strict=True))
     back = sorted(zip(graph.target.tolist(), graph.source.tolist(), graph.kind.tolist(), strict=True))
     assert there == back

@@ -233,3 +233,19 @@ def test_xgboost_is_that_of_its_own_interface():
         n_estimators=10, learning_rate=0.05, max_depth=5, subsample=1.0, colsample_bytree=1.0, random_state=0
     ).fit(features(3), Y)
     np.testing.assert_allclose(found.predict(TOY_POLYMERS), raw.predict(features(3)), atol=1e-5)
+
+
+def test_quick_ways_through_trees_give_the_numbers_of_the_libraries():
+    """Forests are summed tree by tree and boosters read sparse rows; neither may change a bit."""
+    for features in ("ecfp_count", ["ecfp_count", "descriptors"]):
+        for key in ("extra_trees", "random_forest", "lightgbm"):
+            model = make_model(key, features=features, n_estimators=20).fit(TOY_POLYMERS, toy_targets())
+            x = model._features_of(TOY_POLYMERS)
+            assert x.flags.c_contiguous
+            for estimator in model.estimators_:
+                found = model._predict_target(estimator, x)
+                if key == "lightgbm":
+                    expected = np.mean([booster.predict(x) for booster in estimator.boosters], axis=0)
+                else:
+                    expected = estimator.predict(x)
+                assert np.array_equal(found, expected), (features, key)
