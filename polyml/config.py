@@ -250,14 +250,26 @@ class TrainSpec(Section):
 
 
 class ScreenSection(ScreenSpec):
-    """A screen with the file or embedded set of its candidates."""
+    """A screen with its candidates: a file, a folder, a pattern, a URL of these, or an embedded set.
+
+    ``engine: ray`` screens on the Ray cluster at ``address``; see docs/scale.md.
+    """
 
     candidates: str
+    smiles_column: str | None = None
+    jobs: int | None = Field(None, ge=1)
+    engine: Engine = "local"
+    address: str | None = None
 
     @field_validator("candidates")
     @classmethod
     def _a_file(cls, value: str) -> str:
         return _not_standard_input(value)
+
+    @property
+    def spec(self) -> ScreenSpec:
+        """What the results depend on, besides the candidates and the model."""
+        return ScreenSpec(**self.model_dump(include=set(ScreenSpec.model_fields)))
 
 
 class TrackingSpec(Section):

@@ -38,7 +38,7 @@ def screen(
         str,
         typer.Argument(
             metavar="INPUT",
-            help="Candidates: file, folder, quoted pattern, - (standard input), or the embedded set candidates.",
+            help="Candidates: file, folder, quoted pattern, URL of these, - (standard input), or embedded set.",
         ),
     ],
     model: Annotated[

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from polyml.data.places import DataFile
 from polyml.errors import UserError
 
 BLANK = "blank line"
@@ -75,7 +75,7 @@ class Stamp:
     time: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: DataFile) -> Stamp:
         """Look at a file.
 
         Raises
@@ -90,7 +90,7 @@ class Stamp:
             raise UserError("the file has gone while it was read", where=str(path), fix=fix) from error
         return cls(found.st_size, found.st_ino, int(found.st_mtime))
 
-    def check(self, path: Path) -> None:
+    def check(self, path: DataFile) -> None:
         """Check that a file is still the one that was looked at.
 
         Raises
@@ -106,7 +106,7 @@ class Stamp:
         raise UserError(f"the file has changed while it was read ({change})", where=str(path), fix=fix)
 
 
-def watched(path: Path, source: BlockSource, stamp: Stamp) -> BlockSource:
+def watched(path: DataFile, source: BlockSource, stamp: Stamp) -> BlockSource:
     """Let a file close at its end, and tell when it is not the file any more that was opened."""
 
     def blocks() -> Iterator[Block]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyml.data.blocks import Block, BlockSource, Fault, check_names, lost_rows
+from polyml.data.places import DataFile
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Batch = tuple[int, "pa.RecordBatch | None", str]
 """Rows, the rows themselves (None where they cannot be read), and why they cannot."""
 
 
-def open_file(path: Path) -> pq.ParquetFile:
+def open_file(path: DataFile) -> pq.ParquetFile:
     """Open a file and read its footer.
 
     Raises
@@ -32,23 +33,25 @@ def open_file(path: Path) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        if isinstance(path, Path):
+            return pq.ParquetFile(path, page_checksum_verification=True)
+        return pq.ParquetFile(path.open(), page_checksum_verification=True, pre_buffer=True)
     except (pa.ArrowException, OSError) as error:
         fix = "check how it was made, or get it again"
         raise UserError(f"not a Parquet file: {first_line(error)}", where=str(path), fix=fix) from error
 
 
-def column_names(file: pq.ParquetFile, path: Path) -> tuple[str, ...]:
+def column_names(file: pq.ParquetFile, path: DataFile) -> tuple[str, ...]:
     """Return the names of the columns, checked as those of a CSV file are."""
     return check_names(list(file.schema_arrow.names), str(path))
 
 
-def open_parquet(path: Path, columns: Sequence[str] | None = None) -> BlockSource:
+def open_parquet(path: DataFile, columns: Sequence[str] | None = None) -> BlockSource:
     """Open a Parquet file.
 
     Parameters
     ----------
-    path : Path
+    path : Path or StoreFile
     columns : sequence of str, optional
         What to read; all columns when not given.
 

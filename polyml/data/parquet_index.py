@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from polyml.data.blocks import Stamp, lost_rows
 from polyml.data.chunks import CandidateChunk, Layout, Piece, assemble
 from polyml.data.parquet import Batch, block_of, column_names, group_batches, open_file
+from polyml.data.places import data_file
 from polyml.data.readers import find_smiles_column
 from polyml.data.sources import Source, SourceFile, is_parquet, source_files
 from polyml.errors import UserError
@@ -246,7 +246,7 @@ class _GroupReader:
             at += rows
 
     def _open(self, part: ParquetPart, layout: Layout) -> None:
-        path = Path(part.path)
+        path = data_file(part.path)
         if self._opened != (part.path, layout, part.stamp):
             self.close()
             part.stamp.check(path)

@@ -16,9 +16,11 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from polyml.data.files import whole_file
-from polyml.data.stores import FREE, LOCK, StorePlace, upload
+from polyml.data.stores import FREE, LOCK, StoreFile, StorePlace, upload
 from polyml.errors import UserError
 
+DataFile = Path | StoreFile
+"""A file to read, on this disk or under a URL."""
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+(.*)", re.DOTALL)  # a Path makes one slash of several
 
 
@@ -95,6 +97,18 @@ def url_of(location: str | Path) -> str | None:
         return None
     scheme, rest = found[1].lower(), found[2]
     return f"{scheme}:///{rest}" if scheme in ("file", "local") else f"{scheme}://{rest}"
+
+
+def data_file(location: str | DataFile) -> DataFile:
+    """Return the file at a path or URL.
+
+    Examples
+    --------
+    >>> data_file("s3://bucket/parts/1.csv.gz").suffixes, data_file("file:///data/a.csv").name
+    (['.csv', '.gz'], 'a.csv')
+    """
+    place = place_of(str(location))
+    return place.folder if isinstance(place, DiskPlace) else StoreFile(place.where)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from polyml.data.blocks import (
 from polyml.data.delimited import RowReader, csv_blocks, smi_blocks
 from polyml.data.lines import LineReader
 from polyml.data.parquet import open_parquet
+from polyml.data.places import DataFile, data_file
 from polyml.data.streams import FORMATS, PARQUET_ENDINGS, Stream, open_stream, text_format
 from polyml.errors import UserError
 
@@ -106,7 +107,7 @@ def _strict_error(where: str, line: int, fault: Fault) -> UserError:
 
 
 def open_blocks(
-    path: str | Path,
+    path: str | DataFile,
     *,
     smiles_column: str | None = None,
     keep_blank: bool = False,
@@ -139,7 +140,7 @@ def open_blocks(
     options: dict[str, Any] = {"smiles_column": smiles_column, "keep_blank": keep_blank, "strict": strict}
     if str(path) == "-":
         return _open_text(Stream(sys.stdin.buffer, "standard input"), "guess", **options)
-    path = Path(path)
+    path = data_file(path)
     _check_file(path)
     if not path.is_file():  # a pipe, as the shell's <(command)
         return _open_text(open_stream(path), "guess", **options)
@@ -156,7 +157,7 @@ def open_blocks(
     return watched(path, _open_text(open_stream(path, found[1]), found[0], **options), stamp)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: DataFile) -> None:
     if path.is_dir():
         raise UserError("this is a folder, not a data file", where=str(path), fix="give the path of a file in it")
     if not path.exists():

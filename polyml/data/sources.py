@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from polyml.data.catalog import EMBEDDED, data_path
+from polyml.data.files import sha256_file
+from polyml.data.places import DataFile, data_file, url_of
+from polyml.data.stores import StoreFile
 from polyml.data.streams import COMPRESSIONS, FORMATS, PARQUET_ENDINGS, text_format
 from polyml.errors import UserError
 
@@ -20,20 +23,20 @@ _NO_DATA = frozenset({"readme", "license", "licence", "changelog"})
 class SourceFile(NamedTuple):
     """One file of a source, and its name as the user would write it."""
 
-    path: Path
+    path: DataFile
     name: str
 
 
-def candidate_files(source: Source) -> list[Path]:
+def candidate_files(source: Source) -> list[DataFile]:
     """Return the files of a source, in the order in which their rows are read.
 
     Parameters
     ----------
     source : str, Path, or list or tuple of these
         A file; a folder, for all data files below it, apart from those that are hidden, whose names start with ``_`` or
-        that are called README, LICENSE or CHANGELOG; a pattern such as ``parts/*.parquet`` or ``parts/**/*.csv``; the
-        name of an embedded set; ``-`` for standard input. The files of a folder or pattern are sorted by path, those of
-        a list come as it has them.
+        that are called README, LICENSE or CHANGELOG; a pattern such as ``parts/*.parquet`` or ``parts/**/*.csv``; a URL
+        of any of these, ``s3://bucket/parts/*.parquet`` say; the name of an embedded set; ``-`` for standard input.
+        The files of a folder or pattern are sorted by path, those of a list come as it has them.
 
     Raises
     ------
@@ -59,40 +62,99 @@ def source_files(source: Source) -> list[SourceFile]:
         See :func:`candidate_files`.
     """
     if isinstance(source, str | Path):
-        root, files = _expand(source)
-        found = [SourceFile(path, _relative(path, root)) for path in files]
+        found = _expand(source)
     else:
-        found = [SourceFile(path, path.as_posix()) for item in source for path in _expand(item)[1]]
+        found = [SourceFile(path, path.as_posix()) for item in source for path, _ in _expand(item)]
         if not found:
             raise UserError("no file is named", where="the list of files", fix="name at least one file")
     _check_twice(found)
     return found
 
 
-def is_parquet(path: Path) -> bool:
+def file_digests(files: Sequence[DataFile]) -> list[str]:
+    """Return what tells each file from another: the digest of its content.
+
+    A stream is known by its name alone, and a file under a URL by that, its size and its time: nothing is fetched.
+    """
+    return [_digest(path) for path in files]
+
+
+def _digest(path: DataFile) -> str:
+    if isinstance(path, Path):
+        return sha256_file(path) if path.is_file() else f"stream {path}"
+    found = path.stat()
+    return f"{path}, {found.st_size} bytes, time {found.st_mtime:.0f}"
+
+
+def is_parquet(path: DataFile) -> bool:
     """Return whether a file is Parquet by its name."""
     return path.suffix.lower() in PARQUET_ENDINGS
 
 
-def is_data(path: Path) -> bool:
+def is_data(path: DataFile) -> bool:
     """Return whether a name ends as that of a data file."""
     return is_parquet(path) or text_format(path) is not None
 
 
-def _expand(source: str | Path) -> tuple[Path, list[Path]]:
-    """Return the root that names are relative to, and the files."""
+def _expand(source: str | Path) -> list[SourceFile]:
+    """Return the files, with their names relative to a folder or the fixed part of a pattern."""
+    if url_of(source) is not None:
+        place = data_file(source)
+        if isinstance(place, StoreFile):
+            return _stored(place)
+        source = place
     path, text = Path(source), str(source)
     if path.is_dir() and text not in EMBEDDED:
         files = sorted(_below(path), key=Path.as_posix)
-        if not files:
-            fix = f"give a folder with data files; polyml reads {FORMATS}"
-            raise UserError("the folder holds no data file", where=text, fix=fix)
-        _check_packed(files)
-        return path, files
+        found = [SourceFile(file, _relative(file, path)) for file in files]
+        _check_folder(found, text)
+        return found
     if any(sign in text for sign in "*?[") and not path.exists():
-        return _matches(text)
-    found = data_path(source)
-    return found.parent, [found]
+        root, files = _matches(text)
+        return [SourceFile(file, _relative(file, root)) for file in files]
+    file = data_path(source)
+    return [SourceFile(file, file.name)]
+
+
+def _stored(place: StoreFile) -> list[SourceFile]:
+    """Return the files of a folder or pattern under a URL, or the file itself."""
+    fixed, sign, rest = _split_pattern(place.url)
+    if sign:
+        asked = any(part.startswith("_") for part in rest.split("/"))
+        found = [SourceFile(*file) for file in StoreFile(fixed).below(rest)]
+        found = [file for file in found if asked or not _is_hidden(file.name)]
+        if not found:
+            raise UserError("no file matches the pattern", where=place.url, fix="check the folder")
+        _check_known([file.path for file in found], place.url)
+        return found
+    if place.is_file():
+        return [SourceFile(place, place.name)]
+    if not place.is_dir():
+        raise UserError("there is no such file or folder", where=place.url, fix="check the URL")
+    found = [SourceFile(*file) for file in place.below()]
+    found = [file for file in found if is_data(file.path) and not _is_hidden(file.name) and not _is_text(file.path)]
+    _check_folder(found, place.url)
+    return found
+
+
+def _split_pattern(url: str) -> tuple[str, str, str]:
+    """Return the fixed folder of a pattern, a slash where there is a pattern, and the pattern below the folder.
+
+    A question mark is none here: behind it stand options of the URL.
+    """
+    parts = url.split("/")
+    signs = [at for at, part in enumerate(parts) if at > 2 and any(sign in part for sign in "*[")]
+    return ("/".join(parts[: signs[0]]), "/", "/".join(parts[signs[0] :])) if signs else (url, "", "")
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file, or a folder that it is in, is hidden or set aside, by its name relative to the source."""
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+def _is_text(path: DataFile) -> bool:
+    """Return whether a file is a text about data."""
+    return path.name.partition(".")[0].lower() in _NO_DATA
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -112,9 +174,8 @@ def _below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         for name in names:
             path = Path(root, name)
-            if name.startswith((".", "_")) or name.partition(".")[0].lower() in _NO_DATA or not is_data(path):
-                continue
-            yield path
+            if not _is_hidden(name) and not _is_text(path) and is_data(path):
+                yield path
 
 
 def _matches(pattern: str) -> tuple[Path, list[Path]]:
@@ -128,11 +189,15 @@ def _matches(pattern: str) -> tuple[Path, list[Path]]:
     if not files:
         fix = f"check the folder; a single repeat unit goes in by standard input: echo '{pattern}' | polyml VERB ... -"
         raise UserError("this is a repeat unit, or a pattern that no file matches", where=pattern, fix=fix)
-    unknown = [path for path in files if path.is_file() and not is_data(path)]
+    _check_known([path for path in files if path.is_file()], pattern)
+    return root, files
+
+
+def _check_known(files: Sequence[DataFile], pattern: str) -> None:
+    unknown = [path for path in files if not is_data(path)]
     if unknown:
         fix = f"write a narrower pattern, as '*.csv'; polyml reads {FORMATS}"
         raise UserError(f"the pattern matches a file of unknown format: {unknown[0]}", where=pattern, fix=fix)
-    return root, files
 
 
 def _set_aside(path: Path, root: Path) -> bool:
@@ -144,9 +209,9 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _check_twice(files: list[SourceFile]) -> None:
-    seen: dict[str, Path] = {}
+    seen: dict[str, DataFile] = {}
     for path, _ in files:
-        place = os.path.realpath(path) if str(path) != "-" else "-"
+        place = os.path.realpath(path) if isinstance(path, Path) and str(path) != "-" else str(path)
         if place in seen:
             what = "the same file comes twice"
             also = f"it is also {seen[place]}" if seen[place] != path else "it is named twice"
@@ -154,10 +219,13 @@ def _check_twice(files: list[SourceFile]) -> None:
         seen[place] = path
 
 
-def _check_packed(files: list[Path]) -> None:
-    """Refuse a folder that holds a file and the same file compressed: its rows would come twice."""
-    known = set(files)
-    for path in files:
+def _check_folder(files: list[SourceFile], folder: str) -> None:
+    """Refuse a folder without data, or with a file and the same file compressed: its rows would come twice."""
+    if not files:
+        fix = f"give a folder with data files; polyml reads {FORMATS}"
+        raise UserError("the folder holds no data file", where=folder, fix=fix)
+    known = {file.path for file in files}
+    for path in (file.path for file in files):
         if path.suffix.lower() in COMPRESSIONS and path.with_suffix("") in known:
             fix = f"remove one of them, or name the files that are meant; {path.name} may be another copy"
             raise UserError(f"{path.with_suffix('').name} is here both plain and compressed", where=str(path), fix=fix)

@@ -1,7 +1,8 @@
-"""Folders in object stores, through pyarrow or fsspec: objects by name, each put at once."""
+"""Files and folders in object stores, through pyarrow or fsspec: objects by name, each put at once."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from polyml.errors import UserError
@@ -22,6 +24,8 @@ LOCK = ".lock"
 """Name of the file that says that a run is at work."""
 FREE = "wait for it, or stop it first"
 """What to do about it."""
+_AT_ONCE = 1 << 20  # bytes that are fetched at least
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _BEAT = 20.0  # seconds between two signs of life of a run
 _DEAD = 120.0  # seconds without one, after which nobody is at work any more
 
@@ -106,6 +110,125 @@ class StorePlace:
             is_over.set()
             thread.join()
             self.remove(LOCK)
+
+
+@dataclass(frozen=True, order=True)
+class StoreFile:
+    """A file under a URL, with as much of a ``Path`` as readers ask for.
+
+    What it reads is what the store has: a request that fails ends the reading with a :class:`UserError`, and is not
+    taken for damage of the file.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+    @property
+    def suffix(self) -> str:
+        """The last ending of its name."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def suffixes(self) -> list[str]:
+        """All endings of its name."""
+        return PurePosixPath(self.name).suffixes
+
+    def with_suffix(self, suffix: str) -> StoreFile:
+        """Return the file with another last ending."""
+        return StoreFile(self.url.removesuffix(self.suffix) + suffix)
+
+    def as_posix(self) -> str:
+        """Return the URL."""
+        return self.url
+
+    def is_dir(self) -> bool:
+        """Tell whether there is a folder of this name, or a file below it."""
+        return bool(self._info().get("type") == "directory")
+
+    def is_file(self) -> bool:
+        """Tell whether it is there."""
+        return bool(self._info().get("type") == "file")
+
+    def exists(self) -> bool:
+        """Tell whether it is there, as a file or a folder."""
+        return bool(self._info())
+
+    def stat(self) -> SimpleNamespace:
+        """Return its size and time as a disk tells them; ``FileNotFoundError`` where it is not there."""
+        info = self._info()
+        if not info:
+            raise FileNotFoundError(f"there is no {self.url}")
+        written = next((info[name] for name in _TIMES if info.get(name) is not None), 0.0)
+        seconds = written.timestamp() if hasattr(written, "timestamp") else written
+        return SimpleNamespace(st_size=int(info["size"] or 0), st_ino=0, st_mtime=float(seconds))
+
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Open it for reading."""
+        if mode != "rb":
+            raise ValueError(f"a file under a URL is read, with mode 'rb' and not {mode!r}")
+        system, path = _system(self.url)
+        with _told("read", self.url):
+            return io.BufferedReader(_Fetched(system.open(path, "rb"), self.url), _AT_ONCE)
+
+    def below(self, pattern: str = "**") -> list[tuple[StoreFile, str]]:
+        """Return the files below a folder whose names, relative to it, match a pattern; with these names, sorted."""
+        system, root = _system(self.url)
+        root = root.rstrip("/")
+        with _told("read", self.url):
+            system.invalidate_cache()
+            found = system.glob(f"{root}/{pattern}", detail=True).items()
+        paths = sorted(path for path, info in found if info["type"] == "file")
+        names = [path.removeprefix(root).lstrip("/") for path in paths]
+        return [(StoreFile(f"{self.url.rstrip('/')}/{name}"), name) for name in names]
+
+    def _info(self) -> dict[str, Any]:
+        system, path = _system(self.url)
+        with _told("read", self.url):
+            try:
+                system.invalidate_cache()
+                return dict(system.info(path))
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+
+
+class _Fetched(io.RawIOBase):
+    """An open file of a store, whose errors are told as those of the store."""
+
+    def __init__(self, handle: Any, url: str) -> None:
+        self._handle, self._url = handle, url
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _told("read", self._url):
+            content = self._handle.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _told("read", self._url):
+            self._handle.seek(offset, whence)
+            return int(self._handle.tell())
+
+    def tell(self) -> int:
+        return int(self._handle.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            with suppress(Exception):
+                self._handle.close()
+        super().close()
 
 
 def _sign(content: bytes | None) -> dict[str, Any]:

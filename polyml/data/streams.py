@@ -8,9 +8,9 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from polyml.data.places import DataFile
 from polyml.errors import UserError
 
 TEXT_FORMATS = {".csv": "csv", ".tsv": "tsv", ".smi": "smi", ".smiles": "smi", ".txt": "guess"}
@@ -36,11 +36,12 @@ _FOREIGN = {
 _ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
-def text_format(path: Path) -> tuple[str, str] | None:
+def text_format(path: DataFile) -> tuple[str, str] | None:
     """Return the kind of a text file and its compression ("" for none) by the end of its name; None for no text.
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> text_format(Path("a.csv.zst")), text_format(Path("a.v2.smi")), text_format(Path("a.xlsx"))
     (('csv', 'zstd'), ('smi', ''), None)
     """
@@ -120,7 +121,7 @@ class Stream:
         return bytes(rescued)
 
 
-def open_stream(path: Path, compression: str = "") -> Stream:
+def open_stream(path: DataFile, compression: str = "") -> Stream:
     """Open a file or a pipe.
 
     Raises

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyml.data.files import whole_file
+from polyml.data.places import DataFile
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,14 +88,14 @@ def _ending(path: str | Path) -> str:
     return ".csv.gz" if name.endswith(".csv.gz") else Path(name).suffix
 
 
-def check_not_input(output: str | Path, source: str | Path) -> None:
+def check_not_input(output: str | Path, source: str | DataFile) -> None:
     """Refuse to write over the file that is read.
 
     Raises
     ------
     UserError
     """
-    if str(source) != "-" and Path(output).resolve() == Path(source).resolve():
+    if str(source) != "-" and Path(output).resolve() == Path(str(source)).resolve():
         raise UserError("this is the input file", where=f"-o {output}", fix="name another file for the output")
 
 

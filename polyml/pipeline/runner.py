@@ -17,6 +17,7 @@ from polyml.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from polyml.config import Recipe
+    from polyml.data.places import DataFile
 
 Inputs = Mapping[str, Path]
 Report = Callable[[str, str], None]
@@ -48,7 +49,7 @@ class Stage:
     run: Callable[[Recipe, Path, Inputs], None]
     config: Callable[[Recipe], dict[str, Any]]
     needs: Callable[[Recipe], Sequence[str]] = lambda recipe: ()
-    sources: Callable[[Recipe], Sequence[Path]] = lambda recipe: ()
+    sources: Callable[[Recipe], Sequence[DataFile]] = lambda recipe: ()
     continues: Literal["never", "same", "always"] = "never"
 
 
@@ -141,15 +142,16 @@ def _with_needs(recipe: Recipe, table: Mapping[str, Stage], chosen: Sequence[str
 
 def _describe(recipe: Recipe, stage: Stage, needed: Mapping[str, str]) -> dict[str, Any]:
     """Write down everything the stage's files depend on, and its hash."""
-    from polyml.data.files import sha256_file
+    from polyml.data.sources import file_digests
 
+    files = stage.sources(recipe)
     record: dict[str, Any] = {
         "stage": stage.name,
         "recipe": recipe.name,
         "version": polyml.__version__,
         "config": stage.config(recipe),
         "needs": dict(needed),
-        "sources": {path.name: sha256_file(path) for path in stage.sources(recipe)},
+        "sources": list(zip((path.name for path in files), file_digests(files), strict=True)),
     }
     text = json.dumps(record, sort_keys=True, default=str)
     return record | {"input_hash": hashlib.sha256(text.encode()).hexdigest()}

@@ -15,6 +15,7 @@ from polyml.pipeline import featurizing, fitting, screening, steps
 from polyml.pipeline.runner import Inputs, Report, Stage, run_stages
 
 if TYPE_CHECKING:
+    from polyml.data.places import DataFile
     from polyml.data.table import PolymerTable
 
 
@@ -90,10 +91,10 @@ def _source_and_folds(recipe: Recipe) -> list[Path]:
     return [*_source(recipe), Path(file)]
 
 
-def _candidates(recipe: Recipe) -> list[Path]:
-    from polyml.data.catalog import data_path
+def _candidates(recipe: Recipe) -> list[DataFile]:
+    from polyml.data.sources import candidate_files
 
-    return [data_path(recipe.screen.candidates)] if recipe.screen else []
+    return candidate_files(recipe.screen.candidates) if recipe.screen else []
 
 
 def _section(*names: str) -> Any:
@@ -236,13 +237,22 @@ def _screen(recipe: Recipe, folder: Path, inputs: Inputs) -> None:
     screening.screen_candidates(
         recipe.screen.candidates,
         inputs["train"] / "model",
-        recipe.screen,
+        recipe.screen.spec,
         folder,
         quick=inputs["train"] / "quick" if recipe.train.quick is not None else None,
         resume=True,
         name=recipe.name,
         tracking=_tracking(recipe),
+        jobs=recipe.screen.jobs,
+        smiles_column=recipe.screen.smiles_column,
+        engine=recipe.screen.engine,
+        address=recipe.screen.address,
     )
+
+
+def _screen_config(recipe: Recipe) -> dict[str, Any]:
+    """Return the section without what says where the work is done: a screen goes on elsewhere."""
+    return {"screen": recipe.model_dump(mode="json", exclude={"screen": {"jobs", "engine", "address"}})["screen"]}
 
 
 def _tracking(recipe: Recipe) -> TrackingSpec:
@@ -284,8 +294,6 @@ STAGES: tuple[Stage, ...] = (
         _with_encoders(_section("train", "seed", "tracking"), _trained_encoders),
         needs=lambda recipe: (*_audited_data(recipe), *(["compare"] if recipe.train.model == WINNER else [])),
     ),
-    Stage(
-        "screen", _screen, _section("screen"), needs=lambda recipe: ("train",), sources=_candidates, continues="same"
-    ),
+    Stage("screen", _screen, _screen_config, needs=lambda recipe: ("train",), sources=_candidates, continues="same"),
 )
 """Every stage, each after the ones it needs."""

@@ -6,7 +6,6 @@ import asyncio
 import pickle
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow as pa
 from polyml.data.blocks import Stamp
 from polyml.data.chunks import CandidateChunk
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
+from polyml.data.places import data_file
 from polyml.errors import PolymlError, UserError
 from polyml.screening.pool import sendable
 
@@ -96,6 +96,6 @@ def read(batch: pa.Table, shelf: Any) -> Iterator[pa.Table]:
 def have_files(files: list[tuple[str, Stamp]]) -> bool:
     """Tell whether this machine has files of these names that look the same."""
     try:
-        return all(Stamp.of(Path(path)) == stamp for path, stamp in files)
+        return all(Stamp.of(data_file(path)) == stamp for path, stamp in files)
     except UserError:
         return False

@@ -23,7 +23,7 @@ from polyml.data.files import write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
 from polyml.data.places import Outputs
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
-from polyml.data.sources import Source, candidate_files, is_parquet
+from polyml.data.sources import Source, candidate_files, file_digests, is_parquet
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList, FrontList
@@ -37,7 +37,7 @@ from polyml.screening.ray_engine import RayScreen, wants_gpu
 from polyml.screening.recall import recall_of
 from polyml.screening.report import log_report, write_report
 from polyml.screening.screener import ChunkScreener
-from polyml.screening.shards import ShardStore, fingerprints
+from polyml.screening.shards import ShardStore
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.warm import warm_up
 from polyml.settings import default_jobs
@@ -359,7 +359,7 @@ def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None
     if resume and str(source) == "-":
         raise UserError("standard input cannot be read a second time", where="--resume", fix="screen a file")
     return {
-        "input": {"files": fingerprints(candidate_files(source)), "smiles_column": smiles_column},
+        "input": {"files": file_digests(candidate_files(source)), "smiles_column": smiles_column},
         "model": screener.models.digests,
         "quick model": screener.quick.digests if screener.quick else None,
         **screener.plan.spec.model_dump(mode="json"),

@@ -9,7 +9,7 @@ import shutil
 import struct
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyml.data.files import sha256_file
 from polyml.data.places import DiskPlace, place_of
 from polyml.errors import UserError
 
@@ -230,8 +229,3 @@ class ShardStore:
 
 def _digest(data: Any) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST).digest()
-
-
-def fingerprints(files: Sequence[Path]) -> list[str]:
-    """Return what identifies each file of an input: the digest of its content, or nothing but its name for a stream."""
-    return [sha256_file(path) if path.is_file() else f"stream {path}" for path in files]

@@ -77,7 +77,7 @@ def test_the_whole_library_with_the_models_of_the_recipe(trained, show, tmp_path
     recipe = load_recipe("gas_membranes")
     quick = trained(recipe.train.quick.key, **recipe.train.quick.params)
     accurate = trained(recipe.train.model, features=recipe.featurize.features)
-    spec = ScreenSpec(**recipe.screen.model_dump(exclude={"candidates"}))
+    spec = recipe.screen.spec
     start = time.perf_counter()
     summary = screen("candidates", accurate, spec, tmp_path / "out", quick=quick, jobs=PROCESSES)
     seconds = time.perf_counter() - start

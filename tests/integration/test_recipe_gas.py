@@ -19,6 +19,9 @@ def shrunk(workdir: Path, gas_sample: Callable[..., Path]) -> list[str]:
 
     candidates = pd.read_parquet(embedded_path("candidates")).sample(300, random_state=1)
     candidates.to_parquet(workdir / "candidates.parquet")
+    (workdir / "parts").mkdir()
+    candidates[:200].to_parquet(workdir / "parts/1.parquet")
+    candidates[200:].to_csv(workdir / "parts/2.csv.gz", index=False)
     gases = "[" + ", ".join(f"{{name: {gas}, unit: Barrer, transform: log10}}" for gas in ("CO2", "N2", "O2")) + "]"
     settings = {
         "data.source": str(gas_sample(80)),
@@ -32,7 +35,7 @@ def shrunk(workdir: Path, gas_sample: Callable[..., Path]) -> list[str]:
         "compare.jobs": "1",
         "train.model": "winner",
         "train.quick": "{key: pca_ridge, params: {features: [ecfp_count]}}",
-        "screen.candidates": str(workdir / "candidates.parquet"),
+        "screen.candidates": f"{workdir}/parts/*",
         "screen.derive": "{O2/N2: O2 / N2}",
         "screen.prefilter": "[O2 >= 0.01]",
         "screen.constraints": "[O2 >= 0.1]",
@@ -95,6 +98,15 @@ def test_a_changed_screen_keeps_the_model(workdir: Path, shrunk: list[str]) -> N
     assert second.exit_code == 0, second.output
     assert (folder / "train/stage.json").stat().st_mtime_ns == trained
     assert len(pd.read_csv(folder / "screen/ranked.csv")) == 5
+    elsewhere = CliRunner().invoke(
+        app, ["run", "gas_membranes", *quick, "--set", "screen.top=5", "--set", "screen.jobs=1"]
+    )
+    assert "screen: nothing changed" in elsewhere.output
+    candidates = pd.read_csv(workdir / "parts/2.csv.gz")
+    candidates[:50].to_csv(workdir / "parts/2.csv.gz", index=False)
+    fewer = CliRunner().invoke(app, ["run", "gas_membranes", *quick, "--set", "screen.top=5"])
+    assert fewer.exit_code == 0, fewer.output
+    assert json.loads((folder / "screen/summary.json").read_text())["read"] == 250
 
 
 def test_a_strict_recipe_stops_at_an_error_and_keeps_the_report(workdir: Path, shrunk: list[str]) -> None:

@@ -138,10 +138,10 @@ def test_the_cluster_goes_on_with_what_one_process_has_begun(cluster, bundle, ma
     pd.DataFrame({"psmiles": many.read_text().split()}).to_parquet(candidates, row_group_size=7)
     screen(candidates, bundle, SPEC, tmp_path / "whole")
     out = tmp_path / "out"
-    url = f"local://{out}"  # as an object store, which every process reaches
-    screen(candidates, bundle, SPEC, url)
+    url, source = f"local://{out}", f"local://{candidates}"  # as object stores, which every process reaches
+    screen(source, bundle, SPEC, url)
     remove_some(out)
-    summary = screen(candidates, bundle, SPEC, url, resume=True, engine="ray", address=cluster.address, jobs=None)
+    summary = screen(source, bundle, SPEC, url, resume=True, engine="ray", address=cluster.address, jobs=None)
     assert summary.resumed == 160
     assert everything(out) == everything(tmp_path / "whole")
 

@@ -508,14 +508,17 @@ def test_all_candidates_are_kept_with_what_became_of_them(bundle, library, tmp_p
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_results_go_to_a_url(bundle, library, tmp_path, jobs):
+def test_candidates_come_from_a_url_and_results_go_to_one(bundle, library, tmp_path, jobs):
     spec = ScreenSpec(objectives=["log10(O2)"], top=10, chunk_size=6)
     expected = screen(library, bundle, spec, tmp_path / "here")
     url = f"local://{tmp_path}/there"
-    found = screen(library, bundle, spec, url, jobs=jobs)
+    found = screen(f"local://{library}", bundle, spec, url, jobs=jobs)
     assert found.ranked == expected.ranked
     for name in ("ranked.csv", "rejects.csv"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
     with pytest.raises(UserError, match="already holds a screen"):
-        screen(library, bundle, spec, url)
-    assert screen(library, bundle, spec, url, resume=True).resumed == expected.read
+        screen(f"local://{library}", bundle, spec, url)
+    assert screen(f"local://{library}", bundle, spec, url, resume=True).resumed == expected.read
+    library.write_text(library.read_text() + "*CC*\n")
+    with pytest.raises(UserError, match="input"):
+        screen(f"local://{library}", bundle, spec, url, resume=True)
