@@ -194,18 +194,12 @@ class EmbeddingModel(TrainedModel):
 
     def _embed(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         """Return embeddings (n, n_components), averaged over the ways of writing a polymer."""
-        import torch
+        from polyml.models.nn.predict import member_predictions
 
         if not items:
             return np.empty((0, self.n_components), np.float32)
-        inputs, parts = self._inputs(items), []
-        order = inputs.order()
-        with torch.inference_mode():
-            for rows in order.split(_ROWS_AT_ONCE):
-                views = [self.autoencoder_.embed(inputs.take(rows.tolist(), view)) for view in range(inputs.views)]
-                parts.append(torch.stack(views).mean(dim=0))
-        embeddings: np.ndarray = torch.cat(parts)[torch.argsort(order)].numpy()
-        return embeddings
+        embeddings = member_predictions([self.autoencoder_], self._inputs(items), accelerator=self.accelerator)[0][0]
+        return embeddings.astype(np.float32)
 
     def _errors(self, items: Sequence[str | RepeatUnit]) -> np.ndarray:
         import torch

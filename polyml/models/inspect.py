@@ -20,9 +20,9 @@ def is_accelerated(model: PolymerModel) -> bool:
 
 def network_accelerators(model: PolymerModel) -> set[str]:
     """Return the ``accelerator`` of a model that predicts by networks, and of those inside it."""
-    from polyml.models.neural import NeuralModel
+    from polyml.models.trained import TrainedModel
 
-    own = {model.accelerator} if isinstance(model, NeuralModel) else set()
+    own = {model.accelerator} if isinstance(model, TrainedModel) else set()
     return own.union(*(network_accelerators(inner) for inner in model.inner_models()))
 
 

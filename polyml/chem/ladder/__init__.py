@@ -61,7 +61,7 @@ def canonical_ladder(unit: RepeatUnit) -> str:
     return _resolve(Chem.MolToSmiles(unit.mol)).key
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # twenty KiB each
 def _resolve(text: str) -> RepeatUnit:
     """Read a ladder written as SMILES into its canonical chain, with the key filled in."""
     mol = Chem.MolFromSmiles(text)

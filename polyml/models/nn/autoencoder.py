@@ -51,6 +51,11 @@ class Autoencoder(TrainedInMemory):
         """Return embeddings (n, n_components); of a variational autoencoder their means."""
         return self.encode(inputs, 0.0)[:, : self.n_components]
 
+    def mean_and_variance(self, inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embeddings, and no variance, as a network of properties does: whoever predicts can embed too."""
+        embedding = self.embed(inputs)
+        return embedding, torch.zeros_like(embedding)
+
     def batch_loss(self, inputs: Any, y: torch.Tensor) -> torch.Tensor:
         """Return the mean error of what is rebuilt, and the distance of the distributions; ``y`` is what was read."""
         out = self.encode(inputs, self.noise if self.kind == "denoising" and self.training else 0.0)

@@ -55,6 +55,10 @@ class TrainedInMemory(LightningModule):
         """Return the loss of one batch."""
         raise NotImplementedError
 
+    def mean_and_variance(self, inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is predicted for a batch, and the variance of its noise, each (n, t)."""
+        raise NotImplementedError
+
     def epochs(self) -> list[dict[str, float]]:
         """Return the learning curve, one row an epoch: ``epoch`` and what :data:`HISTORY` names."""
         return [

@@ -13,7 +13,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from polyml.chem import RepeatUnit
 from polyml.chem.periodic import PeriodicBatch, join, oligomer
 from polyml.chem.variants import random_variant
-from polyml.errors import RepeatUnitError
+from polyml.row_faults import parse_all
 
 TELLING = [
     "*C*",
@@ -63,13 +63,7 @@ def test_morgan_identifiers_are_those_of_rdkit(text: str, radius: int) -> None:
 
 
 def readable(texts: list[str]) -> list[RepeatUnit]:
-    units = []
-    for text in texts:
-        try:
-            units.append(RepeatUnit.parse(text))
-        except RepeatUnitError:
-            continue
-    return units
+    return [unit for _, unit in parse_all(texts)[0]]
 
 
 def test_morgan_of_public_polymers_is_that_of_rdkit(gas_units: list[RepeatUnit], candidate_texts: pd.Series) -> None:

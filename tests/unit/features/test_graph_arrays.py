@@ -8,9 +8,9 @@ import pytest
 
 from polyml.chem import RepeatUnit
 from polyml.data.catalog import embedded_path
-from polyml.errors import RepeatUnitError
 from polyml.features import graph_arrays
 from polyml.features.graphs import PeriodicGraphs
+from polyml.row_faults import parse_all
 
 FIELDS = ("x", "ends", "bonds", "reverse", "n_atoms", "n_edges")
 AT_THE_JOINT = [
@@ -24,13 +24,7 @@ AT_THE_JOINT = [
 
 
 def read(texts: list[str]) -> list[RepeatUnit]:
-    units = []
-    for text in texts:
-        try:
-            units.append(RepeatUnit.parse(text))
-        except RepeatUnitError:
-            continue
-    return units
+    return [unit for _, unit in parse_all(texts)[0]]
 
 
 def check_against_chains(units: list[RepeatUnit], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +13,7 @@ from polyml.bundle import Bundle
 from polyml.chem import RepeatUnit
 from polyml.data.properties import Property
 from polyml.models.catalog import make_model
+from polyml.screening.shards import ShardStore
 
 TRAINING = [
     "*CC*",
@@ -77,3 +82,36 @@ def library(tmp_path):
     lines = [f"{text},monomer {i},class {i % 3}" for i, text in enumerate(rows)]
     path.write_text("psmiles,monomers,class\n" + "\n".join(lines) + "\n")
     return path
+
+
+@pytest.fixture
+def write_many(tmp_path: Path) -> Callable[[int], Path]:
+    """Return a function that writes so many different candidates."""
+
+    def write(count: int) -> Path:
+        path = tmp_path / "many.smi"
+        path.write_text("".join(f"*CC(*){'C' * (i % 20 + 1)}OC{'C' * (i // 20)}\n" for i in range(count)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context in which Ctrl-C comes as soon as the chunk of a number is to be written."""
+
+    @contextmanager
+    def at(chunk: int):
+        write = ShardStore.write
+
+        def stop(self, number, *args):
+            if number == chunk:
+                raise KeyboardInterrupt
+            write(self, number, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ShardStore, "write", stop)
+            with pytest.raises(KeyboardInterrupt, match="--resume"):
+                yield
+
+    return at

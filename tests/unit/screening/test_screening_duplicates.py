@@ -228,20 +228,11 @@ def test_a_key_that_cannot_be_made_costs_one_row(bundle, repeated, tmp_path, mon
 
 
 @pytest.mark.parametrize("after", [0, 4, 9])
-def test_resumed_and_on_two_processes_gives_the_same_bytes(bundle, repeated, tmp_path, monkeypatch, after):
+def test_resumed_and_on_two_processes_gives_the_same_bytes(bundle, repeated, tmp_path, interrupted, after):
     spec = SPEC.model_copy(update={"keep": "all"})
     whole = screen(repeated, bundle, spec, tmp_path / "whole")
-    write = ShardStore.write
-
-    def stop(self, number, *args):
-        if number == after:
-            raise KeyboardInterrupt
-        write(self, number, *args)
-
-    monkeypatch.setattr(ShardStore, "write", stop)
-    with pytest.raises(KeyboardInterrupt, match="--resume"):
+    with interrupted(after):
         screen(repeated, bundle, spec, tmp_path / "stopped")
-    monkeypatch.setattr(ShardStore, "write", write)
     resumed = screen(repeated, bundle, spec, tmp_path / "stopped", resume=True)
     assert (resumed.distinct, resumed.distinct_passing) == (whole.distinct, whole.distinct_passing)
     screen(repeated, bundle, spec, tmp_path / "two", jobs=2)

@@ -45,10 +45,8 @@ def gin(bundle, tmp_path_factory):
 
 
 @pytest.fixture
-def many(tmp_path):
-    path = tmp_path / "many.smi"
-    path.write_text("".join(f"*CC(*){'C' * (i % 20 + 1)}OC{'C' * (i // 20)}\n" for i in range(400)))
-    return path
+def many(write_many):
+    return write_many(400)
 
 
 def everything(folder):
@@ -74,13 +72,16 @@ def test_predictions_through_the_owner_are_the_same_bytes(bundle, gin, many, tmp
     dropout = networks_of(bundle, make_model("mlp", dropout=0.2, mc_dropout=3, ensemble=2, **SMALL))
     renamed = [p.model_copy(update={"name": f"{p.name} again"}) for p in dropout.properties]
     other = Bundle(**{**vars(dropout), "properties": tuple(renamed)}).save(tmp_path / "mlp")
-    screen(many, [gin, other], SPEC, tmp_path / "owned", jobs=2)
+    embedding = networks_of(bundle, make_model("sequence_autoencoder", max_epochs=2, width=16, accelerator="auto"))
+    thrice = [p.model_copy(update={"name": f"{p.name} thrice"}) for p in embedding.properties]
+    third = Bundle(**{**vars(embedding), "properties": tuple(thrice)}).save(tmp_path / "autoencoder")
+    screen(many, [gin, other, third], SPEC, tmp_path / "owned", jobs=2)
     assert len(owners) == 1
     assert not psutil.pid_exists(owners[0].pid)
     assert not owners[0]._folder.exists()
     monkeypatch.setenv("POLYML_SCREEN_DEVICE", "none")
-    screen(many, [gin, other], SPEC, tmp_path / "workers", jobs=2)
-    screen(many, [gin, other], SPEC, tmp_path / "here", jobs=1)
+    screen(many, [gin, other, third], SPEC, tmp_path / "workers", jobs=2)
+    screen(many, [gin, other, third], SPEC, tmp_path / "here", jobs=1)
     assert len(owners) == 1
     assert everything(tmp_path / "owned") == everything(tmp_path / "workers") == everything(tmp_path / "here")
 

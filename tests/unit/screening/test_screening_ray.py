@@ -79,10 +79,8 @@ def poison(site):
 
 
 @pytest.fixture
-def many(tmp_path):
-    path = tmp_path / "many.smi"
-    path.write_text("".join(f"*CC(*){'C' * (i % 20 + 1)}OC{'C' * (i // 20)}\n" for i in range(240)))
-    return path
+def many(write_many):
+    return write_many(240)
 
 
 def everything(folder):

@@ -153,20 +153,11 @@ def test_the_ranking_does_not_depend_on_the_chunks(bundle, library, tmp_path, ch
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_resumed_gives_the_bytes_of_an_uninterrupted_run(bundle, library, tmp_path, monkeypatch, after):
+def test_resumed_gives_the_bytes_of_an_uninterrupted_run(bundle, library, tmp_path, interrupted, after):
     screen(library, bundle, SPEC, tmp_path / "whole")
-    write = ShardStore.write
-
-    def stop(self, number, *args):
-        if number == after:
-            raise KeyboardInterrupt
-        write(self, number, *args)
-
-    monkeypatch.setattr(ShardStore, "write", stop)
-    with pytest.raises(KeyboardInterrupt, match="--resume"):
+    with interrupted(after):
         screen(library, bundle, SPEC, tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "ranked.csv").exists()
-    monkeypatch.setattr(ShardStore, "write", write)
     with pytest.raises(UserError, match="--resume"):
         screen(library, bundle, SPEC, tmp_path / "stopped")
     summary = screen(library, bundle, SPEC, tmp_path / "stopped", resume=True)
