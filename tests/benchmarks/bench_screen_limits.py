@@ -48,8 +48,11 @@ SCRIPT = """
 
 
 def repeated_library(path: Path, rows: int) -> None:
-    """Write the embedded candidates again and again up to so many rows, with attachment points in other spellings."""
-    texts = pd.read_parquet(embedded_path("candidates"))["psmiles"]
+    """Write the embedded candidates again and again up to so many rows, with attachment points in other spellings.
+
+    They are shuffled: those at the end are larger, and a library of any length is to have the same share of them.
+    """
+    texts = pd.read_parquet(embedded_path("candidates"))["psmiles"].sample(frac=1, random_state=1)
     stars = ["*", "[*]", "[1*]", "[2*]", "[3*]", "[4*]", "[5*]", "[6*]", "[7*]"]
     with pq.ParquetWriter(path, pa.schema([("psmiles", pa.string())])) as writer:
         for number, star in enumerate(stars):
