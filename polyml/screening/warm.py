@@ -11,7 +11,7 @@ from pathlib import Path
 from polyml.screening.pool import process_context
 
 _SKOPS = ("skops.io", "sklearn.ensemble")
-_NETWORK = ("torch", "polyml.models.nn.module", "polyml.models.nn.serving")
+_NETWORK = ("polyml.models.nn.module", "polyml.models.nn.predict", "polyml.models.nn.serving")
 _GRAPH = ("polyml.models.nn.graphs",)
 
 

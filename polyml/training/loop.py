@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader
 
 from polyml.errors import UserError
 from polyml.models.nn.inputs import Inputs
-from polyml.models.nn.module import TrainedInMemory
+from polyml.models.nn.module import Network
 from polyml.models.nn.options import Optimisation
+from polyml.training.module import NetworkTraining
 
 _SWA_START = 0.75
 _JUDGED_AT_ONCE = 256  # polymers of the validation part in one batch
@@ -69,7 +70,7 @@ class GoodWeights(Callback):
         self.state: dict[str, torch.Tensor] = {}
         self.stopped = False
 
-    def on_train_epoch_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, module: NetworkTraining) -> None:  # type: ignore[override]
         """Copy the weights when they are to be kept; stop when the loss is no number."""
         if not module.epoch_is_sound():
             trainer.should_stop = self.stopped = True
@@ -77,7 +78,7 @@ class GoodWeights(Callback):
         loss = float(trainer.callback_metrics[module.watched]) if self.best else -math.inf
         if not self.best or loss < self.loss:
             self.loss = loss
-            self._keep(module.state_dict())
+            self._keep(module.network.state_dict())
 
     def _keep(self, state: dict[str, torch.Tensor]) -> None:
         if not self.state:
@@ -86,10 +87,10 @@ class GoodWeights(Callback):
         for name, value in state.items():  # into the same memory: fresh memory costs more than the copy
             self.state[name].copy_(value)
 
-    def on_train_end(self, trainer: Trainer, module: TrainedInMemory) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, module: NetworkTraining) -> None:  # type: ignore[override]
         """Put the kept weights back; the history stays whole."""
         if self.state and (self.best or self.stopped):
-            module.load_state_dict({**self.state, "history": module.state_dict()["history"]})
+            module.network.load_state_dict({**self.state, "history": module.network.history})
 
 
 class RowBatches:
@@ -173,7 +174,7 @@ def split_validation(keys: Sequence[str], part: float, seed: int) -> tuple[np.nd
 
 
 def train_network(
-    network: TrainedInMemory,
+    network: Network,
     inputs: Inputs,
     y: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
@@ -187,7 +188,7 @@ def train_network(
 
     Parameters
     ----------
-    network : TrainedInMemory
+    network : Network
     inputs : Inputs of length n
     y : ndarray of shape (n, t)
     rows : pair of ndarray of int
@@ -204,7 +205,6 @@ def train_network(
         too small for a single polymer.
     """
     untrained = copy.deepcopy(network.state_dict())
-    network.constant_loss = network.loss_of_constant(torch.as_tensor(y[rows[0]], dtype=torch.float32))
     judged = _JUDGED_AT_ONCE
     while not _fits_memory(network, inputs, y, rows, optimisation, hardware, judged):
         size, judged = optimisation.batch_size // 2, max(1, judged // 2)
@@ -228,7 +228,7 @@ def train_network(
         )
 
 
-def _fits_memory(network: TrainedInMemory, *args: Any) -> bool:
+def _fits_memory(network: Network, *args: Any) -> bool:
     """Train, and tell whether there was memory enough; on return nothing holds what a vain attempt took."""
     try:
         _fit(network, *args)
@@ -242,7 +242,7 @@ def _fits_memory(network: TrainedInMemory, *args: Any) -> bool:
 
 
 def _fit(
-    network: TrainedInMemory,
+    network: Network,
     inputs: Inputs,
     y: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray],
@@ -257,7 +257,8 @@ def _fit(
     loaders: list[Any] = [
         DataLoader(train, size, shuffle=True, drop_last=alone, collate_fn=RowBatches(inputs, y, None))  # type: ignore[arg-type]
     ]
-    network.watched = "val_loss" if validation else "train_loss"
+    constant_loss = network.loss_of_constant(torch.as_tensor(y[rows[0]], dtype=torch.float32))
+    module = NetworkTraining(network, constant_loss, "val_loss" if validation else "train_loss")
     callbacks: list[Callback] = []
     if validation:
         loaders.append(DataLoader(validation, judged, collate_fn=RowBatches(inputs, y)))  # type: ignore[arg-type]
@@ -274,7 +275,7 @@ def _fit(
     with _quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(callbacks, optimisation, hardware, folder)
         with _ctrl_c_kept():
-            trainer.fit(network, *loaders)
+            trainer.fit(module, *loaders)
     network.to("cpu")
     network.eval()
 

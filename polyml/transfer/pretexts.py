@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polyml.models.joint import JointModel
     from polyml.models.nn.autoencoder import SequenceAutoencoder
     from polyml.models.nn.inputs import Inputs
-    from polyml.models.nn.module import PropertyNetwork, TrainedInMemory
+    from polyml.models.nn.module import Network, PropertyNetwork
     from polyml.models.nn.options import Optimisation
     from polyml.models.nn.pretext import MaskedPart
     from polyml.training.loop import Hardware
@@ -118,7 +118,7 @@ def train_encoder(
     y: np.ndarray | None,
     hardware: Hardware,
     jobs: int,
-) -> tuple[TrainedInMemory, dict[str, float]]:
+) -> tuple[Network, dict[str, float]]:
     """Train the encoder of a model by a pretext task.
 
     Parameters
@@ -135,7 +135,7 @@ def train_encoder(
 
     Returns
     -------
-    network : TrainedInMemory
+    network : Network
         Its ``encoder`` is what was trained.
     checks : dict
         How well it does on the polymers set aside.

@@ -10,12 +10,12 @@ from torch import nn
 
 from polyml.models.nn.inputs import TokenBatch
 from polyml.models.nn.layers import FeatureScaler
-from polyml.models.nn.module import TrainedInMemory
+from polyml.models.nn.module import Network
 from polyml.models.nn.options import Optimisation
 from polyml.models.nn.sequences import SequenceEncoder
 
 
-class Autoencoder(TrainedInMemory):
+class Autoencoder(Network):
     """The common part: from an input to an embedding, and back to what was read.
 
     A subclass writes :meth:`encode` and :meth:`errors`.

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from polyml.models.nn.module import TrainedInMemory
+    from polyml.models.nn.module import Network
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def thinned(network: nn.Module, *seed: int) -> Iterator[None]:
             hook.remove()
 
 
-def dropout_variance(network: TrainedInMemory, views: Sequence[Any], samples: int, member: int) -> torch.Tensor:
+def dropout_variance(network: Network, views: Sequence[Any], samples: int, member: int) -> torch.Tensor:
     """Return the variance of the predictions of thinned networks, (n, t), each the mean over the ways of writing."""
     means = []
     for sample in range(samples):

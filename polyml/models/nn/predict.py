@@ -23,9 +23,9 @@ from polyml.models.nn.mc_dropout import dropout_variance
 
 if TYPE_CHECKING:
     from polyml.models.nn.inputs import Inputs
-    from polyml.models.nn.module import TrainedInMemory
+    from polyml.models.nn.module import Network
 
-Networks = Sequence["TrainedInMemory"]
+Networks = Sequence["Network"]
 """Those that say what they predict by ``mean_and_variance``."""
 Predicted = tuple[torch.Tensor, torch.Tensor]
 """Mean and variance of each network on the CPU, each (members, n, t)."""
@@ -115,7 +115,7 @@ def member_predictions(
 
     Parameters
     ----------
-    networks : sequence of TrainedInMemory
+    networks : sequence of Network
         They stay on the CPU; what a GPU needs of them is kept there from call to call.
     inputs : Inputs of length n
     samples : int
@@ -183,7 +183,7 @@ def predict_batch(networks: Networks, views: Sequence[Any], samples: int) -> Pre
 
     Parameters
     ----------
-    networks : sequence of TrainedInMemory
+    networks : sequence of Network
     views : sequence of batches
         The same polymers in every way of writing them.
     samples : int
@@ -198,7 +198,7 @@ def predict_batch(networks: Networks, views: Sequence[Any], samples: int) -> Pre
     return mean, variance
 
 
-def _average_views(network: TrainedInMemory, views: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def _average_views(network: Network, views: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and variance over the ways of writing the polymers, their disagreement included in the variance."""
     pairs = [network.mean_and_variance(view) for view in views]
     means = torch.stack([mean for mean, _ in pairs])

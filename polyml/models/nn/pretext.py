@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from polyml.models.nn.inputs import GraphBatch, TokenBatch
-from polyml.models.nn.module import TrainedInMemory
+from polyml.models.nn.module import Network
 from polyml.models.nn.options import Optimisation
 
 _MASKED = 0.15
 
 
-class MaskedPart(TrainedInMemory):
+class MaskedPart(Network):
     """Predict the kind of masked atoms or tokens from what stands around them.
 
     A subclass writes :meth:`guess`.

@@ -110,7 +110,7 @@ def test_the_training_loss_is_the_mean_over_the_polymers(monkeypatch):
     def watch(network, inputs, y):
         loss = honest(network, inputs, y)
         if network.training:
-            seen.append((network.current_epoch, float(loss.detach()), len(y)))
+            seen.append((len(network.epochs()), float(loss.detach()), len(y)))
         return loss
 
     monkeypatch.setattr(PropertyNetwork, "batch_loss", watch)
@@ -177,7 +177,7 @@ class _Poisoned:
         monkeypatch.setattr(
             PropertyNetwork,
             "batch_loss",
-            lambda net, x, y: honest(net, x, y) * (float("nan") if net.current_epoch >= poison else 1.0),
+            lambda net, x, y: honest(net, x, y) * (float("nan") if len(net.epochs()) >= poison else 1.0),
         )
 
 
@@ -195,17 +195,14 @@ def test_a_loss_that_becomes_nan_stops_and_keeps_good_weights(monkeypatch, valid
 
 def _ruin_the_weights(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Let the last step of an epoch make the weights infinite; its loss was taken before."""
-    from polyml.models.nn.module import PropertyNetwork
+    from polyml.training.module import NetworkTraining
 
-    honest = PropertyNetwork.on_train_batch_end
-
-    def ruin(network, outputs, batch, index):
-        honest(network, outputs, batch, index)
-        if network.current_epoch == epoch and network.trainer.is_last_batch:
+    def ruin(module, outputs, batch, index):
+        if module.current_epoch == epoch and module.trainer.is_last_batch:
             with torch.no_grad():
-                network.head[-1].weight.fill_(float("inf"))
+                module.network.head[-1].weight.fill_(float("inf"))
 
-    monkeypatch.setattr(PropertyNetwork, "on_train_batch_end", ruin)
+    monkeypatch.setattr(NetworkTraining, "on_train_batch_end", ruin)
 
 
 @pytest.mark.parametrize("validation", [0.12, 0.0])

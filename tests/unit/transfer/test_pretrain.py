@@ -106,16 +106,16 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_head_learns(encoder, start):
 
 def test_gradual_unfreezing_goes_from_the_top_down(encoder, start, monkeypatch):
     from polyml.models.nn.layers import stages
-    from polyml.models.nn.module import PropertyNetwork
+    from polyml.training.module import NetworkTraining
 
     seen: list[list[bool]] = []
-    honest = PropertyNetwork.on_train_epoch_start
+    honest = NetworkTraining.on_train_epoch_start
 
-    def watch(network):
-        honest(network)
-        seen.append([all(weight.requires_grad for weight in stage) for stage in stages(network.encoder)])
+    def watch(module):
+        honest(module)
+        seen.append([all(weight.requires_grad for weight in stage) for stage in stages(module.network.encoder)])
 
-    monkeypatch.setattr(PropertyNetwork, "on_train_epoch_start", watch)
+    monkeypatch.setattr(NetworkTraining, "on_train_epoch_start", watch)
     options = {**SHORT, "max_epochs": 12, "patience": 12}
     model = make_model("gin", pretrained=str(encoder), finetune="gradual", **options).fit(TOY_POLYMERS, toy_targets())
     free = [sum(epoch) for epoch in seen]
