@@ -121,6 +121,7 @@ def _check_output(output: str, monomers: str) -> Path | None:
     check_replaceable_table(output, ("psmiles", "monomer_1", "polymer_class"), "candidates")
     path = Path(output)
     rejects = path.with_name(f"{path.name.partition('.')[0]}_rejects.csv")
+    check_not_input(str(rejects), monomers)
     check_replaceable_table(rejects, ("line", "smiles", "reason", "detail"), "rows that were not used")
     return rejects
 

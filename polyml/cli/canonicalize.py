@@ -24,7 +24,6 @@ EXAMPLES = common.examples(
     "echo '*OCC*' | polyml canonicalize -",
 )
 CHUNK = 1000
-_TABLES = (".csv", ".tsv", ".smi", ".parquet", ".pq", ".csv.gz", ".tsv.gz", ".smi.gz")
 Row = tuple[str, str, str]
 
 
@@ -33,8 +32,8 @@ def canonicalize(
         str,
         typer.Argument(
             metavar="FILE|-",
-            help="A table (CSV, TSV, .smi, Parquet), or a text with one pSMILES a line; - reads such a text from "
-            "standard input.",
+            help="Tables (CSV, TSV, .smi, Parquet; file, folder or quoted pattern), or a text with one pSMILES a "
+            "line; - reads such a text from standard input.",
         ),
     ],
     smiles_column: common.SmilesColumn = None,
@@ -44,7 +43,7 @@ def canonicalize(
     Shifted, reversed and multiplied units get one canonical text: rows that share it are one polymer. One row each, in
     order, blank ones too.
     """
-    if file.lower().endswith(_TABLES):
+    if not _is_plain_text(file):
         from polyml.data.readers import read_candidates
 
         chunks = read_candidates(file, smiles_column, chunk_size=CHUNK, keep_blank=True)
@@ -53,7 +52,7 @@ def canonicalize(
     if smiles_column is not None:
         raise UserError("only a table has columns", where="--smiles-column", fix="name a CSV, TSV or Parquet file")
     with ExitStack() as stack:
-        stream = sys.stdin.buffer if file == "-" else stack.enter_context(_open(file))
+        stream: BinaryIO = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
         common.stdout_lines(lambda: _write(rows(stream)))
 
 
@@ -62,12 +61,20 @@ def _texts(chunk: CandidateChunk) -> Iterator[tuple[str, str]]:
     return ((text, faults.get(row, "")) for row, text in enumerate(chunk.psmiles))
 
 
-def _open(file: str) -> BinaryIO:
-    path = Path(file)
-    if not path.is_file():
-        fix = "give the path of a text file with one pSMILES a line, or - for standard input"
-        raise UserError("this is a folder" if path.is_dir() else "there is no such file", where=file, fix=fix)
-    return path.open("rb")
+def _is_plain_text(file: str) -> bool:
+    """Tell whether a file holds nothing but a pSMILES on each line: any text that is no table by its name."""
+    from polyml.data.sources import is_parquet
+    from polyml.data.streams import text_format
+
+    kind = text_format(Path(file))
+    return file == "-" or ((kind is None or kind == ("guess", "")) and not is_parquet(Path(file)) and _is_file(file))
+
+
+def _is_file(file: str) -> bool:
+    try:
+        return Path(file).is_file()
+    except OSError:  # no path at all
+        return False
 
 
 def _write(found: Iterable[Row]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from polyml.data.places import DataFile
 from polyml.errors import UserError
 
+NO_FAULT = ("", "")
+"""What stands for a row without a fault."""
 BLANK = "blank line"
 """Reason of a row that is a line without anything in it."""
 DAMAGED = "damaged"

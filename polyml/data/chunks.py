@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polyml.data.blocks import Block, Fault
+from polyml.data.blocks import NO_FAULT, Block, Fault
 from polyml.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NO_FAULT = ("", "")
 _SHOWN = 40  # characters of a cell in a fault
 
 
@@ -153,7 +152,7 @@ def _empty(first_row: int, names: Sequence[str]) -> CandidateChunk:
 
 def _structures(block: Block, cells: Sequence[Any]) -> tuple[list[str], list[Fault]]:
     """Return the structures as text, and the fault of each row."""
-    faults = [_NO_FAULT] * len(block)
+    faults = [NO_FAULT] * len(block)
     for position, fault in block.faults.items():
         faults[position] = fault
     kinds = set(map(type, cells))

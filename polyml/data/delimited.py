@@ -17,6 +17,7 @@ ROW_LINES = 5000
 """Lines of the longest row."""
 ROW_LENGTH = 1 << 22
 """Characters of the longest row."""
+_LEAST_PATIENCE = 50  # lines in which the end of a quote is looked for, however many were not closed before
 
 
 class Parsed(NamedTuple):
@@ -47,6 +48,7 @@ class RowReader:
         self._texts: list[str] = []
         self._troubles: dict[int, Fault] = {}
         self._first, self._at, self._end = 1, 0, 0  # number of the first text; the row's texts are those from at to end
+        self._patience = ROW_LINES
 
     def take(self, part: Lines) -> None:
         """Start with these lines."""
@@ -88,7 +90,9 @@ class RowReader:
             return broken
         if self._end - self._at > 1 and self.width is not None and _is_odd(cells, self.width):
             self._at += 1
-            return _open_quote(start, f"{len(cells)} fields, the header has {self.width}")
+            return self._open_quote(start, f"{len(cells)} fields, the header has {self.width}")
+        if self._end - self._at > 1:
+            self._patience = ROW_LINES
         last, self._at = self._first + self._end, self._end
         if self._troubles:
             found = next((self._troubles[number] for number in range(start, last) if number in self._troubles), None)
@@ -107,7 +111,7 @@ class RowReader:
                 self._texts += more.listed
                 self._troubles |= more.troubles
             text = self._texts[self._end]
-            if self._end - self._at == ROW_LINES or length > ROW_LENGTH:
+            if self._end - self._at >= self._patience or length > ROW_LENGTH:
                 raise csv.Error("the row is too long")
             if self._end > self._at and self._troubles.get(self._first + self._end, ("",))[0] == TOO_LONG:
                 raise csv.Error("a line in it is too long")
@@ -122,11 +126,12 @@ class RowReader:
             if "field limit" in error:
                 return Parsed(start, [], TOO_LONG, f"a field is longer than {csv.field_size_limit()} characters")
             return Parsed(start, [], "quotes", error)
-        return _open_quote(start, error)
+        return self._open_quote(start, error)
 
-
-def _open_quote(line: int, why: str) -> Parsed:
-    return Parsed(line, [], OPEN_QUOTE, f"a quote that opens here is not balanced ({why})")
+    def _open_quote(self, line: int, why: str) -> Parsed:
+        # Where one quote after another is open, few are going to close: each is looked for half as far as the last.
+        self._patience = max(self._patience // 2, min(ROW_LINES, _LEAST_PATIENCE))
+        return Parsed(line, [], OPEN_QUOTE, f"a quote that opens here is not balanced ({why})")
 
 
 def _is_odd(cells: list[str], width: int) -> bool:

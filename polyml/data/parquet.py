@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BATCH = 16384
 """Rows that are decoded at once; damage is told to as many, so all who read a file use this number."""
 
+_BUFFER = 1 << 20  # bytes of a column that are read from a disk at once
+
 Batch = tuple[int, "pa.RecordBatch | None", str]
 """Rows, the rows themselves (None where they cannot be read), and why they cannot."""
 
@@ -34,11 +36,27 @@ def open_file(path: DataFile) -> pq.ParquetFile:
 
     try:
         if isinstance(path, Path):
-            return pq.ParquetFile(path, page_checksum_verification=True)
+            # Read as it is decoded: a row group fetched whole would fill the memory.
+            return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER)
         return pq.ParquetFile(path.open(), page_checksum_verification=True, pre_buffer=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # a name of a column that is not UTF-8 is a ValueError
         fix = "check how it was made, or get it again"
         raise UserError(f"not a Parquet file: {first_line(error)}", where=str(path), fix=fix) from error
+
+
+def row_counts(file: pq.ParquetFile, path: DataFile) -> list[int]:
+    """Return the rows of each row group.
+
+    Raises
+    ------
+    UserError
+        The footer contradicts itself.
+    """
+    counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    if min(counts, default=0) < 0 or sum(counts) != file.metadata.num_rows:
+        fix = "check how it was made, or get it again"
+        raise UserError("the row groups do not add up to the rows of the file", where=str(path), fix=fix)
+    return counts
 
 
 def column_names(file: pq.ParquetFile, path: DataFile) -> tuple[str, ...]:
@@ -63,6 +81,8 @@ def open_parquet(path: DataFile, columns: Sequence[str] | None = None) -> BlockS
     file = open_file(path)
     names = column_names(file, path)
     wanted = list(range(len(names))) if columns is None else [names.index(name) for name in columns]
+
+    row_counts(file, path)
 
     def blocks() -> Iterator[Block]:
         line = 1

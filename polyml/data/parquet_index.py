@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 from polyml.data.blocks import Stamp, lost_rows
 from polyml.data.chunks import CandidateChunk, Layout, Piece, assemble
-from polyml.data.parquet import Batch, block_of, column_names, group_batches, open_file
-from polyml.data.places import data_file
+from polyml.data.parquet import Batch, block_of, column_names, group_batches, open_file, row_counts
+from polyml.data.places import DataFile
 from polyml.data.readers import find_smiles_column
 from polyml.data.sources import Source, SourceFile, is_parquet, source_files
 from polyml.errors import UserError
@@ -26,7 +26,7 @@ class ParquetPart:
 
     Attributes
     ----------
-    path : str
+    path : Path or StoreFile
     name : str
         Name of the file in ``file_of_row``; empty where there is only one file.
     smiles : str
@@ -41,7 +41,7 @@ class ParquetPart:
         What the file looked like when its footer was read.
     """
 
-    path: str
+    path: DataFile
     name: str
     smiles: str
     group: int
@@ -130,7 +130,7 @@ class ParquetChunks(Sequence[ParquetChunk]):
             rows = min(stop, start + group.rows) - first
             file, smiles, stamp = self._files[group.file]
             name = file.name if len(self._files) > 1 else ""
-            yield ParquetPart(str(file.path), name, smiles, group.group, first - start, rows, group.line, stamp)
+            yield ParquetPart(file.path, name, smiles, group.group, first - start, rows, group.line, stamp)
             first, at = first + rows, at + 1
 
 
@@ -173,7 +173,7 @@ def parquet_chunks(
         stamp = Stamp.of(file.path)
         with open_file(file.path) as opened:
             names = column_names(opened, file.path)
-            rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+            rows = row_counts(opened, file.path)
         lines = accumulate(rows, initial=1)
         smiles = find_smiles_column(names, smiles_column, where=str(file.path))
         files.append((file, smiles, stamp))
@@ -213,7 +213,7 @@ class _GroupReader:
 
     def __init__(self) -> None:
         self._file: pq.ParquetFile | None = None
-        self._opened: tuple[str, Layout, Stamp] | None = None
+        self._opened: tuple[DataFile, Layout, Stamp] | None = None
         self._columns: list[str] = []
         self._wanted: list[int] = []
         self._group = -1
@@ -246,7 +246,7 @@ class _GroupReader:
             at += rows
 
     def _open(self, part: ParquetPart, layout: Layout) -> None:
-        path = data_file(part.path)
+        path = part.path
         if self._opened != (part.path, layout, part.stamp):
             self.close()
             part.stamp.check(path)

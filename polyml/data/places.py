@@ -16,7 +16,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from polyml.data.files import whole_file
-from polyml.data.stores import FREE, LOCK, StoreFile, StorePlace, upload
+from polyml.data.stores import FREE, LOCK, StoreFile, StorePlace
 from polyml.errors import UserError
 
 DataFile = Path | StoreFile
@@ -65,7 +65,7 @@ class Place(Protocol):
         """
 
 
-def place_of(location: str | Path) -> Place:
+def place_of(location: str | Path) -> DiskPlace | StorePlace:
     """Return the place of a folder, by its path or URL.
 
     Examples
@@ -107,8 +107,10 @@ def data_file(location: str | DataFile) -> DataFile:
     >>> data_file("s3://bucket/parts/1.csv.gz").suffixes, data_file("file:///data/a.csv").name
     (['.csv', '.gz'], 'a.csv')
     """
-    place = place_of(str(location))
-    return place.folder if isinstance(place, DiskPlace) else StoreFile(place.where)
+    if isinstance(location, StoreFile):
+        return location
+    place = place_of(location)
+    return place.folder if isinstance(place, DiskPlace) else StoreFile(place.url)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Outputs:
     """
 
     folder: Path
-    _place: Place
+    _place: DiskPlace | StorePlace
     _temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -212,8 +214,8 @@ class Outputs:
         UserError
             The store refuses one.
         """
-        if self._temporary is None:
+        if self._temporary is None or isinstance(self._place, DiskPlace):
             return
         for path in sorted(item for item in self.folder.iterdir() if item.is_file()):
-            upload(self._place.where, path)
+            self._place.upload(path)
         self._temporary.cleanup()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from polyml.data.blocks import (
     BLANK,
     DAMAGED,
+    NO_FAULT,
     OPEN_QUOTE,
     Block,
     BlockSource,
@@ -47,7 +48,6 @@ SMILES_NAMES = (
     "canonical_smiles",
 )
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-_NO_FAULT = ("", "")
 
 
 class Row(NamedTuple):
@@ -92,7 +92,7 @@ def open_rows(path: str | Path, *, smiles_column: str | None = None) -> Source:
 def _strict_rows(source: BlockSource) -> Iterator[Row]:
     for block in source.blocks:
         for position, (line, *cells) in enumerate(zip(block.lines, *block.cells, strict=True)):
-            fault = block.faults.get(position, _NO_FAULT)
+            fault = block.faults.get(position, NO_FAULT)
             if fault[0] in (OPEN_QUOTE, DAMAGED):
                 source.close()
                 raise _strict_error(source.where, line, fault)
@@ -162,7 +162,7 @@ def _check_file(path: DataFile) -> None:
         raise UserError("this is a folder, not a data file", where=str(path), fix="give the path of a file in it")
     if not path.exists():
         raise UserError("there is no such file", where=str(path), fix="check the path")
-    if path.is_file() and path.stat().st_size == 0:
+    if isinstance(path, Path) and path.is_file() and path.stat().st_size == 0:
         raise UserError("the file is empty", where=str(path), fix="give a header line and at least one row")
 
 
@@ -175,7 +175,8 @@ def _open_text(stream: Stream, kind: str, *, smiles_column: str | None, keep_bla
             raise _unreadable(lines)
         raise UserError("the file is empty", where=stream.where, fix="give a header line and at least one row")
     lines.give_back(first)
-    kind = _guess(first.bare[0], smiles_column) if kind == "guess" else kind
+    if kind == "guess":
+        kind = _guess(next(filter(str.strip, first.bare), ""), smiles_column)
     try:
         if kind == "smi":
             columns: tuple[str, ...] = ("psmiles", "name")

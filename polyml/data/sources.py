@@ -64,7 +64,7 @@ def source_files(source: Source) -> list[SourceFile]:
     if isinstance(source, str | Path):
         found = _expand(source)
     else:
-        found = [SourceFile(path, path.as_posix()) for item in source for path, _ in _expand(item)]
+        found = [SourceFile(path, _readable(path.as_posix())) for item in source for path, _ in _expand(item)]
         if not found:
             raise UserError("no file is named", where="the list of files", fix="name at least one file")
     _check_twice(found)
@@ -98,6 +98,14 @@ def is_data(path: DataFile) -> bool:
 
 def _expand(source: str | Path) -> list[SourceFile]:
     """Return the files, with their names relative to a folder or the fixed part of a pattern."""
+    try:
+        return _expanded(source)
+    except OSError as error:
+        fix = "give the path of a file, a folder, a pattern, a URL, or the name of an embedded set"
+        raise UserError(f"this is no path: {error.strerror}", where=f"{str(source)[:60]}...", fix=fix) from error
+
+
+def _expanded(source: str | Path) -> list[SourceFile]:
     if url_of(source) is not None:
         place = data_file(source)
         if isinstance(place, StoreFile):
@@ -113,38 +121,44 @@ def _expand(source: str | Path) -> list[SourceFile]:
         root, files = _matches(text)
         return [SourceFile(file, _relative(file, root)) for file in files]
     file = data_path(source)
-    return [SourceFile(file, file.name)]
+    return [SourceFile(file, _readable(file.name))]
 
 
 def _stored(place: StoreFile) -> list[SourceFile]:
     """Return the files of a folder or pattern under a URL, or the file itself."""
-    fixed, sign, rest = _split_pattern(place.url)
-    if sign:
+    fixed, options, rest = _split_pattern(place.url)
+    place = place.asked()
+    if rest and not place.is_file():
         asked = any(part.startswith("_") for part in rest.split("/"))
-        found = [SourceFile(*file) for file in StoreFile(fixed).below(rest)]
+        found = [SourceFile(*file) for file in StoreFile(fixed + options).below(rest)]
         found = [file for file in found if asked or not _is_hidden(file.name)]
         if not found:
-            raise UserError("no file matches the pattern", where=place.url, fix="check the folder")
-        _check_known([file.path for file in found], place.url)
+            raise UserError("no file matches the pattern", where=str(place), fix="check the folder")
+        _check_known([file.path for file in found], str(place))
         return found
     if place.is_file():
         return [SourceFile(place, place.name)]
     if not place.is_dir():
-        raise UserError("there is no such file or folder", where=place.url, fix="check the URL")
+        raise UserError("there is no such file or folder", where=str(place), fix="check the URL")
     found = [SourceFile(*file) for file in place.below()]
     found = [file for file in found if is_data(file.path) and not _is_hidden(file.name) and not _is_text(file.path)]
-    _check_folder(found, place.url)
+    _check_folder(found, str(place))
     return found
 
 
 def _split_pattern(url: str) -> tuple[str, str, str]:
-    """Return the fixed folder of a pattern, a slash where there is a pattern, and the pattern below the folder.
+    """Return the fixed folder of a pattern, the options of the URL with their question mark, and the pattern.
 
-    A question mark is none here: behind it stand options of the URL.
+    Examples
+    --------
+    >>> _split_pattern("s3://bucket/parts/*/a.csv?region=here")
+    ('s3://bucket/parts', '?region=here', '*/a.csv')
     """
-    parts = url.split("/")
+    text, mark, options = url.partition("?")
+    parts = text.split("/")
     signs = [at for at, part in enumerate(parts) if at > 2 and any(sign in part for sign in "*[")]
-    return ("/".join(parts[: signs[0]]), "/", "/".join(parts[signs[0] :])) if signs else (url, "", "")
+    first = signs[0] if signs else len(parts)
+    return "/".join(parts[:first]), mark + options, "/".join(parts[first:])
 
 
 def _is_hidden(name: str) -> bool:
@@ -205,7 +219,12 @@ def _set_aside(path: Path, root: Path) -> bool:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return _readable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix())
+
+
+def _readable(name: str) -> str:
+    """Return a name as text that can be written: on a disk it may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_twice(files: list[SourceFile]) -> None:
@@ -224,8 +243,10 @@ def _check_folder(files: list[SourceFile], folder: str) -> None:
     if not files:
         fix = f"give a folder with data files; polyml reads {FORMATS}"
         raise UserError("the folder holds no data file", where=folder, fix=fix)
-    known = {file.path for file in files}
-    for path in (file.path for file in files):
-        if path.suffix.lower() in COMPRESSIONS and path.with_suffix("") in known:
+    known = {file.name for file in files}
+    for path, name in files:
+        plain = name.removesuffix(path.suffix)
+        if path.suffix.lower() in COMPRESSIONS and plain in known:
             fix = f"remove one of them, or name the files that are meant; {path.name} may be another copy"
-            raise UserError(f"{path.with_suffix('').name} is here both plain and compressed", where=str(path), fix=fix)
+            what = f"{plain.rpartition('/')[2]} is here both plain and compressed"
+            raise UserError(what, where=str(path), fix=fix)

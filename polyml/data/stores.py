@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -9,14 +10,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from polyml.errors import UserError
 
@@ -25,63 +28,116 @@ LOCK = ".lock"
 FREE = "wait for it, or stop it first"
 """What to do about it."""
 _AT_ONCE = 1 << 20  # bytes that are fetched at least
+_OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+_TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "generation", "version_id", "Content-MD5")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _BEAT = 20.0  # seconds between two signs of life of a run
 _DEAD = 120.0  # seconds without one, after which nobody is at work any more
 
 
 @dataclass(frozen=True)
-class StorePlace:
-    """A folder under a URL that pyarrow or fsspec know: ``s3://``, ``gs://``, ``abfs://``, ``hdfs://`` and others."""
+class _Stored:
+    """Something in a store; nothing is asked of the store before it is used.
+
+    Attributes
+    ----------
+    url : str
+        As it was given: a password, and options for reaching the store, may be in it.
+    inside : str
+        What is meant in the folder of this URL, as the store names it; empty for the URL itself.
+    """
 
     url: str
+    inside: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its URL in messages and tables: without passwords and options."""
+        return _joined(_without_secrets(self.url), self.inside)
+
+    def __str__(self) -> str:
+        return self.shown
+
+    @property
+    def path(self) -> str:
+        """Where it is, as the store has it."""
+        return _joined(_located(self.url)[1], self.inside)
+
+    @property
+    def system(self) -> Any:
+        """The file system, as fsspec has it."""
+        return _located(self.url)[0]
+
+
+def _joined(folder: str, inside: str) -> str:
+    return f"{folder.rstrip('/')}/{inside}" if folder and inside else folder or inside
+
+
+class StorePlace(_Stored):
+    """A folder under a URL that pyarrow or fsspec know: ``s3://``, ``gs://``, ``abfs://``, ``hdfs://`` and others."""
 
     @property
     def where(self) -> str:
         """The URL."""
-        return self.url
+        return self.shown
 
     def below(self, name: str) -> StorePlace:
         """Return a folder in this one."""
-        return StorePlace(f"{self.url}/{name}")
+        return StorePlace(self.url, _joined(self.inside, name))
 
     def names(self) -> list[str]:
         """Return the names in the folder, by one listing."""
-        system, root = _system(self.url)
-        with _told("read", self.url):
+        system = self.system
+        with _told("read", self.shown):
             try:
                 system.invalidate_cache()
-                found = system.ls(root, detail=False)
+                found = system.ls(self.path, detail=False)
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        return [path.rstrip("/").rpartition("/")[2] for path in found if path.rstrip("/") != root.rstrip("/")]
+        own = self.path.rstrip("/")
+        return [path.rstrip("/").rpartition("/")[2] for path in found if path.rstrip("/") != own]
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
-        system, root = _system(self.url)
-        with _told("read", self.url):
+        with _told("read", self.shown):
             try:
-                return bytes(system.cat_file(f"{root}/{name}"))
+                return bytes(self.system.cat_file(f"{self.path}/{name}"))
             except FileNotFoundError:
                 return None
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object."""
-        system, root = _system(self.url)
-        with _told("write", self.url):
-            _with_folder(system, root, lambda: system.pipe_file(f"{root}/{name}", content))
+        with _told("write", self.shown):
+            self._put(lambda: self.system.pipe_file(f"{self.path}/{name}", content))
+
+    def upload(self, path: Path) -> None:
+        """Put a file into the folder.
+
+        Raises
+        ------
+        UserError
+            The store refuses it.
+        """
+        with _told("write", self.shown):
+            self._put(lambda: self.system.put_file(str(path), f"{self.path}/{path.name}"))
+
+    def _put(self, put: Callable[[], object]) -> None:
+        """Put something into the folder, which is made first where folders are more than parts of a name."""
+        try:
+            put()
+        except FileNotFoundError:
+            self.system.makedirs(self.path, exist_ok=True)
+            put()
 
     def remove(self, name: str) -> None:
         """Remove an object."""
-        system, root = _system(self.url)
-        with _told("write", self.url), suppress(FileNotFoundError):
-            system.rm_file(f"{root}/{name}")
+        with _told("write", self.shown), suppress(FileNotFoundError):
+            self.system.rm_file(f"{self.path}/{name}")
 
     def clear(self) -> None:
         """Remove all objects below."""
-        system, root = _system(self.url)
         with suppress(Exception):
-            system.rm(root, recursive=True)
+            self.system.rm(self.path, recursive=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -93,7 +149,7 @@ class StorePlace:
         other = _sign(self.read(LOCK))
         if time.time() - other.get("time", 0.0) < _DEAD:
             what = f"another run is at work in this folder, on {other.get('host')}"
-            raise UserError(what, where=self.url, fix=f"{FREE}; what has died is forgotten after {_DEAD:g} s")
+            raise UserError(what, where=self.shown, fix=f"{FREE}; what has died is forgotten after {_DEAD:g} s")
         is_over = threading.Event()
 
         def beat() -> None:
@@ -112,23 +168,27 @@ class StorePlace:
             self.remove(LOCK)
 
 
-@dataclass(frozen=True, order=True)
-class StoreFile:
+@dataclass(frozen=True)
+class StoreFile(_Stored):
     """A file under a URL, with as much of a ``Path`` as readers ask for.
 
     What it reads is what the store has: a request that fails ends the reading with a :class:`UserError`, and is not
     taken for damage of the file.
+
+    Attributes
+    ----------
+    url, inside : str
+        See :class:`StorePlace`.
+    known : mapping, optional
+        What a listing told about it, which need not be asked again.
     """
 
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
+    known: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
         """Its last part."""
-        return PurePosixPath(urlsplit(self.url).path).name
+        return self.shown.rstrip("/").rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
@@ -140,62 +200,83 @@ class StoreFile:
         """All endings of its name."""
         return PurePosixPath(self.name).suffixes
 
-    def with_suffix(self, suffix: str) -> StoreFile:
-        """Return the file with another last ending."""
-        return StoreFile(self.url.removesuffix(self.suffix) + suffix)
-
     def as_posix(self) -> str:
         """Return the URL."""
-        return self.url
+        return self.shown
+
+    def asked(self) -> StoreFile:
+        """Ask the store about it, and remember what it says."""
+        return replace(self, known=self._info())
 
     def is_dir(self) -> bool:
         """Tell whether there is a folder of this name, or a file below it."""
-        return bool(self._info().get("type") == "directory")
+        return bool(self._known().get("type") == "directory")
 
     def is_file(self) -> bool:
         """Tell whether it is there."""
-        return bool(self._info().get("type") == "file")
+        return bool(self._known().get("type") == "file")
 
     def exists(self) -> bool:
         """Tell whether it is there, as a file or a folder."""
-        return bool(self._info())
+        return bool(self._known())
 
     def stat(self) -> SimpleNamespace:
-        """Return its size and time as a disk tells them; ``FileNotFoundError`` where it is not there."""
+        """Return what tells whether it has changed, as a disk does: size (-1 where the store does not say), time, tag.
+
+        ``FileNotFoundError`` where it is not there.
+        """
         info = self._info()
         if not info:
-            raise FileNotFoundError(f"there is no {self.url}")
-        written = next((info[name] for name in _TIMES if info.get(name) is not None), 0.0)
-        seconds = written.timestamp() if hasattr(written, "timestamp") else written
-        return SimpleNamespace(st_size=int(info["size"] or 0), st_ino=0, st_mtime=float(seconds))
+            raise FileNotFoundError(f"there is no {self.shown}")
+        size, tag = info.get("size"), [str(info[name]) for name in _TAGS if info.get(name)]
+        seconds = _seconds(next((info[name] for name in _TIMES if info.get(name) is not None), None))
+        return SimpleNamespace(
+            st_size=-1 if size is None else int(size), st_ino=zlib.crc32(" ".join(tag).encode()), st_mtime=seconds
+        )
 
     def open(self, mode: str = "rb") -> BinaryIO:
         """Open it for reading."""
         if mode != "rb":
             raise ValueError(f"a file under a URL is read, with mode 'rb' and not {mode!r}")
-        system, path = _system(self.url)
-        with _told("read", self.url):
-            return io.BufferedReader(_Fetched(system.open(path, "rb"), self.url), _AT_ONCE)
+        with _told("read", self.shown):
+            return io.BufferedReader(_Fetched(self.system.open(self.path, "rb"), self.shown), _AT_ONCE)
 
-    def below(self, pattern: str = "**") -> list[tuple[StoreFile, str]]:
-        """Return the files below a folder whose names, relative to it, match a pattern; with these names, sorted."""
-        system, root = _system(self.url)
-        root = root.rstrip("/")
-        with _told("read", self.url):
+    def below(self, pattern: str = "") -> list[tuple[StoreFile, str]]:
+        """Return the files below a folder with their names relative to it, sorted: all, or those that fit a pattern."""
+        system, root = self.system, self.path.rstrip("/")
+        with _told("read", self.shown):
             system.invalidate_cache()
-            found = system.glob(f"{root}/{pattern}", detail=True).items()
-        paths = sorted(path for path, info in found if info["type"] == "file")
-        names = [path.removeprefix(root).lstrip("/") for path in paths]
-        return [(StoreFile(f"{self.url.rstrip('/')}/{name}"), name) for name in names]
+            if pattern:
+                found = system.glob(f"{glob.escape(root)}/{pattern}", detail=True)
+            else:
+                found = system.find(root, detail=True)
+        files = []
+        for path in sorted(path for path, info in found.items() if info["type"] == "file"):
+            name = path.removeprefix(root).lstrip("/")
+            files.append((StoreFile(self.url, _joined(self.inside, name), found[path]), name))
+        return files
 
-    def _info(self) -> dict[str, Any]:
-        system, path = _system(self.url)
-        with _told("read", self.url):
+    def _known(self) -> Mapping[str, Any]:
+        return self._info() if self.known is None else self.known
+
+    def _info(self) -> Mapping[str, Any]:
+        system = self.system
+        with _told("read", self.shown):
             try:
                 system.invalidate_cache()
-                return dict(system.info(path))
+                return dict(system.info(self.path))
             except (FileNotFoundError, NotADirectoryError):
                 return {}
+
+
+def _seconds(time: Any) -> float:
+    """Return a time as stores tell it, in seconds; 0 where they do not."""
+    if isinstance(time, str):
+        with suppress(ValueError):
+            time = datetime.fromisoformat(time)
+    if isinstance(time, datetime):
+        return time.timestamp()
+    return float(time) if isinstance(time, int | float) else 0.0
 
 
 class _Fetched(io.RawIOBase):
@@ -208,7 +289,7 @@ class _Fetched(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return True
+        return getattr(self._handle, "size", 0) is not None  # what comes without its length comes once
 
     def readinto(self, buffer: Any) -> int:
         with _told("read", self._url):
@@ -222,7 +303,7 @@ class _Fetched(io.RawIOBase):
             return int(self._handle.tell())
 
     def tell(self) -> int:
-        return int(self._handle.tell())
+        return int(self._handle.tell()) if self.seekable() else 0
 
     def close(self) -> None:
         if not self.closed:
@@ -251,54 +332,66 @@ def _told(what: str, url: str) -> Iterator[None]:
         raise UserError(f"cannot {what}: {first}", where=url, fix=fix) from error
 
 
+def _without_secrets(url: str) -> str:
+    """Return a URL without its options, and without a user whose password is told.
+
+    Examples
+    --------
+    >>> _without_secrets("s3://key:secret@bucket/run?region=here"), _without_secrets("abfs://box@account/run")
+    ('s3://bucket/run', 'abfs://box@account/run')
+    """
+    scheme, mark, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    user, _, server = host.rpartition("@")
+    return f"{scheme}{mark}{server if ':' in user else host}{slash}{path}"
+
+
 @cache
-def _system(url: str) -> tuple[Any, str]:
+def _located(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, as fsspec has it, and the path in it.
 
-    pyarrow comes first: it reads the common stores without anything else to install.
+    What pyarrow reads has one file system for all URLs of a bucket, as each costs a client with its own connections.
 
     Raises
     ------
     UserError
-        Neither knows the URL.
+        Neither pyarrow nor fsspec know such a URL, or the store cannot be reached.
     """
-    import fsspec
+    with _told("reach it", _without_secrets(url)):
+        scheme, _, rest = url.partition("://")
+        if scheme in _OF_PYARROW:
+            rest, mark, options = rest.partition("?")
+            host, _, path = rest.partition("/")
+            found = _of_pyarrow(f"{scheme}://{host}/{mark}{options}")
+            if found is not None:
+                system, base = found
+                return system, _joined(base, unquote(path).strip("/"))
+        return _of_fsspec(url)
+
+
+@cache
+def _of_pyarrow(store: str) -> tuple[Any, str] | None:
+    """Return the file system of a bucket, and the path of the bucket in it; None where this pyarrow has none."""
     import pyarrow as pa
     import pyarrow.fs
     from fsspec.implementations.arrow import ArrowFSWrapper
 
-    system: Any
-    if urlsplit(url).scheme in ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"):
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError), _told("reach it", url):
-            system, path = pyarrow.fs.FileSystem.from_uri(url)
-            return ArrowFSWrapper(system), path
+    try:
+        system, path = pyarrow.fs.FileSystem.from_uri(store)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return ArrowFSWrapper(system), path
+
+
+def _of_fsspec(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    shown = _without_secrets(url)
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"this URL needs more: {error}", where=url, fix="install it with pip") from None
+        raise UserError(f"this URL needs more: {error}", where=shown, fix="install it with pip") from None
     except ValueError as error:
-        fix = "name a folder, or a URL such as s3://bucket/run"
-        raise UserError(f"nothing is known of such a URL: {error}", where=url, fix=fix) from None
+        fix = "name a folder or file, or a URL such as s3://bucket/run"
+        raise UserError(f"nothing is known of such a URL: {error}", where=shown, fix=fix) from None
     return system, str(path)
-
-
-def upload(url: str, path: Path) -> None:
-    """Put a file into the folder under a URL.
-
-    Raises
-    ------
-    UserError
-        The store refuses it.
-    """
-    system, root = _system(url)
-    with _told("write", url):
-        _with_folder(system, root, lambda: system.put_file(str(path), f"{root}/{path.name}"))
-
-
-def _with_folder(system: Any, folder: str, put: Callable[[], object]) -> None:
-    """Put something into a folder, which is made first where folders are more than parts of a name."""
-    try:
-        put()
-    except FileNotFoundError:
-        system.makedirs(folder, exist_ok=True)
-        put()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyml.data.files import whole_file
-from polyml.data.places import DataFile
+from polyml.data.places import DataFile, url_of
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def check_not_input(output: str | Path, source: str | DataFile) -> None:
     ------
     UserError
     """
-    if str(source) != "-" and Path(output).resolve() == Path(str(source)).resolve():
+    place = str(source).removeprefix("local://")
+    if place != "-" and Path(output).resolve() == Path(place).resolve():
         raise UserError("this is the input file", where=f"-o {output}", fix="name another file for the output")
 
 
@@ -126,6 +127,8 @@ def _columns_of(path: Path) -> list[str]:
     """Return the columns of a table that was written here; none where it cannot be read as one."""
     import csv
     import gzip
+    import zipfile
+    import zlib
 
     import numpy as np
     import pyarrow.parquet as pq
@@ -143,7 +146,7 @@ def _columns_of(path: Path) -> list[str]:
             else path.open(encoding="utf-8", newline="") as file
         ):
             return next(csv.reader(file), [])
-    except (OSError, EOFError, ValueError, csv.Error):  # pyarrow's errors are values errors too
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error, zipfile.BadZipFile):  # pyarrow's are values errors
         return []
 
 
@@ -153,8 +156,11 @@ def check_suffix(path: str | Path, known: Sequence[str] = TABLES) -> None:
     Raises
     ------
     UserError
-        The name ends in something else.
+        The name ends in something else, or is a URL.
     """
+    if url_of(path) is not None:
+        fix = "name a file of this machine, and bring it there yourself"
+        raise UserError("a table is written to a disk, and not to a URL", where=str(path), fix=fix)
     if _ending(path) not in known:
         fix = f"let its name end in {' or '.join(known)}"
         raise UserError("unknown kind of output file", where=str(path), fix=fix)

@@ -13,6 +13,7 @@ from rdkit import Chem, rdBase
 from polyml.chem.repeat_unit import MAX_CHARACTERS, why_invalid
 from polyml.data.readers import CandidateChunk, cell_text, check_columns, read_candidates
 from polyml.data.rows import plain_name
+from polyml.data.sources import source_files
 from polyml.design.rules import CARBON_MONOXIDE, monomer_classes
 from polyml.errors import UserError
 from polyml.progress import track
@@ -145,12 +146,20 @@ def read_monomers(path: str | Path, smiles_column: str | None = None, name_colum
     >>> monomers.smiles[0], monomers.names[0], monomers.classes[0]
     ('OCCO', 'ethane-1,2-diol', ('diol', 'diol_b'))
     """
+    _one_file(path)
     found, lines = Monomers(source=str(path)), dict[str, int]()
     for chunk in track(read_candidates(path, smiles_column, chunk_size=_AT_A_TIME), "reading monomers"):
         names = _names(chunk, name_column, found)
         _take(chunk, names, found, lines)
     found.rejects.sort(key=lambda item: item.line)
     return found
+
+
+def _one_file(path: str | Path) -> None:
+    """Refuse several files: rejects are told by their line."""
+    if len(source_files(path)) > 1:
+        fix = "join the files, or run the command for each"
+        raise UserError("monomers come from one file, and these are several", where=str(path), fix=fix)
 
 
 def _names(chunk: CandidateChunk, name_column: str | None, found: Monomers) -> Sequence[str]:
@@ -205,14 +214,14 @@ def _canonical(text: str) -> str:
         raise _Refused("empty", "no SMILES")
     if len(text) > MAX_CHARACTERS:
         raise _Refused("too long", f"{len(text):,} characters; the limit is {MAX_CHARACTERS:,}")
-    if "*" in text:
-        raise _Refused("attachment points", "a repeat unit, not a monomer")
     if not text.isascii() or len(text.split()) > 1:
         raise _Refused("invalid SMILES", "characters that no SMILES has (a blank, or one beyond ASCII)")
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
     if mol is None:
         raise _Refused("invalid SMILES", why_invalid(text))
+    if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+        raise _Refused("attachment points", "a repeat unit, not a monomer")
     if len(Chem.GetMolFrags(mol)) > 1:
         raise _Refused("mixture", "several molecules: a salt or a mixture")
     for atom in mol.GetAtoms():

@@ -19,6 +19,7 @@ from typing import Any
 from polyml.cluster import Cluster, brief, worker_share
 from polyml.data.blocks import Stamp
 from polyml.data.parquet_index import ParquetChunk
+from polyml.data.places import DataFile
 from polyml.errors import PolymlError, UserError
 from polyml.models.inspect import uses_gpu
 from polyml.screening.ray_shelf import Shelf, have_files, numbers, read
@@ -91,7 +92,7 @@ class RayScreen:
 
     def _readable(self, numbered: Iterator[Numbered]) -> Iterator[Numbered]:
         """Leave reading to the nodes where all of them see the files, else read here."""
-        known: dict[tuple[str, Stamp], bool] = {}
+        known: dict[tuple[DataFile, Stamp], bool] = {}
         for number, chunk in numbered:
             if isinstance(chunk, ParquetChunk):
                 places = {(part.path, part.stamp) for part in chunk.parts}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from polyml.data.blocks import Stamp
 from polyml.data.chunks import CandidateChunk
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
-from polyml.data.places import data_file
+from polyml.data.places import DataFile
 from polyml.errors import PolymlError, UserError
 from polyml.screening.pool import sendable
 
@@ -93,9 +93,9 @@ def read(batch: pa.Table, shelf: Any) -> Iterator[pa.Table]:
         yield pa.table({"number": pa.array([number], pa.int64()), "chunk": cells})
 
 
-def have_files(files: list[tuple[str, Stamp]]) -> bool:
+def have_files(files: list[tuple[DataFile, Stamp]]) -> bool:
     """Tell whether this machine has files of these names that look the same."""
     try:
-        return all(Stamp.of(data_file(path)) == stamp for path, stamp in files)
+        return all(Stamp.of(path) == stamp for path, stamp in files)
     except UserError:
         return False

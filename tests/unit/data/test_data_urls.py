@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import uuid
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 import fsspec
 import pandas as pd
@@ -12,6 +19,7 @@ import pytest
 from polyml.data.parquet_index import parquet_chunks, read_parquet_chunks
 from polyml.data.readers import candidate_files, count_rows, read_candidates
 from polyml.data.sources import file_digests
+from polyml.data.stores import StoreFile, StorePlace
 from polyml.errors import UserError
 
 FILES = {
@@ -46,7 +54,12 @@ def test_a_folder_is_all_its_data_files(url):
     assert chunk.file_of_row == ["a/y.tsv.gz", "a/z.smi", "b.csv", "b.csv", *["c.parquet"] * 3]
     assert chunk.columns["vendor"] == ["x", *[""] * 6]
     assert count_rows(url) is None
-    assert len(set(file_digests(candidate_files(url)))) == 4
+    digests = file_digests(candidate_files(url))
+    assert len(set(digests)) == 4
+    system, path = fsspec.core.url_to_fs(f"{url}/b.csv")
+    system.pipe_file(path, FILES["b.csv"] + b"w,*CF*\n")
+    again = file_digests(candidate_files(url))
+    assert [old == new for old, new in zip(digests, again, strict=True)] == [True, True, False, True]
 
 
 def test_patterns_files_and_lists(url):
@@ -86,22 +99,165 @@ def test_a_url_that_cannot_be_read_is_told(url):
         candidate_files(f"{url}/packed")
 
 
-def test_a_store_that_fails_is_no_damage_of_the_file(url, monkeypatch):
+@pytest.mark.parametrize(("name", "after", "size"), [("b.csv", 2, 10), ("c.parquet", 1, 10_000)])
+def test_a_store_that_fails_is_no_damage_of_the_file(url, monkeypatch, name, after, size):
     """Else the rows behind a broken connection would be refused, and the run would end as if all were well."""
-    for name in ("c.parquet", "b.csv"):
-        chunks = read_candidates(f"{url}/{name}", chunk_size=1)
-        assert next(chunks).psmiles
+    honest = StoreFile.open
 
-        def fail(self, buffer):
-            raise UserError("cannot read: connection reset", where=self._url)
+    def failing(self, mode="rb"):
+        handle = honest(self)
+        handle.raw._handle = _Broken(handle.raw._handle, after, size)
+        return handle
 
-        with monkeypatch.context() as patch:
-            patch.setattr("polyml.data.stores._Fetched.readinto", fail)
-            with pytest.raises(UserError, match="connection reset"):
-                list(read_candidates(f"{url}/{name}"))
+    monkeypatch.setattr(StoreFile, "open", failing)
+    with pytest.raises(UserError, match="connection reset"):
+        list(read_candidates(f"{url}/{name}"))
+
+
+class _Broken:
+    """A file of a store whose connection breaks after some requests."""
+
+    def __init__(self, handle, after, size):
+        self._handle, self._left, self._size = handle, after, size
+
+    def read(self, size):
+        self._left -= 1
+        if self._left < 0:
+            raise OSError("connection reset")
+        return self._handle.read(min(size, self._size))
+
+    def __getattr__(self, name):
+        return getattr(self._handle, name)
 
 
 def test_a_file_url_is_a_path(tmp_path):
     (tmp_path / "a b.csv").write_bytes(b"psmiles\n*CC*\n")
     (file,) = candidate_files(f"file://{tmp_path}/a%20b.csv")
     assert file == tmp_path / "a b.csv"
+
+
+class _S3(BaseHTTPRequestHandler):
+    """As much of S3 as reading and writing take: one bucket, kept in memory."""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[dict[str, bytes]] = {}
+    asked: ClassVar[Counter] = Counter()
+
+    def _answer(self, code, body=b"", **headers):
+        self.send_response(code)
+        for name, value in {"Content_Length": len(body), **headers}.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _asked(self):
+        type(self).asked[self.command] += 1
+        parts = urlsplit(self.path)
+        return unquote(parts.path).lstrip("/").partition("/")[2], parse_qs(parts.query)
+
+    def do_HEAD(self):
+        key, _ = self._asked()
+        if not key:
+            self._answer(200, x_amz_bucket_region="us-east-1")
+        elif key in self.objects:
+            self._answer(200, Content_Length=len(self.objects[key]), Last_Modified=NOW, ETag='"x"')
+        else:
+            self._answer(404)
+
+    def do_GET(self):
+        key, options = self._asked()
+        if key:
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            content = self.objects[key]
+            part = content[int(first) : int(last) + 1]
+            where = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
+            self._answer(206, part, Content_Range=where, Last_Modified=NOW, ETag='"x"')
+            return
+        prefix, depth = options.get("prefix", [""])[0], options.get("delimiter", [""])[0]
+        files, folders = [], []
+        for name in sorted(name for name in self.objects if name.startswith(prefix)):
+            inside = name.removeprefix(prefix)
+            if depth and depth in inside:
+                folders.append(prefix + inside.split(depth)[0] + depth)
+            else:
+                files.append(name)
+        stamp = "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        body = "".join(
+            f"<Contents><Key>{escape(name)}</Key>{stamp}<Size>{len(self.objects[name])}</Size></Contents>"
+            for name in files
+        )
+        body += "".join(
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in dict.fromkeys(folders)
+        )
+        count = f"<KeyCount>{len(files) + len(folders)}</KeyCount><IsTruncated>false</IsTruncated>"
+        self._answer(
+            200, f"<ListBucketResult>{count}{body}</ListBucketResult>".encode(), Content_Type="application/xml"
+        )
+
+    def log_message(self, *_):
+        pass
+
+
+NOW = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """Serve a bucket on this machine for pyarrow; return its objects and the options that lead to it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _S3)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "b"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    _S3.objects.clear()
+    yield _S3.objects, f"?endpoint_override=127.0.0.1:{server.server_address[1]}&scheme=http&region=us-east-1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_buckets_are_read_through_pyarrow(s3):
+    objects, options = s3
+    objects |= {
+        "parts/a b.csv": b"psmiles\n*CC*\n",
+        "parts/a%20b.csv": b"psmiles\n*CO*\n",
+        "parts/class=one two/part#2.csv.gz": gzip.compress(b"psmiles\n*CN*\n"),
+        "parts/c?d.smi": b"*CS*\n",
+    }
+    (chunk,) = read_candidates(f"s3://lab/parts{options}")
+    assert dict(zip(chunk.file_of_row, chunk.psmiles, strict=True)) == {
+        "a b.csv": "*CC*", "a%20b.csv": "*CO*", "class=one two/part#2.csv.gz": "*CN*", "c?d.smi": "*CS*",
+    }  # fmt: skip
+    (chunk,) = read_candidates(f"s3://lab/parts/**/part*{options}")
+    assert chunk.psmiles == ["*CN*"]
+    (chunk,) = read_candidates(f"s3://lab/parts/a%20b.csv{options}")  # as in every URL, %20 is a blank
+    assert chunk.psmiles == ["*CC*"]
+
+
+def test_many_files_of_a_bucket_share_a_client_and_ask_little(s3, tmp_path):
+    objects, options = s3
+    pd.DataFrame({"psmiles": ["*CS*"] * 3}).to_parquet(tmp_path / "c.parquet", row_group_size=2)
+    objects |= {f"many/{number:03}.parquet": (tmp_path / "c.parquet").read_bytes() for number in range(60)}
+    _S3.asked.clear()
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    chunks = parquet_chunks(f"s3://lab/many{options}", chunk_size=90)
+    assert sum(len(chunk) for chunk in read_parquet_chunks(chunks)) == 180
+    assert _S3.asked["HEAD"] <= 6 * 60
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) - before < 60
+
+
+def test_a_password_in_a_url_is_shown_nowhere(s3):
+    objects, options = s3
+    objects["parts/a.csv"] = b"psmiles\n*CC*\n"
+    url = f"s3://KEY:SECRET@lab/parts/a.csv{options}"
+    (file,) = candidate_files([url])
+    (chunk,) = read_candidates([url])
+    told = [str(file), *file_digests([file]), *chunk.file_of_row, StorePlace(url).where]
+    assert not any("SECRET" in text or "endpoint" in text for text in told)
+    with pytest.raises(UserError) as caught:
+        candidate_files(f"s3://KEY:SECRET@lab/parts/none.csv{options}")
+    assert "SECRET" not in str(caught.value)
