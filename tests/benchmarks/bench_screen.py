@@ -17,15 +17,18 @@ from polyml.data.catalog import embedded_path
 from polyml.screening.screen import ScreenSpec, screen
 
 PROCESSES = 2
-BOUND = 'robeson("O2/N2")'
-SPEC = ScreenSpec(objectives=[BOUND], constraints=["O2 >= 10"])
+FIVE_GASES, ONE = None, ["O2"]
+SPEC = ScreenSpec(objectives=["log10(O2)"], constraints=["O2 >= 10"])
 FINGERPRINT = {"features": ["ecfp_count"]}
-MODELS = {
-    "gp": FINGERPRINT,
-    "extra_trees": {**FINGERPRINT, "n_estimators": 300},
-    "lightgbm": FINGERPRINT,
-    "mlp": FINGERPRINT,
-}
+# Many have measured one property; trees, of which each property has its own, cost as many times as much for five.
+MODELS = [
+    ("gp", FIVE_GASES, FINGERPRINT),
+    ("mlp", FIVE_GASES, FINGERPRINT),
+    ("lightgbm", ONE, FINGERPRINT),
+    ("lightgbm", FIVE_GASES, FINGERPRINT),
+    ("extra_trees", ONE, {**FINGERPRINT, "n_estimators": 300}),
+    ("extra_trees", FIVE_GASES, {**FINGERPRINT, "n_estimators": 300}),
+]
 
 
 @pytest.fixture
@@ -50,17 +53,18 @@ def shares(title: str, bare: list[float], rates: dict[str, float], aim: float) -
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize(("rows", "models", "aim"), [(200_000, MODELS, 0.5), (40_000, {"gin": {"max_epochs": 5}}, 0.1)])
+@pytest.mark.parametrize(
+    ("rows", "models", "aim"), [(200_000, MODELS, 0.5), (40_000, [("gin", FIVE_GASES, {"max_epochs": 5})], 0.1)]
+)
 def test_speed_of_screening(sample, bare_rate, trained, show, tmp_path, rows, models, aim):
     file, texts = sample(rows)
     bare, rates = [bare_rate(texts[:60_000], PROCESSES)], {}
-    for key, params in models.items():
-        model = trained(key, **params)
+    for key, targets, params in models:
+        model = trained(key, targets, **params)
+        label = " ".join([key, targets[0] if targets else "5 gases", *(f"{k}={v}" for k, v in params.items())])
         start = time.perf_counter()
-        summary = screen(file, model, SPEC, tmp_path / key, jobs=PROCESSES)
-        rates[" ".join([key, *(f"{name}={value}" for name, value in params.items())])] = summary.read / (
-            time.perf_counter() - start
-        )
+        summary = screen(file, model, SPEC, tmp_path / label, jobs=PROCESSES)
+        rates[label] = summary.read / (time.perf_counter() - start)
         # The speed of a shared machine changes with the minute: the bare loop is measured around every screen.
         bare.append(bare_rate(texts[:60_000], PROCESSES))
         assert summary.read == rows

@@ -45,10 +45,10 @@ def bare_rate() -> Callable[[list[str], int], float]:
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that trains a model on the embedded gas set and gives the folder of it."""
+    """Return a function that trains a model on the embedded gas set, of all gases or some, and gives its folder."""
 
-    def train(key: str, **params: Any) -> Path:
-        table = embedded_table("gas_permeability")
+    def train(key: str, targets: list[str] | None = None, **params: Any) -> Path:
+        table = embedded_table("gas_permeability", targets)
         model = make_model(key, **params).fit(table.psmiles, table.y)
         seen = (tuple(table.keys), tuple(table.psmiles), table.values)
         folder = tmp_path / "models" / f"{key} {len(list(tmp_path.glob('models/*')))}"
