@@ -228,6 +228,10 @@ class Bundle:
         probability[:, np.asarray(self.model.classes_, dtype=int)] = found
         return probability
 
+    def some_training_units(self) -> list[RepeatUnit]:
+        """Return two of the training polymers: what fails for these too is no fault of the polymers."""
+        return ensure_units(self.psmiles[:2])
+
     def predict_mean(self, units: Sequence[RepeatUnit]) -> np.ndarray:
         """Predict the properties alone, in user units, shape (n, t): the fast way, for many polymers."""
         found: Any = self.model.predict(units)  # type: ignore[arg-type]

@@ -53,7 +53,7 @@ def predict_frame(bundle: Bundle, psmiles: Sequence[str], known: np.ndarray | No
     call: Callable[[list[RepeatUnit]], Any] = bundle.predict_proba if bundle.classes else bundle.predict_modelled
     if known is not None and bundle.model.uses_known:
         call = _with_known(bundle, parsed, np.asarray(known, dtype=float))
-    good, results, faults = in_batches(call, parsed)
+    good, results, faults = in_batches(call, parsed, sound=bundle.some_training_units)
     rows = [row for row, _ in good]
     columns = _class_columns(bundle, results) if bundle.classes else _number_columns(bundle, results)
     columns |= _neighbour_columns(bundle, [unit for _, unit in good])
@@ -70,7 +70,13 @@ def _with_known(bundle: Bundle, parsed: Parsed, known: np.ndarray) -> Callable[[
     """Return what predicts some of the units, given what is known of them in user units, (rows of the input, t)."""
     modelled = np.column_stack([item.to_model(known[:, t]) for t, item in enumerate(bundle.properties)])
     row_of = {id(unit): row for row, unit in parsed}
-    return lambda units: bundle.predict_modelled(units, modelled[[row_of[id(unit)] for unit in units]])
+    nothing = np.full((1, modelled.shape[1]), np.nan)
+
+    def call(units: list[RepeatUnit]) -> Prediction:
+        values = [modelled[row_of[id(unit)]][None] if id(unit) in row_of else nothing for unit in units]
+        return bundle.predict_modelled(units, np.concatenate(values))
+
+    return call
 
 
 def _number_columns(bundle: Bundle, results: Sequence[Prediction]) -> dict[str, Any]:

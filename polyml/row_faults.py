@@ -52,8 +52,17 @@ def parse_all(
     return parsed, refused
 
 
-def in_batches(call: Callable[[list[RepeatUnit]], T], parsed: Parsed) -> tuple[Parsed, list[T], dict[int, PolymlError]]:
+def in_batches(
+    call: Callable[[list[RepeatUnit]], T], parsed: Parsed, *, sound: Callable[[], list[RepeatUnit]] | None = None
+) -> tuple[Parsed, list[T], dict[int, PolymlError]]:
     """Call on all units at once; where that fails, halve the batch until the units at fault stand alone.
+
+    Parameters
+    ----------
+    call : callable
+    parsed : list of (int, RepeatUnit)
+    sound : callable, optional
+        Returns units with which the call is known to work, polymers that a model was trained on.
 
     Returns
     -------
@@ -67,7 +76,8 @@ def in_batches(call: Callable[[list[RepeatUnit]], T], parsed: Parsed) -> tuple[P
     Raises
     ------
     PolymlError
-        When it fails for each of several units: then the fault is not theirs.
+        When it fails for each of several units, and for those that are known to be ``sound``: then the fault is not
+        theirs.
     """
     good: Parsed = []
     results: list[T] = []
@@ -84,9 +94,17 @@ def in_batches(call: Callable[[list[RepeatUnit]], T], parsed: Parsed) -> tuple[P
             else:
                 half = len(batch) // 2
                 pending += [batch[half:], batch[:half]]
-    if len(faults) > 1 and not good:
+    if len(faults) > 1 and not good and not (sound is not None and _works(call, sound())):
         raise PolymlError(f"the computation fails on every polymer: {next(iter(faults.values()))}")
     return good, results, faults
+
+
+def _works(call: Callable[[list[RepeatUnit]], object], units: list[RepeatUnit]) -> bool:
+    try:
+        call(units)
+    except Exception:
+        return False
+    return True
 
 
 def describe(error: Exception) -> str:

@@ -13,6 +13,8 @@ LIBRARIES = (
     *("xgboost", "optuna", "mlflow"),
 )
 """The libraries behind features, models and runs."""
+NUMERICAL = ("polyml", "numpy", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightgbm", "xgboost")
+"""Those whose version can change the last digit of a prediction; the others only report, store or search."""
 
 
 @cache

@@ -33,6 +33,7 @@ STEREO_BONDS = {
     Chem.BondStereo.STEREOTRANS,
 }
 _ORDERS = {Chem.BondType.SINGLE: 1.0, Chem.BondType.DOUBLE: 2.0, Chem.BondType.TRIPLE: 3.0}
+_UNUSUAL_BONDS = (">", "<", "~", "$")
 _SPELLINGS = "write each attachment point as * (or [*], [1*], [*:1], [R1])"
 
 
@@ -79,7 +80,10 @@ class RepeatUnit:
         text = check_text(psmiles)
         mol, stars = read_mol(text)
         stereo = ("@" in text or "/" in text or "\\" in text) and has_stereo(mol)
-        return cls.from_mol(mol, stars, psmiles=psmiles, stereo=stereo)
+        unit = cls.from_mol(mol, stars, psmiles=psmiles, stereo=stereo)
+        if any(sign in text for sign in _UNUSUAL_BONDS):
+            _ = unit.key  # refuses a backbone that cannot be cut at such a bond
+        return unit
 
     @classmethod
     def from_mol(

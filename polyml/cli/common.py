@@ -318,7 +318,10 @@ def funnel(summary: Mapping[str, Any]) -> str:
         steps.append("{shortlisted:,} passed the quick model")
     if summary.get("distinct") is not None:
         steps.append("{distinct:,} different polymers")
-    steps.append("{passing:,} meet the constraints")
+    if summary.get("distinct_passing") is not None:
+        steps.append("{passing:,} rows of {distinct_passing:,} polymers meet the constraints")
+    else:
+        steps.append("{passing:,} meet the constraints")
     if summary.get("front") is not None:
         steps.append("{front:,} on the Pareto front")
     steps.append("{ranked:,} ranked")

@@ -183,6 +183,10 @@ def screen(
     if summary["ranked"] and url_of(output) is None:
         common.show(read_ranked(output / name, spec))
     common.note(f"{common.funnel(summary)}: {where}/{name}")
+    if summary["shortlist"] is not None:
+        common.note(f"{summary['shortlist']:,} of them, which differ: {where}/shortlist.csv")
+    if keep_all:
+        common.note(f"All candidates: {where}/predictions.{format_.value}")
     if summary["prefilter"]:
         common.note(recall_words(summary["prefilter"]))
     common.note(f"Report: {where}/report.html")

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, get_args
 from polyml.cluster.nodes import Cluster, brief
 from polyml.errors import UserError, unknown_name
 from polyml.settings import default_jobs
-from polyml.versions import installed_versions
+from polyml.versions import NUMERICAL, installed_versions
 
 Engine = Literal["local", "ray"]
 REACH_SECONDS = 15.0
@@ -30,8 +30,6 @@ _QUIET = {
 }
 # Read when Ray is imported: whether a cluster that is started here can be reached from other machines.
 _OPEN = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-# Libraries that only report, store or search may differ between machines.
-_NUMERICAL = ("polyml", "numpy", "scipy", "scikit-learn", "rdkit", "torch", "torch-geometric", "lightgbm", "xgboost")
 
 
 @contextmanager
@@ -208,7 +206,7 @@ def _check_versions(cluster: Cluster) -> None:
             return {"lacking": str(error)}
         return installed_versions()
 
-    ours = {name: version for name, version in installed_versions().items() if name in _NUMERICAL}
+    ours = {name: version for name, version in installed_versions().items() if name in NUMERICAL}
     for node, theirs in cluster.ask_nodes(look).items():
         if "lacking" in theirs:
             fix = f"install polyml {ours['polyml']} on every node"

@@ -164,6 +164,8 @@ def properties_for(source: str | Path, targets: Sequence[str] | None = None) -> 
     declared = {item.name: item for item in declared_properties(source)}
     if targets is None:
         if not declared:
+            if not isinstance(source, str) or source not in EMBEDDED:
+                data_path(source)  # a name that is misspelt is told as such
             raise UserError("no target is named", where=str(source), fix="name the columns to predict, as --target COL")
         return list(declared.values())
     if len(set(targets)) != len(targets):

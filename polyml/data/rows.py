@@ -7,6 +7,7 @@ reads decides whether it is an error (a table of measurements) or a refused row 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,8 @@ def _to_the_damage(blocks: Iterator[Block], lines: LineReader, width: int) -> It
     finally:
         lines.stream.close()
     if lines.damage:
+        what = f"{lines.where} breaks off after line {lines.number}, and the rest is missing: {lines.damage}"
+        warnings.warn(what, UserWarning, stacklevel=2)
         yield lost_rows([lines.number + 1], width, f"the rest of the file cannot be read: {lines.damage}")
 
 

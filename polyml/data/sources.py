@@ -201,6 +201,8 @@ def _matches(pattern: str) -> tuple[Path, list[Path]]:
     asked = any(part.startswith("_") for part in Path(_relative(Path(pattern), root)).parts)
     files = [path for path in files if not path.is_dir() and (asked or not _set_aside(path, root))]
     if not files:
+        if "/" in pattern and is_data(Path(pattern)):
+            raise UserError("no file matches the pattern", where=pattern, fix="check the folder")
         fix = f"check the folder; a single repeat unit goes in by standard input: echo '{pattern}' | polyml VERB ... -"
         raise UserError("this is a repeat unit, or a pattern that no file matches", where=pattern, fix=fix)
     _check_known([path for path in files if path.is_file()], pattern)

@@ -27,6 +27,7 @@ LOCK = ".lock"
 """Name of the file that says that a run is at work."""
 FREE = "wait for it, or stop it first"
 """What to do about it."""
+_GOOGLE_RETRIES = 20  # seconds
 _AT_ONCE = 1 << 20  # bytes that are fetched at least
 _OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "generation", "version_id", "Content-MD5")
@@ -362,6 +363,10 @@ def _located(url: str) -> tuple[Any, str]:
         if scheme in _OF_PYARROW:
             rest, mark, options = rest.partition("?")
             host, _, path = rest.partition("/")
+            if (
+                scheme in ("gs", "gcs") and "retry_limit_seconds" not in options
+            ):  # its own limit is a quarter of an hour
+                mark, options = "?", "&".join(filter(None, (options, f"retry_limit_seconds={_GOOGLE_RETRIES}")))
             found = _of_pyarrow(f"{scheme}://{host}/{mark}{options}")
             if found is not None:
                 system, base = found

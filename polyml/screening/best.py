@@ -83,19 +83,32 @@ class FrontList:
     def __init__(self, maximize: Sequence[bool], top: int) -> None:
         self._maximize, self._top = maximize, top
         self._front: pd.DataFrame | None = None
-        self._known = 0
+        self._known: pd.DataFrame | None = None  # training polymers that nothing on the front beats
 
     def add(self, table: pa.Table) -> None:
         """Take in the front of a chunk, whatever else stands in its table."""
         import pandas as pd
 
         new = _rows(table, [PASSES])
-        self._known += sum(_rows(table, [KNOWN])["copies"])
         both = new if self._front is None else pd.concat([self._front, new], ignore_index=True)
         both = _each_once(both)
-        names = [f"value:{objective_name(i)}" for i in range(len(self._maximize))]
-        front = pareto_front(both[names].to_numpy(dtype=float), self._maximize)
+        front = pareto_front(self._values(both), self._maximize)
         self._front = both[front].reset_index(drop=True)
+        known = _rows(table, [KNOWN])
+        known = known if self._known is None else pd.concat([self._known, known], ignore_index=True)
+        self._known = known[self._unbeaten(known)].reset_index(drop=True)
+
+    def _values(self, rows: pd.DataFrame) -> np.ndarray:
+        names = [f"value:{objective_name(i)}" for i in range(len(self._maximize))]
+        return np.asarray(rows[names].to_numpy(dtype=float))
+
+    def _unbeaten(self, known: pd.DataFrame) -> np.ndarray:
+        """Return which rows nothing on the front beats, each by itself."""
+        sign = np.where(self._maximize, 1.0, -1.0)
+        front = self._values(known.iloc[:0] if self._front is None else self._front) * sign
+        values = self._values(known) * sign
+        beaten = [bool(((front >= row).all(axis=1) & (front > row).any(axis=1)).any()) for row in values]
+        return ~np.array(beaten, dtype=bool)
 
     def result(self) -> tuple[pd.DataFrame, dict[str, int]]:
         """Return the front, best score first, and how many rows it passed over; see :meth:`BestList.result`."""
@@ -107,7 +120,8 @@ class FrontList:
             ["value:score", "row"], ascending=[False, True], kind="stable", ignore_index=True
         )
         duplicate = int((ranked["copies"] - 1).sum())
-        counts = {"known": self._known, "duplicate": duplicate, "front": len(ranked)}
+        known = 0 if self._known is None else int(self._known["copies"].sum())
+        counts = {"known": known, "duplicate": duplicate, "front": len(ranked)}
         return ranked.head(self._top), counts
 
 

@@ -202,10 +202,22 @@ class _Checker:
                 warnings.simplefilter("ignore")
                 return ast.parse(self.source, mode="eval").body
         except SyntaxError as error:
+            self._guess_slip()
             column = error.offset - 1 if error.offset else len(self.text)  # no offset: the text ends too early
             raise self.fail(f"cannot read the expression: {error.msg}", column, _LANGUAGE) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise self.fail(f"cannot read the expression: {error}", 0, _LANGUAGE) from None
+
+    def _guess_slip(self) -> None:
+        """Tell the slips that Python's own words do not help with."""
+        if re.search(r"=[<>]|(?<![<>=!])=(?!=)", self.source):
+            column = self.source.index("=")
+            raise self.fail("'=' is no comparison here", column, "write <=, >=, < or >")
+        word = self.source.split(maxsplit=1)[0] if self.source.strip() else ""
+        if word.lower().startswith(("max", "min")) and " " in self.source.strip():
+            meant = "minimize" if word.lower().startswith("min") else "maximize"
+            fix = f"write '{meant} {self.source.split(maxsplit=1)[1]}'"
+            raise self.fail(f"'{word}' is no direction", 0, fix)
 
     def _mask_quoted(self) -> str:
         """Put an identifier of equal width in the place of each name in backticks, so that columns stay true."""
@@ -214,6 +226,9 @@ class _Checker:
             self.quoted[match.start()] = match.group(1)
             return "_" * len(match.group(0))
 
+        beside = re.search(r"[\w`]`[^`]+`|`[^`]+`[\w`]", self.text)
+        if beside is not None:
+            raise self.fail("a name in backticks touches another name", beside.start(), "put an operator between them")
         source = re.sub(r"`([^`]+)`", stand_in, self.text)
         if "`" in source:
             raise self.fail("a backtick is not closed, or quotes nothing", source.index("`"), "write `name`")

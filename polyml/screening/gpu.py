@@ -185,6 +185,13 @@ class OwnedDevice:
 
     def _look_after(self) -> None:
         """Hear the process out until it ends, and start another: the work of a thread."""
+        try:
+            self._keep_alive()
+        except Exception as error:  # the workers would wait for ever for an owner that nobody starts
+            what = f"the process that predicts on '{self._device}' cannot be started again: {error}"
+            self._error = self._error or UserError(what, fix=_FIX)
+
+    def _keep_alive(self) -> None:
         while not self._is_over:
             self._hear()
             self._process.join()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NEAREST = "nearest_training"
 NEAREST_WARNING = "nearest_warning"
 WARNING = "warning"
+_OF_SHORTLIST = ("pick", "distance", "cluster_size")
 REJECT_COLUMNS = ("file", "line", "psmiles", "reason", "message")
 
 
@@ -84,7 +85,9 @@ def write_predictions(store: ShardStore, chunks: int, path: Path, copies: Copies
     with frame_writer(path) as write:
         for table in _tables(store, chunks):
             table = table if copies is None else copies.marked(table)
-            frame = table.drop_columns(["copies"]).to_pandas(types_mapper=text_types)
+            # The objectives of a Pareto front are kept for the front alone.
+            inner = [name for name in table.column_names if name.startswith("value:objective ")]
+            frame = table.drop_columns(["copies", *inner]).to_pandas(types_mapper=text_types)
             columns: dict[str, Any] = {}
             for name in [name for name in frame.columns if not name.startswith("input:")]:
                 columns["canonical" if name == "key" else name.removeprefix("value:")] = frame[name]
@@ -129,7 +132,7 @@ def _ranked_frame(best: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> p
     columns |= {NEAREST_WARNING: warnings, NEAREST: texts}
     for name in best.columns:
         if name.startswith("input:"):
-            columns[_free(name.removeprefix("input:"), columns)] = best[name]
+            columns[_free(name.removeprefix("input:"), {*columns, *_OF_SHORTLIST})] = best[name]
     return pd.DataFrame(columns)
 
 
@@ -144,7 +147,7 @@ def _spread_columns(
     return {name: values for name, values in columns.items() if name in plan.spread_names}
 
 
-def _free(name: str, taken: dict[str, Any]) -> str:
+def _free(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_input"
     return name

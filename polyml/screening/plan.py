@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,11 @@ from polyml.screening.expressions import FUNCTION_NAMES, Expression, parse_expre
 from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec
 
 _ALSO_DRAWN = ("score", PROBABILITY)
-_TAKEN = frozenset({PROBABILITY, "outcome", "reason", "message", "row", "file", "line", "psmiles"})
+_TAKEN = frozenset(
+    {PROBABILITY, "outcome", "reason", "message", "row", "file", "line", "psmiles", "pick", "distance", "cluster_size"}
+)
+"""Columns of the tables beside those of the properties and :data:`polyml.data.properties.WRITTEN_COLUMNS`."""
+_ALSO_TAKEN = re.compile(r"objective \d+|robeson .*")
 _NEIGHBOURS = frozenset({SIMILARITY, SCORE})  # what the comparison with the training polymers gives
 
 
@@ -137,13 +142,16 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
     spread = _spread_names(names)
     costly = set(spread) | (_NEIGHBOURS - set(names))
     known = [*names, *sorted(costly)]
+    for name in filter(_is_taken, names):
+        fix = "rename the column and train again"
+        raise UserError(f"a property is called '{name}', as a column of the results is", where="model", fix=fix)
     if not spec.objectives:
         raise UserError(
             "there is no objective to rank by", where="objectives", fix=f"add one, such as maximize {names[0]}"
         )
     derived: dict[str, Expression] = {}
     for name, text in spec.derive.items():
-        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS or name in _TAKEN:
+        if name in known or name in FUNCTION_NAMES or name in WRITTEN_COLUMNS or _is_taken(name):
             raise UserError(f"the name '{name}' is taken", where="derive", fix="choose another name")
         derived[name] = parse_expression(text, known, where=f"derive {name}")
         _demand(derived[name], is_condition=False, where=f"derive {name}")
@@ -168,12 +176,12 @@ def _check_ranking(spec: ScreenSpec, *, gives_std: bool) -> None:
         fix = "leave out pessimistic and min_probability, or train another model"
         raise UserError("this model gives no uncertainty", where="screen", fix=fix)
     if spec.min_probability is not None and not spec.constraints:
-        raise UserError("there is no constraint to meet", where="min_probability", fix="add a constraint")
+        raise UserError("there is no constraint to meet", where="--min-probability", fix="add a constraint")
     if spec.rank_by == "pareto" and len(spec.objectives) < 2:
-        raise UserError("a Pareto front needs two objectives", where="rank_by", fix="add another objective")
+        raise UserError("a Pareto front needs two objectives", where="--pareto (rank_by)", fix="add another objective")
     if spec.rank_by == "pareto" and spec.pessimistic:
         fix = "use the pessimistic ends themselves as objectives: maximize O2_lower"
-        raise UserError("a Pareto front has no single score", where="pessimistic", fix=fix)
+        raise UserError("a Pareto front has no single score", where="--pessimistic", fix=fix)
 
 
 def split_trade_off(text: str, known: Sequence[str]) -> tuple[str, str]:
@@ -191,11 +199,15 @@ def split_trade_off(text: str, known: Sequence[str]) -> tuple[str, str]:
     """
     x, _, y = (part.strip(" `") for part in text.partition(" vs "))
     if not x or not y:
-        raise UserError(f"'{text}' is no pair of columns", where="trade_offs", fix="write: O2 vs Tg")
+        raise UserError(f"'{text}' is no pair of columns", where="--plot (trade_offs)", fix="write: O2 vs Tg")
     for name in (x, y):
         if name not in known:
-            raise unknown_name("column", name, known, where="trade_offs")
+            raise unknown_name("column", name, known, where="--plot (trade_offs)")
     return x, y
+
+
+def _is_taken(name: str) -> bool:
+    return name in _TAKEN or _ALSO_TAKEN.fullmatch(name) is not None
 
 
 def _spread_names(names: Sequence[str]) -> frozenset[str]:

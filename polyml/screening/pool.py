@@ -91,6 +91,7 @@ class _Worker:
     connection: Connection
     marks: Any
     task: Any = None
+    is_ready: bool = False  # has started, so that it listens: what is sent sooner could block this process
     is_new: bool = True
     given: float = 0.0
     seen: int = _IDLE
@@ -177,8 +178,12 @@ class WatchedPool:
         worker.task, worker.seen, worker.given = task, _IDLE, time.monotonic()
         worker.since = worker.given
         worker.marks[0] = _IDLE
+        if worker.is_ready:
+            self._send(worker)
+
+    def _send(self, worker: _Worker) -> None:
         with suppress(OSError):  # it is dead already, which is seen next
-            worker.connection.send(task)
+            worker.connection.send(worker.task)
 
     def _listen(self, busy: list[_Worker]) -> Iterator[Done | Lost]:
         """Wait a moment for news of the workers, and look whether those that say nothing get on."""
@@ -186,7 +191,9 @@ class WatchedPool:
         self._make_good_a_pause()
         for worker in busy:
             if worker.connection in told:
-                yield self._hear(worker)
+                news = self._hear(worker)
+                if news is not None:
+                    yield news
             elif self._stands_still(worker):
                 item, code = self._replace(worker)  # a code, where it has died by itself and nobody heard of it yet
                 yield Lost(worker.task, item, code)
@@ -201,7 +208,8 @@ class WatchedPool:
                 worker.given += pause
         self._looked = now
 
-    def _hear(self, worker: _Worker) -> Done | Lost:
+    def _hear(self, worker: _Worker) -> Done | Lost | None:
+        """Return what became of the task of a worker; None where it only tells that it has started."""
         task = worker.task
         try:
             kind, result = worker.connection.recv()
@@ -210,6 +218,10 @@ class WatchedPool:
             return Lost(task, item, code)
         if kind == "error":
             raise result
+        if kind == "ready":
+            worker.is_ready = True
+            self._send(worker)
+            return None
         self._slowest = max(self._slowest, time.monotonic() - worker.given)
         worker.task, worker.is_new, self._unborn = None, False, 0
         return Done(task, result)
@@ -285,6 +297,7 @@ def _serve(
     with closing(connection), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             start(*arguments)
+            connection.send(("ready", None))
             while True:
                 task = connection.recv()
                 result = call(task, marks)

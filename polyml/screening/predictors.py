@@ -82,6 +82,10 @@ class Predictors:
         frames = [pd.DataFrame(b.values, columns=b.names).assign(key=b.keys, psmiles=b.psmiles) for b in self.bundles]
         return pd.concat(frames).groupby("key", sort=False).first().reset_index()[["psmiles", *self.names]]
 
+    def some_training_units(self) -> list[RepeatUnit]:
+        """Return two polymers that a model was trained on."""
+        return self.bundles[0].some_training_units()
+
     def predict_mean(self, units: Sequence[RepeatUnit]) -> np.ndarray:
         """Predict all properties in user units, shape (n, t)."""
         return np.hstack([bundle.predict_mean(units) for bundle in self.bundles])

@@ -301,6 +301,8 @@ def _low_score(criteria: Criteria, columns: Columns, share: float) -> np.ndarray
     parts = [w * item.evaluate(columns) for w, item in zip(criteria.weights, criteria.objectives, strict=True)]
     total = np.sum(parts, axis=0)
     total = np.where(np.isfinite(total), total, -np.inf)
+    if total.ndim < 2:  # objectives without a property
+        total = np.full((len(next(iter(columns.values()))), 1), total)
     place = max(1, math.ceil(share * total.shape[1])) - 1
     low: np.ndarray = np.partition(total, place, axis=1)[:, place]
     return low

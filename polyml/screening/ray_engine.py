@@ -145,8 +145,7 @@ class RayScreen:
 
 def wants_gpu(screener: ChunkScreener, cluster: Cluster) -> bool:
     """Tell whether a model of a screen predicts on a GPU, and the cluster has some."""
-    parts = (screener.models, screener.quick)
-    models = [bundle.model for part in parts if part is not None for bundle in part.bundles]
+    models = [bundle.model for bundle in screener.bundles]
     return any(map(uses_gpu, models)) and any(node.gpus >= 1 for node in cluster.nodes)
 
 

@@ -7,11 +7,14 @@ constraints, or would stand in the ranked list, says how many were lost among al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from polyml.screening.spec import ScreenSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 
@@ -59,23 +62,67 @@ def estimate(found: int, discarded: int, checked: int, wanted: int) -> dict[str,
     >>> estimate(found=900, discarded=100_000, checked=1000, wanted=1)
     {'estimate': 0.9, 'lower': 0.6182, 'upper': 0.9972}
     """
-    from scipy.stats import binomtest
-
     if not checked or (not found and not wanted):
         return None
+    lost = lost_ones(discarded, checked, wanted)
+    recall = {name: found / max(found + lost[other], 1e-300) for name, other in _ENDS.items()}
+    return {name: round(value, 4) for name, value in recall.items()}
+
+
+_ENDS = {"estimate": "estimate", "lower": "upper", "upper": "lower"}  # the more are lost, the lower is the recall
+
+
+def lost_ones(discarded: int, checked: int, wanted: int) -> dict[str, float]:
+    """Estimate how many candidates of the wanted kind are among the discarded ones, with the ends of the interval."""
+    from scipy.stats import binomtest
+
     interval = binomtest(wanted, checked).proportion_ci(LEVEL, method="exact")
+    share = {"estimate": wanted / checked, "lower": float(interval.low), "upper": float(interval.high)}
     # What was checked is known; the shares are about the others.
-    lost = {
-        "estimate": wanted / checked,
-        "lower": float(interval.high),
-        "upper": float(interval.low),
-    }
-    recall = {name: found / max(found + max(share * discarded, wanted), 1e-300) for name, share in lost.items()}
+    return {name: wanted + value * (discarded - checked) for name, value in share.items()}
+
+
+def recall_of_top(
+    scores: np.ndarray, ranked: np.ndarray, top: int, discarded: int, checked: int
+) -> dict[str, float] | None:
+    """Estimate which part of the list that the model proper alone would have ranked is in the ranked list.
+
+    Had nothing been discarded, the list would go down to the score above which there are ``top`` candidates, those that
+    were lost among them; what the ranked list holds down to there was found.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (m,)
+        Of the checked candidates that would be ranked, each polymer once.
+    ranked : ndarray of shape (n,)
+        Of the ranked list, best first.
+    top : int
+        Length of the list; with fewer in it, it would have taken in every candidate.
+    discarded, checked : int
+        See :func:`estimate`.
+
+    Examples
+    --------
+    >>> recall_of_top(np.array([9.0, 1.0]), np.array([10.0, 8.0, 7.0]), top=3, discarded=2, checked=2)["estimate"]
+    0.6667
+    """
+    if not checked or not (len(ranked) or len(scores)):
+        return None
+    wanted = np.searchsorted(np.sort(-scores), -ranked, side="left")  # checked ones better than each of the ranked list
+    recall = {}
+    for name, other in _ENDS.items():
+        everyone = lost_ones(discarded, checked, len(scores))[other]
+        if len(ranked) + everyone <= top:
+            recall[name] = len(ranked) / (len(ranked) + everyone)
+            continue
+        above = {count: lost_ones(discarded, checked, count)[other] for count in sorted({0, *wanted.tolist()})}
+        fits = [k for k, count in enumerate(wanted.tolist(), 1) if k + above[count] <= top]
+        recall[name] = max(fits, default=0) / top
     return {name: round(value, 4) for name, value in recall.items()}
 
 
 def recall_of(
-    counts: Mapping[str, int], scores: Sequence[float], ranked: Sequence[float], spec: ScreenSpec
+    counts: Mapping[str, int], checked: Sequence[tuple[float, str]], ranked: pd.DataFrame, spec: ScreenSpec
 ) -> dict[str, Any]:
     """Return what the summary of a screen says of its prefilter.
 
@@ -83,19 +130,26 @@ def recall_of(
     ----------
     counts : mapping of str to int
         ``valid``, ``shortlisted``, ``passing``, ``checked`` and ``checked_passing``.
-    scores : sequence of float
-        Of the checked candidates that meet the constraints.
-    ranked : sequence of float
-        Scores of the ranked list, best first.
+    checked : sequence of (float, str)
+        Scores and keys of the checked candidates that would be ranked.
+    ranked : DataFrame
+        The ranked list, best first: ``score`` and ``canonical``.
     spec : ScreenSpec
-        A list shorter than ``top`` would have taken in every candidate. Of a Pareto front nothing is estimated.
+        Of a Pareto front nothing is estimated.
+
+    Notes
+    -----
+    Of the ranked list polymers are counted, of what passes rows. Where a library holds its polymers many times and few
+    discarded rows are checked, their copies make the recall of the ranked list look worse than it is.
     """
-    discarded, checked = counts["valid"] - counts["shortlisted"], counts["checked"]
-    last = ranked[-1] if len(ranked) >= spec.top else -np.inf
-    better = int(np.sum(np.asarray(scores, dtype=float) > last))
+    discarded, seen = counts["valid"] - counts["shortlisted"], counts["checked"]
+    there = set(ranked["canonical"])
+    lost = {key: score for score, key in checked if key not in there}  # a polymer that is ranked is not lost
+    scores = np.array(list(lost.values()), dtype=float)
+    of_list = recall_of_top(scores, ranked["score"].to_numpy(dtype=float), spec.top, discarded, seen)
     return {
         "discarded": discarded,
-        "checked": checked,
-        "passing": estimate(counts["passing"], discarded, checked, counts["checked_passing"]),
-        "ranked": None if spec.rank_by == "pareto" else estimate(len(ranked), discarded, checked, better),
+        "checked": seen,
+        "passing": estimate(counts["passing"], discarded, seen, counts["checked_passing"]),
+        "ranked": None if spec.rank_by == "pareto" else of_list,
     }

@@ -45,7 +45,7 @@ def write_report(
         models.properties,
         stages(counts, plan),
         trade_offs=drawn,
-        histograms=_histograms(models, histograms),
+        histograms=_histograms(models, histograms, "all candidates" if not plan.spec.prefilter else "those passed on"),
         notes=_notes(plan) + (f" {recall_words(counts['prefilter'])}" if plan.spec.prefilter else ""),
         columns=[name for name in (*plan.derived, PROBABILITY, SIMILARITY, "domain") if name in ranked],
     )
@@ -147,7 +147,7 @@ def _is_better(name: str, plan: ScreenPlan) -> bool:
     return next((up for item, up in aims if item.text.strip("`") == name), True)
 
 
-def _histograms(models: Predictors, histograms: Sequence[StreamedHistogram]) -> dict[str, Figure]:
+def _histograms(models: Predictors, histograms: Sequence[StreamedHistogram], whose: str) -> dict[str, Figure]:
     from polyml.report.screening import prediction_histogram
 
     training = models.training_frame()
@@ -156,7 +156,7 @@ def _histograms(models: Predictors, histograms: Sequence[StreamedHistogram]) -> 
         measured = StreamedHistogram(predicted.edges, predicted.transform)
         measured.add(np.asarray(training[item.name], dtype=float))
         figure = prediction_histogram(item, predicted.edges, predicted.counts, measured.counts)
-        figures[f"{item.name}: predictions of all candidates"] = figure
+        figures[f"{item.name}: predictions of {whose}"] = figure
     return figures
 
 

@@ -23,7 +23,7 @@ from polyml.data.files import write_json
 from polyml.data.parquet_index import ParquetChunk, parquet_chunks
 from polyml.data.places import Outputs
 from polyml.data.readers import CandidateChunk, count_rows, read_candidates
-from polyml.data.sources import Source, candidate_files, file_digests, is_parquet
+from polyml.data.sources import Source, candidate_files, file_digests, is_parquet, source_files
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList, FrontList
@@ -41,7 +41,7 @@ from polyml.screening.shards import ShardStore
 from polyml.screening.spec import Objective, ScreenSpec
 from polyml.screening.warm import warm_up
 from polyml.settings import default_jobs
-from polyml.versions import installed_versions
+from polyml.versions import NUMERICAL, installed_versions
 from polyml.workers import limited_threads
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
 Model = Bundle | str | Path
+_AT_THE_END = ("shortlist", "shortlist_by", "trade_offs")  # made from the ranked list; they may change on resume
 _SKIPPED = 200  # chunks in a row group: to read the last of them, the others are gone through
 
 
@@ -188,10 +189,11 @@ def screen(
         warm_up(item for item in (*as_list(bundle), *as_list(quick)) if not isinstance(item, Bundle))
     with ExitStack() as stack:
         cluster = stack.enter_context(chosen_cluster(engine, address, asked))
-        models, folders = stack.enter_context(_on_disk(as_list(bundle)))
-        first, quick_folders = stack.enter_context(_on_disk(as_list(quick)))
+        models, folders, digests = stack.enter_context(_on_disk(as_list(bundle)))
+        first, quick_folders, quick_digests = stack.enter_context(_on_disk(as_list(quick)))
         screener = ChunkScreener(models, spec, first if quick is not None else None)
-        run = _Run(ShardStore(folder), screener, folders, quick_folders, jobs, watched or jobs > 1)
+        run = _Run(ShardStore(folder), screener, folders, quick_folders, [*digests, *quick_digests], jobs)
+        run.watched = watched or jobs > 1
         if cluster is not None:
             run.on_ray = RayScreen(
                 cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster)
@@ -201,7 +203,7 @@ def screen(
         stack.enter_context(run.store.open(manifest, resume=resume))
         try:
             run.work(chunks, count_rows(source))
-            with limited_threads(jobs):
+            with limited_threads(1):  # sums of other orders would give other digits
                 ranked, counts = run.write(outputs.folder)
         except KeyboardInterrupt as stop:
             done = f"{run.rows:,} candidates are done in {folder}"
@@ -233,14 +235,15 @@ class _Run:
     screener: ChunkScreener
     folders: list[Path]
     quick_folders: list[Path]
+    digests: list[str]
     jobs: int
-    watched: bool
+    watched: bool = False
     chunks: int = 0
     rows: int = 0
     resumed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     on_ray: RayScreen | None = None
-    checked: list[float] = field(default_factory=list)
+    checked: list[tuple[float, str]] = field(default_factory=list)
     best: BestList | FrontList = field(init=False)
     histograms: list[StreamedHistogram] = field(init=False)
 
@@ -249,6 +252,7 @@ class _Run:
         is_front = plan.spec.rank_by == "pareto"
         self.best = FrontList(plan.maximize, plan.spec.top) if is_front else BestList(plan.spec.top)
         self.histograms = self.screener.histograms()
+        self._next, self._early = 0, set[int]()
 
     def work(self, chunks: Iterable[CandidateChunk | ParquetChunk], total: int | None) -> None:
         """Screen all chunks that are not finished yet."""
@@ -260,42 +264,50 @@ class _Run:
 
             with closing(self._results(self._unfinished(chunks, tell))) as results:
                 for number, rows in results:
-                    self._take_in(number)
+                    self._finish(number)
                     tell(rows)
 
     def _unfinished(self, chunks: Iterable[CandidateChunk | ParquetChunk], tell: Any) -> Iterator[Numbered]:
         finished = self.store.finished()
         for number, chunk in enumerate(chunks):
             self.chunks = number + 1
-            if number in finished and self._take_in(number):
+            # Read before it is its turn too: what the disk has damaged is made again.
+            if number in finished and self.store.read(number) is not None:
+                self._finish(number)
                 self.resumed += len(chunk)
                 tell(len(chunk))
             else:
                 yield number, chunk
 
-    def _take_in(self, number: int) -> bool:
-        """Count a finished chunk and rank its candidates; False where it is not finished."""
+    def _finish(self, number: int) -> None:
+        """Take in a finished chunk as soon as all before it are: what is counted must not depend on who is quick."""
+        self._early.add(number)
+        while self._next in self._early:
+            self._early.remove(self._next)
+            self._take_in(self._next)
+            self._next += 1
+
+    def _take_in(self, number: int) -> None:
+        """Count a finished chunk and rank its candidates."""
         shard = self.store.read(number)
         if shard is None:
-            return False
+            what, fix = "a finished chunk is gone or damaged", "run again with --resume"
+            raise UserError(what, where=f"{self.store.where}, chunk {number}", fix=fix)
         self.counts.update(shard.counts)
         self.best.add(shard.table)
-        self.checked = [value for value in (*self.checked, *shard.checked) if value >= self.best.floor]
+        self.checked = [item for item in (*self.checked, *shard.checked) if item[0] >= self.best.floor]
         for histogram, part in zip(self.histograms, shard.histograms, strict=True):
             histogram.merge(StreamedHistogram.from_dict(part))
-        return True
 
     def _results(self, numbered: Iterator[Numbered]) -> Any:
         spec = self.screener.plan.spec
         if self.on_ray is not None:
             return self.on_ray.run(numbered, lambda: self.best.floor)
-        models = [
-            bundle.model for part in (self.screener.models, self.screener.quick) if part for bundle in part.bundles
-        ]
+        models = [bundle.model for bundle in self.screener.bundles]
         if not self.watched:
             here = screen_here(numbered, self.store, self.screener, lambda: self.best.floor)
             return with_steady_batches(here, models)
-        given = (self.folders, self.quick_folders, spec, self.store)
+        given = (self.folders, self.quick_folders, spec, self.store, self.digests)
         tasks = Chunks(numbered, lambda: self.best.floor, spec.time_limit)
         return screen_watched(tasks, models, self.jobs, given, spec.time_limit)
 
@@ -315,34 +327,35 @@ class _Run:
         counts: dict[str, Any] = dict(self.counts) | passed_over
         counts |= {"rejected": counts["read"] - counts["valid"], "ranked": len(ranked)}
         counts |= {name: int((ranked[VERDICT] == name).sum()) for name in ("outside", "edge")}
+        (folder / "shortlist.csv").unlink(missing_ok=True)  # of an earlier run that asked for another
         if plan.spec.shortlist:
             counts["shortlist"] = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
         if plan.spec.prefilter:
-            counts["prefilter"] = recall_of(counts, self.checked, ranked["score"].tolist(), plan.spec)
+            counts["prefilter"] = recall_of(counts, self.checked, ranked, plan.spec)
         return ranked, {name: value for name, value in counts.items() if not name.startswith("checked")}
 
 
 @contextmanager
-def _on_disk(models: list[Model]) -> Iterator[tuple[Predictors, list[Path]]]:
-    """Give the models, and folders from which the processes load them."""
+def _on_disk(models: list[Model]) -> Iterator[tuple[Predictors, list[Path], list[str]]]:
+    """Give the models, the folders from which the processes load them, and the digests of what stands there."""
     with ExitStack() as stack:
         found = [stack.enter_context(_bundle_on_disk(model)) for model in models]
-        yield Predictors([bundle for bundle, _ in found]), [folder for _, folder in found]
+        yield Predictors([item[0] for item in found]), [item[1] for item in found], [item[2] for item in found]
 
 
 @contextmanager
-def _bundle_on_disk(bundle: Model) -> Iterator[tuple[Bundle, Path]]:
+def _bundle_on_disk(bundle: Model) -> Iterator[tuple[Bundle, Path, str]]:
     if not isinstance(bundle, Bundle):
         bundle = Bundle.load(bundle)
     if bundle.folder is not None and saved_digest(bundle.folder) == bundle.digest:
-        yield bundle, bundle.folder
+        yield bundle, bundle.folder, bundle.digest
         return
     with tempfile.TemporaryDirectory(prefix="polyml-") as temporary:
         known = bundle.digest
         folder = bundle.save(Path(temporary) / "bundle")
         # An archive has times in it, so a second save of one model has another digest; the first one names the model.
-        bundle.digest = known or bundle.digest
-        yield bundle, folder
+        saved, bundle.digest = bundle.digest, known or bundle.digest
+        yield bundle, folder, saved
 
 
 def _chunks(source: Source, smiles_column: str | None, size: int) -> Iterable[CandidateChunk | ParquetChunk]:
@@ -356,12 +369,20 @@ def _chunks(source: Source, smiles_column: str | None, size: int) -> Iterable[Ca
 
 
 def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None, *, resume: bool) -> dict[str, Any]:
-    if resume and str(source) == "-":
-        raise UserError("standard input cannot be read a second time", where="--resume", fix="screen a file")
+    """Return all that the finished chunks depend on."""
+    files = source_files(source)
+    stream = next((file for file in files if not file.path.is_file()), None)
+    if resume and stream is not None:
+        what = "standard input" if stream.name == "-" else f"the stream {stream.name}"
+        raise UserError(f"{what} cannot be read a second time", where="--resume", fix="screen a file")
+    digests = file_digests([file.path for file in files])
+    # Of several files each row keeps the name of its own.
+    named = [[file.name, digest] for file, digest in zip(files, digests, strict=True)]
+    versions = installed_versions()
     return {
-        "input": {"files": file_digests(candidate_files(source)), "smiles_column": smiles_column},
+        "input": {"files": named if len(files) > 1 else digests, "smiles_column": smiles_column},
         "model": screener.models.digests,
         "quick model": screener.quick.digests if screener.quick else None,
-        **screener.plan.spec.model_dump(mode="json"),
-        "version of polyml or RDKit": {name: installed_versions()[name] for name in ("polyml", "rdkit")},
+        **screener.plan.spec.model_dump(mode="json", exclude=set(_AT_THE_END)),
+        **{f"version of {name}": versions[name] for name in NUMERICAL if name in versions},
     }

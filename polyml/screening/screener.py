@@ -8,13 +8,15 @@ get everything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
-from polyml.bundle import SCORE, VERDICT
+from polyml.bundle import SCORE, VERDICT, Bundle
 from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.data.readers import CandidateChunk
 from polyml.domain import VERDICTS
+from polyml.errors import RepeatUnitError
 from polyml.models.base import Prediction
 from polyml.row_faults import Parsed, in_batches
 from polyml.screening.chunk_rows import (
@@ -58,6 +60,11 @@ class ChunkScreener:
             StreamedHistogram.of_training(p, training[p.name].to_numpy()).to_dict() for p in models.properties
         ]
 
+    @property
+    def bundles(self) -> list[Bundle]:
+        """All models that are asked: those proper, then the quick ones."""
+        return [bundle for part in (self.models, self.quick) if part is not None for bundle in part.bundles]
+
     def histograms(self) -> list[StreamedHistogram]:
         """Return an empty histogram for each property."""
         return [StreamedHistogram.from_dict(item) for item in self._bins]
@@ -96,7 +103,7 @@ class ChunkScreener:
             work = self._predict(self.quick, work, rejected, self.first.names)
             passes = self.first.passes(work.columns, costly=False)
             hopeless, work = Work(work.select(~passes).parsed), Work(work.select(passes).parsed)
-        checked = self._check(hopeless, chunk.first_row, counts)
+        checked = self._check(hopeless, chunk.first_row, counts, floor)
         keep_all = self.plan.spec.keep == "all"
         # Few are left behind a quick model, and their features are at hand: the spread costs next to nothing now.
         spread = keep_all or self.quick is not None
@@ -112,12 +119,15 @@ class ChunkScreener:
             counts,
             chunk_table(chunk, kept, rejected, self._valued(), in_order=keep_all),
             [item.to_dict() for item in histograms],
-            [score for score in checked if score >= floor],
+            checked,
             self._records(chunk, [*work.parsed, *hopeless.parsed], kept),
         )
 
-    def _check(self, hopeless: Work, first_row: int, counts: dict[str, int]) -> list[float]:
-        """Ask the model proper about some of what the quick one discards; return the scores of those that pass."""
+    def _check(self, hopeless: Work, first_row: int, counts: dict[str, int], floor: float) -> list[tuple[float, str]]:
+        """Ask the model proper about some of what the quick one discards.
+
+        Returns scores and keys of those that pass and that could be ranked: new, and not below the floor.
+        """
         rows = np.array([row for row, _ in hopeless.parsed], dtype=np.int64) + first_row
         work = hopeless.select(drawn(rows, self.plan.spec.prefilter_check))
         if not len(work):
@@ -126,7 +136,14 @@ class ChunkScreener:
         score, passing = self._scored(work)
         counts["checked"] += len(work)
         counts["checked_passing"] += len(passing)
-        return [] if self.plan.spec.rank_by == "pareto" else [value for value in score.tolist() if value == value]
+        if self.plan.spec.rank_by == "pareto":
+            return []
+        found = []
+        for value, unit in zip(score.tolist(), passing.units, strict=True):
+            if value >= floor:  # not where there is no value
+                with suppress(RepeatUnitError):
+                    found += [] if self._is_known(unit.key) else [(value, unit.key)]
+        return found
 
     def _records(self, chunk: CandidateChunk, valid: Parsed, kept: Kept) -> np.ndarray | None:
         if not self.plan.spec.unique:
@@ -139,10 +156,10 @@ class ChunkScreener:
     ) -> Work:
         """Return the rows the models could predict, with their properties; a row that fails is rejected, alone."""
         if spread:
-            parsed, found, faults = in_batches(models.predict, work.parsed)
+            parsed, found, faults = in_batches(models.predict, work.parsed, sound=models.some_training_units)
             columns = _columns([part.mean for part in found], names) | self._spread(found)
         else:
-            parsed, means, faults = in_batches(models.predict_mean, work.parsed)
+            parsed, means, faults = in_batches(models.predict_mean, work.parsed, sound=models.some_training_units)
             columns = _columns(means, names)
         rejected.update({row: ("prediction failed", str(fault)) for row, fault in faults.items()})
         return Work(parsed, columns)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHARDS, _MANIFEST = "shards", "manifest.json"
 _NAME = re.compile(r"([0-9]{8,})\.shard")
+_HALF_WRITTEN = re.compile(r"\.(ranked|rejects|predictions|shortlist|report|robeson|summary)\.\w+\.\w+\.\w+")
 _TOLD = b"polyml.told"
 _DIGEST = 32  # bytes
 _SCRATCH = ".scratch"
@@ -52,8 +53,8 @@ class ChunkResult:
     histograms : list of dict
         Of the predictions of each property for all valid candidates that the model proper has seen; see
         :class:`polyml.screening.histogram.StreamedHistogram`.
-    checked : list of float
-        Scores of the candidates that the quick model discards and that would have passed; see
+    checked : list of (float, str)
+        Scores and keys of the candidates that the quick model discards and that would be ranked; see
         :mod:`polyml.screening.recall`. Those that cannot be in the ranked list may be left out.
     records : ndarray of uint64, shape (n, 3), optional
         What is kept of every valid row where each polymer is to be counted once; see
@@ -63,7 +64,7 @@ class ChunkResult:
     counts: dict[str, int]
     table: pa.Table
     histograms: list[dict[str, Any]]
-    checked: list[float] = field(default_factory=list)
+    checked: list[tuple[float, str]] = field(default_factory=list)
     records: np.ndarray | None = None
 
 
@@ -91,17 +92,27 @@ class ShardStore:
             input or spec, or when another process is at work in it.
         """
         manifest = json.loads(json.dumps(manifest))
+        self._is_begun(manifest, resume=resume)  # nothing is written into a folder that is not ours, not even a lock
+        with self.place.lock():
+            if not self._is_begun(manifest, resume=resume):  # another run may have been quicker
+                self.place.write(_MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+            self._sweep()
+            yield
+
+    def _is_begun(self, manifest: dict[str, Any], *, resume: bool) -> bool:
+        """Return whether there is a screen in the folder, which is this one."""
         before = self.place.read(_MANIFEST)
         if before is not None:
             self._check(manifest, self._parsed(before), resume=resume)
         elif self._holds_anything():
-            fix = "name another folder with -o, or remove this one"
-            raise UserError("the output folder is not empty and holds no screen", where=self.where, fix=fix)
-        else:
-            self.place.write(_MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-        with self.place.lock():
-            self._sweep()
-            yield
+            if {"ranked.csv", "ranked.parquet"} & {*self.output.names()}:
+                what = "the output folder holds the results of a screen whose folder 'shards' is gone"
+                fix = "name another folder with -o: without it nothing can be added to them"
+            else:
+                what = "the output folder is not empty and holds no screen"
+                fix = "name another folder with -o"
+            raise UserError(what, where=self.where, fix=fix)
+        return before is not None
 
     def _holds_anything(self) -> bool:
         # A temporary file that a killed run left behind is nothing of the user's.
@@ -125,10 +136,11 @@ class ShardStore:
         names = sorted({*before, *manifest})
         changed = [name for name in names if before.get(name) != manifest.get(name)]
         if changed:
+            was = "; ".join(f"{name} was {json.dumps(before.get(name))[:200]}" for name in changed)
             raise UserError(
                 f"cannot resume: the screen in this folder was made with another {' and '.join(changed)}",
                 where=where,
-                fix="screen into a new folder, or run exactly what was run before",
+                fix=f"screen into a new folder, or run exactly what was run before ({was})",
             )
 
     def _sweep(self) -> None:
@@ -136,8 +148,10 @@ class ShardStore:
         for name in self.place.names():
             if name.startswith(".") and name.endswith(".shard"):
                 self.place.remove(name)
-        if isinstance(self.place, DiskPlace):
+        if isinstance(self.place, DiskPlace) and isinstance(self.output, DiskPlace):
             shutil.rmtree(self.scratch, ignore_errors=True)
+            for name in filter(_HALF_WRITTEN.fullmatch, self.output.names()):
+                self.output.remove(name)
 
     def discard_if_empty(self) -> None:
         """Leave no trace of a screen that failed before its first chunk was finished, so that its folder is free."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from polyml.bundle import Bundle
 from polyml.data.parquet_index import ParquetChunk, read_parquet_chunk
 from polyml.data.readers import CandidateChunk
+from polyml.errors import UserError
 from polyml.screening.pool import WAITING, WHOLE, Marks
 from polyml.screening.predictors import Predictors
 from polyml.screening.screener import ChunkScreener
@@ -46,11 +47,15 @@ def start_worker(
     quick_folders: Sequence[Path],
     spec: ScreenSpec,
     store: ShardStore,
+    digests: Sequence[str] = (),
     owner: Address | None = None,
     *,
     has_gpu: bool = False,
 ) -> None:
     """Load the models into this process and keep its libraries to one thread.
+
+    What stands in their folders must have these digests, if any are given: a model may have been trained anew
+    meanwhile, and a worker may be a later one that takes the place of another.
 
     Where another process owns a GPU, networks predict there; this one never opens it, unless it was given one for
     itself.
@@ -60,6 +65,9 @@ def start_worker(
     if not has_gpu:
         os.environ |= {"POLYML_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     screener = load_screener(folders, quick_folders, spec)
+    if digests and list(digests) != [bundle.digest for bundle in screener.bundles]:
+        fix = "keep the models as they are until the end: screen into a new folder, or train into another one"
+        raise UserError("a model was changed while candidates were screened with it", where="--model", fix=fix)
     keep_to_threads(1)
     gc.freeze()  # libraries and models stay: they need not be searched for garbage
     _worker["duty"] = _Duty(screener, store, None if owner is None else _ask_at(owner))

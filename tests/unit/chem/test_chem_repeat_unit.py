@@ -60,6 +60,8 @@ REFUSED = [
     ("*#CC=*", "bond orders"),
     ("*=c1cc/c(=C/*)s1", "bond orders"),
     ("*->[Cu]*", "bond orders"),
+    ("*C->[Fe]C*", "bond orders"),
+    ("*C~C*", "bond orders"),
     ("*CC*.CC", "fragments"),
     ("*CC.CC*", "fragments"),
     ("*C(C*", "invalid SMILES"),

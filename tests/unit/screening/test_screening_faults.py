@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pandas as pd
 import psutil
@@ -305,6 +305,18 @@ def test_the_pool_tells_what_became_of_every_task():
     assert (lost[13].item, lost[13].code) == (13, -signal.SIGKILL)
     assert (lost[17].item, lost[17].code) == (17, None)
     assert not workers(os.getpid())
+
+
+def _sleepy():
+    time.sleep(3600)
+
+
+def test_a_worker_that_hangs_while_it_starts_is_replaced():
+    """Its task is larger than a pipe holds: it is sent only to those who listen."""
+    large = _Numbers(["x" * 10**6])
+    pool = WatchedPool(1, _sleepy, (), _square, limit=0.2)
+    with closing(pool.run(large)) as news:
+        assert next(news).item == WHOLE
 
 
 def test_an_error_of_the_function_ends_the_work():

@@ -136,7 +136,7 @@ def test_a_run_of_another_version_of_polyml_is_not_resumed(bundle, library, tmp_
     screen(library, bundle, SPEC, tmp_path / "out")
     path = tmp_path / "out" / "shards" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["version of polyml or RDKit"]["polyml"] = "0.0.1"
+    manifest["version of polyml"] = "0.0.1"
     path.write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="another version of polyml or RDKit"):
         screen(library, bundle, SPEC, tmp_path / "out", resume=True)

@@ -8,7 +8,7 @@ import pytest
 
 from polyml.data.properties import Property
 from polyml.errors import UserError
-from polyml.screening.recall import drawn, estimate
+from polyml.screening.recall import drawn, estimate, recall_of_top
 from polyml.screening.screen import ScreenSpec, screen
 
 OBJECTIVES = ["log10(O2)"]
@@ -98,10 +98,8 @@ def test_the_recall_of_the_prefilter_is_that_of_all_candidates_where_all_are_che
         assert found["discarded"] == found["checked"] == everything.valid - summary.shortlisted > 0
         assert found["passing"]["estimate"] == pytest.approx(summary.passing / everything.passing, abs=1e-4)
         kept = pd.read_csv(tmp_path / str(top) / "ranked.csv")
-        better = (ranked["score"] > kept["score"].iloc[-1] + 1e-6).sum() if len(kept) == top else len(ranked)
-        lost = better - kept["canonical"].isin(ranked["canonical"][:better]).sum()
-        if top == 5:
-            assert found["ranked"]["estimate"] <= 5 / (5 + lost) + 1e-4
+        truth = kept["canonical"].isin(ranked["canonical"][:top]).sum() / len(ranked[:top])
+        assert found["ranked"]["estimate"] == pytest.approx(truth, abs=1e-4)
         assert found["ranked"]["lower"] <= found["ranked"]["estimate"] <= found["ranked"]["upper"] <= 1
     assert summary.passing < everything.passing
 
@@ -110,6 +108,24 @@ def test_nothing_is_checked_where_that_is_not_wanted(bundle, quick, library, tmp
     summary = screen(library, bundle, spec(prefilter=["O2 >= 6"], prefilter_check=0), tmp_path / "out", quick=quick)
     assert summary.prefilter["checked"] == 0
     assert summary.prefilter["passing"] is None
+
+
+@pytest.mark.parametrize(("cut", "top"), [(1.0, 1000), (1.8, 1000), (2.3, 2000)])
+def test_the_recall_of_the_ranked_list_is_that_of_the_whole_library(cut, top):
+    """Whether the list loses little, half, or is cut short by the prefilter."""
+    rng = np.random.default_rng(1)
+    hits, estimates, truths = 0, [], []
+    for _ in range(100):
+        score = rng.normal(size=20_000)
+        passed = score + rng.normal(size=20_000) / 2 > cut
+        chosen = ~passed & (rng.random(20_000) < 0.2)
+        ranked = np.sort(score[passed])[::-1][:top]
+        found = recall_of_top(score[chosen], ranked, top, int((~passed).sum()), int(chosen.sum()))
+        truths.append(passed[np.argsort(-score)[:top]].mean())
+        estimates.append(found["estimate"])
+        hits += found["lower"] <= truths[-1] <= found["upper"]
+    assert np.mean(estimates) == pytest.approx(np.mean(truths), abs=0.005)
+    assert hits >= 90
 
 
 @pytest.mark.parametrize("wanted", [0, 3, 50])

@@ -61,6 +61,9 @@ def test_a_known_polymer_keeps_no_other_off_the_front(bundle, library, tmp_path)
     known = set(kept["canonical"]) & set(bundle.keys)
     assert known
     assert without.known >= len(known)
+    for options in ({"chunk_size": 1}, {"chunk_size": 1000}, {"keep": "all"}):
+        again, _ = ranked_of(library, bundle, tmp_path / str(options), **goals, **options)
+        assert again.known == without.known
     assert not set(ranked["canonical"]) & set(bundle.keys)
     assert set(ranked["canonical"]) >= set(kept["canonical"]) - known
 
