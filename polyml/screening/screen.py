@@ -184,6 +184,8 @@ def screen(
         raise UserError(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
+    if resume:
+        _check_streams(source)
     asked, jobs, outputs = jobs, jobs or default_jobs(), Outputs.of(folder)
     if engine == "local" and (watched or jobs > 1):
         warm_up(item for item in (*as_list(bundle), *as_list(quick)) if not isinstance(item, Bundle))
@@ -199,7 +201,7 @@ def screen(
                 cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster)
             )
         chunks = _chunks(source, smiles_column, spec.chunk_size)
-        manifest = _manifest(source, screener, smiles_column, resume=resume)
+        manifest = _manifest(source, screener, smiles_column)
         stack.enter_context(run.store.open(manifest, resume=resume))
         try:
             run.work(chunks, count_rows(source))
@@ -368,13 +370,17 @@ def _chunks(source: Source, smiles_column: str | None, size: int) -> Iterable[Ca
     return read_candidates(source, smiles_column, chunk_size=size)
 
 
-def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None, *, resume: bool) -> dict[str, Any]:
-    """Return all that the finished chunks depend on."""
-    files = source_files(source)
-    stream = next((file for file in files if not file.path.is_file()), None)
-    if resume and stream is not None:
+def _check_streams(source: Source) -> None:
+    """Refuse to go on with what can be read only once."""
+    stream = next((file for file in source_files(source) if not file.path.is_file()), None)
+    if stream is not None:
         what = "standard input" if stream.name == "-" else f"the stream {stream.name}"
         raise UserError(f"{what} cannot be read a second time", where="--resume", fix="screen a file")
+
+
+def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None) -> dict[str, Any]:
+    """Return all that the finished chunks depend on."""
+    files = source_files(source)
     digests = file_digests([file.path for file in files])
     # Of several files each row keeps the name of its own.
     named = [[file.name, digest] for file, digest in zip(files, digests, strict=True)]

@@ -73,7 +73,9 @@ def test_patterns(library, monkeypatch):
     assert [path.name for path in candidate_files(f"{library}/_*.csv")] == ["_SUCCESS.csv"]
     monkeypatch.chdir(library)
     assert candidate_files("*.csv")[0].as_posix() == "b.csv"
-    for pattern in ("*.xyz", "*CC*", "[*]CC[*]", "none/*.csv"):
+    with pytest.raises(UserError, match="no file matches the pattern"):
+        candidate_files("none/*.csv")
+    for pattern in ("*.xyz", "*CC*", "[*]CC[*]"):
         with pytest.raises(UserError, match="a pattern that no file matches"):
             candidate_files(pattern)
     with pytest.raises(UserError, match=r"a file of unknown format: a\.pdf"):

@@ -125,7 +125,7 @@ def test_the_recall_of_the_ranked_list_is_that_of_the_whole_library(cut, top):
         estimates.append(found["estimate"])
         hits += found["lower"] <= truths[-1] <= found["upper"]
     assert np.mean(estimates) == pytest.approx(np.mean(truths), abs=0.005)
-    assert hits >= 90
+    assert hits >= 88  # 95 of 100 less three standard deviations
 
 
 @pytest.mark.parametrize("wanted", [0, 3, 50])
