@@ -6,7 +6,9 @@ constraints, or would stand in the ranked list, says how many were lost among al
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +62,7 @@ def estimate(found: int, discarded: int, checked: int, wanted: int) -> dict[str,
     Examples
     --------
     >>> estimate(found=900, discarded=100_000, checked=1000, wanted=1)
-    {'estimate': 0.9, 'lower': 0.6182, 'upper': 0.9972}
+    {'estimate': 0.9, 'lower': 0.6201, 'upper': 0.9961}
     """
     if not checked or (not found and not wanted):
         return None
@@ -115,10 +117,14 @@ def recall_of_top(
         if len(ranked) + everyone <= top:
             recall[name] = len(ranked) / (len(ranked) + everyone)
             continue
-        above = {count: lost_ones(discarded, checked, count)[other] for count in sorted({0, *wanted.tolist()})}
-        fits = [k for k, count in enumerate(wanted.tolist(), 1) if k + above[count] <= top]
-        recall[name] = max(fits, default=0) / top
+        # How many candidates are as good as each of the ranked list: the more, the further down.
+        reached = partial(_reached, wanted, discarded, checked, other)
+        recall[name] = bisect_right(range(len(ranked)), float(top), key=reached) / top
     return {name: round(value, 4) for name, value in recall.items()}
+
+
+def _reached(wanted: np.ndarray, discarded: int, checked: int, end: str, place: int) -> float:
+    return place + 1 + lost_ones(discarded, checked, int(wanted[place]))[end]
 
 
 def recall_of(
