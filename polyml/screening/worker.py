@@ -36,10 +36,22 @@ class _Duty:
 _worker: dict[str, _Duty] = {}
 
 
-def load_screener(folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec) -> ChunkScreener:
-    """Load the models of a screen from their folders."""
+def load_screener(
+    folders: Sequence[Path], quick_folders: Sequence[Path], spec: ScreenSpec, digests: Sequence[str] = ()
+) -> ChunkScreener:
+    """Load the models of a screen from their folders.
+
+    Raises
+    ------
+    UserError
+        What stands there has other digests than those that are given: a model may have been trained anew meanwhile.
+    """
     quick = Predictors([Bundle.load(folder) for folder in quick_folders]) if quick_folders else None
-    return ChunkScreener(Predictors([Bundle.load(folder) for folder in folders]), spec, quick)
+    screener = ChunkScreener(Predictors([Bundle.load(folder) for folder in folders]), spec, quick)
+    if digests and list(digests) != [bundle.digest for bundle in screener.bundles]:
+        fix = "keep the models as they are until the end: screen into a new folder, or train into another one"
+        raise UserError("a model was changed while candidates were screened with it", where="--model", fix=fix)
+    return screener
 
 
 def start_worker(
@@ -54,9 +66,6 @@ def start_worker(
 ) -> None:
     """Load the models into this process and keep its libraries to one thread.
 
-    What stands in their folders must have these digests, if any are given: a model may have been trained anew
-    meanwhile, and a worker may be a later one that takes the place of another.
-
     Where another process owns a GPU, networks predict there; this one never opens it, unless it was given one for
     itself.
     """
@@ -64,10 +73,7 @@ def start_worker(
 
     if not has_gpu:
         os.environ |= {"POLYML_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    screener = load_screener(folders, quick_folders, spec)
-    if digests and list(digests) != [bundle.digest for bundle in screener.bundles]:
-        fix = "keep the models as they are until the end: screen into a new folder, or train into another one"
-        raise UserError("a model was changed while candidates were screened with it", where="--model", fix=fix)
+    screener = load_screener(folders, quick_folders, spec, digests)
     keep_to_threads(1)
     gc.freeze()  # libraries and models stay: they need not be searched for garbage
     _worker["duty"] = _Duty(screener, store, None if owner is None else _ask_at(owner))

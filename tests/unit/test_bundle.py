@@ -115,6 +115,9 @@ def test_a_polymer_the_model_cannot_take_costs_one_row(bundle, monkeypatch):
     frame = predict_frame(bundle, ["*CC(*)C", "*CC(*)Br", "*CC*"])
     assert frame["error"].tolist() == ["", "ArithmeticError: no bromine", ""]
     assert frame["Tg"].isna().tolist() == [False, True, False]
+    frame = predict_frame(bundle, ["*CC(*)Br", "*CC(*)CBr"])  # the training polymers tell that the model works
+    assert frame["error"].tolist() == ["ArithmeticError: no bromine"] * 2
+    monkeypatch.setattr(type(bundle.model), "predict_dist", lambda self, units: 1 / 0)
     with pytest.raises(PolymlError, match="fails on every polymer"):
         predict_frame(bundle, ["*CC(*)Br", "*CC(*)CBr"])
 

@@ -19,7 +19,7 @@ from polyml.screening.plan import plan_screen
 from polyml.screening.robeson import distance
 from polyml.screening.screen import ScreenSpec, screen
 from polyml.screening.shards import ShardStore
-from polyml.screening.worker import start_worker
+from polyml.screening.worker import load_screener
 
 SPEC = ScreenSpec(
     derive={"selectivity": "O2 / N2"},
@@ -526,11 +526,12 @@ def test_the_spread_of_the_ranked_list_does_not_depend_on_the_processes(bundle_o
 
 def test_a_model_that_is_trained_anew_meanwhile_is_refused(bundle, bundle_of, library, tmp_path):
     folder = bundle.save(tmp_path / "model")
-    start_worker([folder], [], SPEC, ShardStore(tmp_path / "out"), [Bundle.load(folder).digest])
+    digests = [Bundle.load(folder).digest]
+    assert load_screener([folder], [], SPEC, digests).bundles[0].digest == digests[0]
     shutil.rmtree(folder)
     bundle_of("ridge").save(folder)
     with pytest.raises(UserError, match="a model was changed"):
-        start_worker([folder], [], SPEC, ShardStore(tmp_path / "out"), [bundle.digest])
+        load_screener([folder], [], SPEC, digests)
 
 
 def test_what_is_made_from_the_ranked_list_may_change_on_resume(bundle, library, tmp_path):
