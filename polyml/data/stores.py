@@ -15,66 +15,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
+from polyml.data.store_urls import Stored, joined, told
 from polyml.errors import UserError
 
 LOCK = ".lock"
 """Name of the file that says that a run is at work."""
 FREE = "wait for it, or stop it first"
 """What to do about it."""
-_GOOGLE_RETRIES = 20  # seconds
 _AT_ONCE = 1 << 20  # bytes that are fetched at least
-_OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "generation", "version_id", "Content-MD5")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 _BEAT = 20.0  # seconds between two signs of life of a run
 _DEAD = 120.0  # seconds without one, after which nobody is at work any more
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Something in a store; nothing is asked of the store before it is used.
-
-    Attributes
-    ----------
-    url : str
-        As it was given: a password, and options for reaching the store, may be in it.
-    inside : str
-        What is meant in the folder of this URL, as the store names it; empty for the URL itself.
-    """
-
-    url: str
-    inside: str = ""
-
-    @property
-    def shown(self) -> str:
-        """Its URL in messages and tables: without passwords and options."""
-        return _joined(_without_secrets(self.url), self.inside)
-
-    def __str__(self) -> str:
-        return self.shown
-
-    @property
-    def path(self) -> str:
-        """Where it is, as the store has it."""
-        return _joined(_located(self.url)[1], self.inside)
-
-    @property
-    def system(self) -> Any:
-        """The file system, as fsspec has it."""
-        return _located(self.url)[0]
-
-
-def _joined(folder: str, inside: str) -> str:
-    return f"{folder.rstrip('/')}/{inside}" if folder and inside else folder or inside
-
-
-class StorePlace(_Stored):
+class StorePlace(Stored):
     """A folder under a URL that pyarrow or fsspec know: ``s3://``, ``gs://``, ``abfs://``, ``hdfs://`` and others."""
 
     @property
@@ -84,12 +43,12 @@ class StorePlace(_Stored):
 
     def below(self, name: str) -> StorePlace:
         """Return a folder in this one."""
-        return StorePlace(self.url, _joined(self.inside, name))
+        return StorePlace(self.url, joined(self.inside, name))
 
     def names(self) -> list[str]:
         """Return the names in the folder, by one listing."""
         system = self.system
-        with _told("read", self.shown):
+        with told("read", self.shown):
             try:
                 system.invalidate_cache()
                 found = system.ls(self.path, detail=False)
@@ -100,7 +59,7 @@ class StorePlace(_Stored):
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object."""
-        with _told("read", self.shown):
+        with told("read", self.shown):
             try:
                 return bytes(self.system.cat_file(f"{self.path}/{name}"))
             except FileNotFoundError:
@@ -108,7 +67,7 @@ class StorePlace(_Stored):
 
     def write(self, name: str, content: bytes) -> None:
         """Put an object."""
-        with _told("write", self.shown):
+        with told("write", self.shown):
             self._put(lambda: self.system.pipe_file(f"{self.path}/{name}", content))
 
     def upload(self, path: Path) -> None:
@@ -119,7 +78,7 @@ class StorePlace(_Stored):
         UserError
             The store refuses it.
         """
-        with _told("write", self.shown):
+        with told("write", self.shown):
             self._put(lambda: self.system.put_file(str(path), f"{self.path}/{path.name}"))
 
     def _put(self, put: Callable[[], object]) -> None:
@@ -132,7 +91,7 @@ class StorePlace(_Stored):
 
     def remove(self, name: str) -> None:
         """Remove an object."""
-        with _told("write", self.shown), suppress(FileNotFoundError):
+        with told("write", self.shown), suppress(FileNotFoundError):
             self.system.rm_file(f"{self.path}/{name}")
 
     def clear(self) -> None:
@@ -170,7 +129,7 @@ class StorePlace(_Stored):
 
 
 @dataclass(frozen=True)
-class StoreFile(_Stored):
+class StoreFile(Stored):
     """A file under a URL, with as much of a ``Path`` as readers ask for.
 
     What it reads is what the store has: a request that fails ends the reading with a :class:`UserError`, and is not
@@ -239,13 +198,13 @@ class StoreFile(_Stored):
         """Open it for reading."""
         if mode != "rb":
             raise ValueError(f"a file under a URL is read, with mode 'rb' and not {mode!r}")
-        with _told("read", self.shown):
+        with told("read", self.shown):
             return io.BufferedReader(_Fetched(self.system.open(self.path, "rb"), self.shown), _AT_ONCE)
 
     def below(self, pattern: str = "") -> list[tuple[StoreFile, str]]:
         """Return the files below a folder with their names relative to it, sorted: all, or those that fit a pattern."""
         system, root = self.system, self.path.rstrip("/")
-        with _told("read", self.shown):
+        with told("read", self.shown):
             system.invalidate_cache()
             if pattern:
                 found = system.glob(f"{glob.escape(root)}/{pattern}", detail=True)
@@ -254,7 +213,7 @@ class StoreFile(_Stored):
         files = []
         for path in sorted(path for path, info in found.items() if info["type"] == "file"):
             name = path.removeprefix(root).lstrip("/")
-            files.append((StoreFile(self.url, _joined(self.inside, name), found[path]), name))
+            files.append((StoreFile(self.url, joined(self.inside, name), found[path]), name))
         return files
 
     def _known(self) -> Mapping[str, Any]:
@@ -262,7 +221,7 @@ class StoreFile(_Stored):
 
     def _info(self) -> Mapping[str, Any]:
         system = self.system
-        with _told("read", self.shown):
+        with told("read", self.shown):
             try:
                 system.invalidate_cache()
                 return dict(system.info(self.path))
@@ -293,13 +252,13 @@ class _Fetched(io.RawIOBase):
         return getattr(self._handle, "size", 0) is not None  # what comes without its length comes once
 
     def readinto(self, buffer: Any) -> int:
-        with _told("read", self._url):
+        with told("read", self._url):
             content = self._handle.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with _told("read", self._url):
+        with told("read", self._url):
             self._handle.seek(offset, whence)
             return int(self._handle.tell())
 
@@ -318,85 +277,3 @@ def _sign(content: bytes | None) -> dict[str, Any]:
         found = json.loads(content or b"{}")
         return found if isinstance(found, dict) else {}
     return {}
-
-
-@contextmanager
-def _told(what: str, url: str) -> Iterator[None]:
-    """Say what a store refuses."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # every store has errors of its own
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        fix = "check the URL, the credentials, and what they allow"
-        raise UserError(f"cannot {what}: {first}", where=url, fix=fix) from error
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without its options, and without a user whose password is told.
-
-    Examples
-    --------
-    >>> _without_secrets("s3://key:secret@bucket/run?region=here"), _without_secrets("abfs://box@account/run")
-    ('s3://bucket/run', 'abfs://box@account/run')
-    """
-    scheme, mark, rest = url.partition("?")[0].partition("://")
-    host, slash, path = rest.partition("/")
-    user, _, server = host.rpartition("@")
-    return f"{scheme}{mark}{server if ':' in user else host}{slash}{path}"
-
-
-@cache
-def _located(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, as fsspec has it, and the path in it.
-
-    What pyarrow reads has one file system for all URLs of a bucket, as each costs a client with its own connections.
-
-    Raises
-    ------
-    UserError
-        Neither pyarrow nor fsspec know such a URL, or the store cannot be reached.
-    """
-    with _told("reach it", _without_secrets(url)):
-        scheme, _, rest = url.partition("://")
-        if scheme in _OF_PYARROW:
-            rest, mark, options = rest.partition("?")
-            host, _, path = rest.partition("/")
-            if (
-                scheme in ("gs", "gcs") and "retry_limit_seconds" not in options
-            ):  # its own limit is a quarter of an hour
-                mark, options = "?", "&".join(filter(None, (options, f"retry_limit_seconds={_GOOGLE_RETRIES}")))
-            found = _of_pyarrow(f"{scheme}://{host}/{mark}{options}")
-            if found is not None:
-                system, base = found
-                return system, _joined(base, unquote(path).strip("/"))
-        return _of_fsspec(url)
-
-
-@cache
-def _of_pyarrow(store: str) -> tuple[Any, str] | None:
-    """Return the file system of a bucket, and the path of the bucket in it; None where this pyarrow has none."""
-    import pyarrow as pa
-    import pyarrow.fs
-    from fsspec.implementations.arrow import ArrowFSWrapper
-
-    try:
-        system, path = pyarrow.fs.FileSystem.from_uri(store)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
-    return ArrowFSWrapper(system), path
-
-
-def _of_fsspec(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    shown = _without_secrets(url)
-    try:
-        system, path = fsspec.core.url_to_fs(url)
-    except ImportError as error:
-        raise UserError(f"this URL needs more: {error}", where=shown, fix="install it with pip") from None
-    except ValueError as error:
-        fix = "name a folder or file, or a URL such as s3://bucket/run"
-        raise UserError(f"nothing is known of such a URL: {error}", where=shown, fix=fix) from None
-    return system, str(path)
