@@ -96,10 +96,6 @@ class Monomers:
             self.named,
         )
 
-    def members(self, monomer_class: str) -> list[int]:
-        """Return the places of the monomers of a class."""
-        return [place for place, classes in enumerate(self.classes) if monomer_class in classes]
-
     def class_counts(self) -> dict[str, int]:
         """Count the monomers of each class, the largest first; one may be of several."""
         return dict(Counter(name for classes in self.classes for name in classes).most_common())

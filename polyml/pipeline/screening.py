@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.cluster import Engine
 from polyml.config import TrackingSpec
-from polyml.errors import UserError
 from polyml.pipeline.steps import load_bundle, open_tracker, warn_if_uncalibrated
 from polyml.screening.spec import ScreenSpec
 
@@ -87,13 +86,9 @@ def with_objectives(spec: ScreenSpec, properties: Sequence[Property]) -> ScreenS
 def check_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: bool = True) -> None:
     """Check the expressions of a screen before anything is trained or read."""
     from polyml.screening.plan import plan_prefilter, plan_screen
+    from polyml.screening.predictors import refuse_classes
 
-    for item in properties:
-        if item.is_class:
-            raise UserError(
-                f"'{item.name}' is a class, and candidates are ranked by numbers",
-                fix="predict the classes of candidates with: polyml predict",
-            )
+    refuse_classes(properties)
     plan_screen(with_objectives(spec, properties), properties, gives_std=gives_std)
     if spec.prefilter:
         plan_prefilter(spec, properties, properties)

@@ -77,11 +77,6 @@ class StreamedHistogram:
         margin = _MARGIN * (high - low) or max(0.5, 0.05 * abs(low))
         return cls(np.linspace(low - margin, high + margin, bins + 1), histogram.transform)
 
-    @property
-    def total(self) -> int:
-        """Values counted, without those that are missing."""
-        return int(self.counts.sum())
-
     def add(self, values: np.ndarray) -> None:
         """Count values in user units, of any shape."""
         modelled = self._modelled(values)

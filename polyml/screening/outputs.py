@@ -41,11 +41,7 @@ REJECT_COLUMNS = ("file", "line", "psmiles", "reason", "message")
 def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path: Path) -> pd.DataFrame:
     """Write the ranked list, with what was not computed for every candidate: spread, domain, nearest polymer."""
     ranked = _ranked_frame(best, models, plan)
-    if path.suffix == ".csv":
-        with whole_file(path) as temporary:
-            ranked.to_csv(temporary, index=False, lineterminator="\n")
-    else:
-        write_frame(ranked, path)
+    write_frame(ranked, path)
     return ranked
 
 
@@ -61,8 +57,7 @@ def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> int:
     chosen.insert(2, "distance", found.distance)
     if spec.shortlist_by != "maxmin":
         chosen.insert(3, "cluster_size", found.size)
-    with whole_file(path) as temporary:
-        chosen.to_csv(temporary, index=False, lineterminator="\n")
+    write_frame(chosen, path)
     return len(chosen)
 
 

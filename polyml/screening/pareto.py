@@ -1,4 +1,4 @@
-"""Which candidates no other beats in everything that is asked for: the Pareto front, and the fronts behind it.
+"""Which candidates no other beats in everything that is asked for: the Pareto front.
 
 A row *dominates* another when it is as good or better in every column, and better in one. Everything here is exact:
 rows are compared by their places in each column, never by sums or distances, so units and scales do not matter.
@@ -10,7 +10,6 @@ References
 ----------
 Kung, Luccio and Preparata: On finding the maxima of a set of vectors. J. ACM 22, 469 (1975): two columns, by sorting.
 Chomicki, Godfrey, Gryz and Liang: Skyline with presorting. Proc. ICDE 2003, 717: more columns.
-Deb, Pratap, Agarwal and Meyarivan: NSGA-II. IEEE Trans. Evol. Comput. 6, 182 (2002): the ranks.
 """
 
 from __future__ import annotations
@@ -66,47 +65,6 @@ def pareto_front(values: np.ndarray, maximize: Sequence[bool]) -> np.ndarray:
     else:
         front[rows[_front_of_many(_places(table))]] = True
     return front
-
-
-def non_dominated_rank(values: np.ndarray, maximize: Sequence[bool]) -> np.ndarray:
-    """Return the number of the front of every row: 1 for the Pareto front, 2 for the front without these, and so on.
-
-    Takes time and one comparison for each pair of rows: a second for ten thousand rows.
-
-    Parameters
-    ----------
-    values, maximize
-        See :func:`pareto_front`.
-
-    Returns
-    -------
-    ndarray of int, shape (n,)
-        0 for a row with a NaN.
-
-    Raises
-    ------
-    UserError
-        As :func:`pareto_front`.
-
-    Examples
-    --------
-    >>> non_dominated_rank(np.array([[1.0, 1.0], [2.0, 2.0], [0.0, 3.0], [np.nan, 9.0]]), [True, True]).tolist()
-    [2, 1, 1, 0]
-    """
-    table, complete = _smaller_is_better(values, maximize)
-    rank = np.zeros(len(table), dtype=np.int64)
-    rows = np.flatnonzero(complete)
-    places = _places(table[rows])
-    total = places.sum(axis=1)
-    order = np.argsort(total, kind="stable")  # whatever dominates a row stands before it
-    places, total = np.ascontiguousarray(places[order].T), total[order]
-    found = np.zeros(len(rows), dtype=np.int64)
-    for row in range(len(rows)):
-        before = int(np.searchsorted(total, total[row]))  # an equal total does not dominate
-        dominates = np.logical_and.reduce([column[:before] <= column[row] for column in places])
-        found[row] = 1 + found[:before][dominates].max(initial=0)  # the longest chain of rows that dominate each other
-    rank[rows[order]] = found
-    return rank
 
 
 def _smaller_is_better(values: np.ndarray, maximize: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:

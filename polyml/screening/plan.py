@@ -88,6 +88,17 @@ class ScreenPlan:
         """Whether more is better, for each objective."""
         return [item.direction == "maximize" for item in self.spec.objectives]
 
+    @property
+    def weights(self) -> list[float]:
+        """Factor of each objective in the score, negative where less is better."""
+        return [item.weight if item.direction == "maximize" else -item.weight for item in self.spec.objectives]
+
+    @property
+    def trade_offs(self) -> list[tuple[str, str]]:
+        """The pairs of columns that are to be drawn against each other."""
+        known = [*self.names, *self.derived, *sorted(self.costly - set(self.derived)), *_ALSO_DRAWN]
+        return [split_trade_off(text, known) for text in self.spec.trade_offs]
+
     def first_failure(self, columns: Columns) -> list[str]:
         """Return the first constraint that each row fails, empty where it meets them all, (n,)."""
         failed = np.full(len(columns[self.names[0]]), "", dtype=object)
@@ -97,11 +108,9 @@ class ScreenPlan:
 
     def score(self, columns: Columns) -> np.ndarray:
         """Return the weighted sum of the objectives, shape (n,): larger is better, NaN has no rank."""
-        signs = [1.0 if up else -1.0 for up in self.maximize]
-        weights = np.array([s * item.weight for s, item in zip(signs, self.spec.objectives, strict=True)])
         values = self.objective_values(columns)
         total = np.zeros(len(values))
-        for column, weight in zip(values.T, weights, strict=True):
+        for column, weight in zip(values.T, self.weights, strict=True):
             total = total + weight * column
         return np.where(np.isfinite(total), total, np.nan)
 
@@ -164,10 +173,22 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
     if not gives_std and any(item.names & spread for item in used):
         raise UserError("this model gives no uncertainty", where="screen", fix="leave out _std, _lower and _upper")
     _check_ranking(spec, gives_std=gives_std)
-    for text in spec.trade_offs:
-        split_trade_off(text, [*known, *_ALSO_DRAWN])
     _check_units(used, properties)
-    return ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+    plan = ScreenPlan(spec, names, derived, constraints, objectives, frozenset(costly))
+    _check_trade_offs(plan, gives_std=gives_std)
+    return plan
+
+
+def _check_trade_offs(plan: ScreenPlan, *, gives_std: bool) -> None:
+    """Refuse pairs with a column that will not be there."""
+    where = "--plot (trade_offs)"
+    for text, pair in zip(plan.spec.trade_offs, plan.trade_offs, strict=True):
+        if not gives_std and {*pair} & {*plan.spread_names, PROBABILITY}:
+            what = f"'{text}' cannot be drawn: this model gives no uncertainty"
+            raise UserError(what, where=where, fix="draw other columns")
+        if PROBABILITY in pair and not plan.constraints:
+            what = f"'{text}' cannot be drawn: there is no constraint to meet"
+            raise UserError(what, where=where, fix="add a constraint, or draw other columns")
 
 
 def _check_ranking(spec: ScreenSpec, *, gives_std: bool) -> None:

@@ -42,10 +42,7 @@ class Predictors:
         if twice:
             fix = "give one model for each property"
             raise UserError(f"two models predict {', '.join(twice)}", where="model", fix=fix)
-        for item in self.properties:
-            if item.is_class:
-                fix = "predict the classes of candidates with: polyml predict"
-                raise UserError(f"'{item.name}' is a class, and candidates are ranked by numbers", fix=fix)
+        refuse_classes(self.properties)
 
     @property
     def gives_std(self) -> bool:
@@ -143,3 +140,17 @@ def as_list(models: Any) -> list[Any]:
     if models is None:
         return []
     return [models] if isinstance(models, Bundle | str | Path) else list(models)
+
+
+def refuse_classes(properties: Sequence[Property]) -> None:
+    """Refuse properties that candidates cannot be ranked by.
+
+    Raises
+    ------
+    UserError
+        One is a class.
+    """
+    for item in properties:
+        if item.is_class:
+            fix = "predict the classes of candidates with: polyml predict"
+            raise UserError(f"'{item.name}' is a class, and candidates are ranked by numbers", fix=fix)

@@ -58,9 +58,7 @@ class Criteria:
     @classmethod
     def of(cls, plan: ScreenPlan) -> Criteria:
         """Return those of a plan; see :func:`polyml.screening.plan.plan_screen`."""
-        signs = [1.0 if item.direction == "maximize" else -1.0 for item in plan.spec.objectives]
-        weights = [sign * item.weight for sign, item in zip(signs, plan.spec.objectives, strict=True)]
-        return cls(plan.derived, plan.constraints, plan.objectives, weights)
+        return cls(plan.derived, plan.constraints, plan.objectives, plan.weights)
 
     def reads(self, expressions: Sequence[Expression]) -> frozenset[str]:
         """Return every column that the expressions need, the derived ones on the way among them."""
@@ -81,7 +79,7 @@ class Chances:
     probability : ndarray of shape (n,)
         That every constraint holds; 1 without constraints, NaN where the spread of a property they read is not known.
     pessimistic : ndarray of shape (n,)
-        The score that is exceeded with probability 0.95 (or what was asked for); NaN where the spread of a property it
+        The score that is exceeded with probability 0.95; NaN where the spread of a property it
         reads is not known, or the score is not defined for so many draws.
     """
 
@@ -97,15 +95,13 @@ def chances(
     *,
     lower: np.ndarray | None = None,
     upper: np.ndarray | None = None,
-    level: float = LEVEL,
     correlation: np.ndarray | None = None,
     fixed: Mapping[str, np.ndarray] | None = None,
-    pessimistic: float = PESSIMISTIC,
-    draws: int = DRAWS,
 ) -> Chances:
     """Judge candidates by the whole distribution of their predictions.
 
     A draw for which a constraint or the score is not defined (the logarithm of a negative number) counts as a failure.
+    The error of a probability is about 0.001 for one property, and below 0.01 for a few.
 
     Parameters
     ----------
@@ -116,19 +112,12 @@ def chances(
         As :meth:`polyml.bundle.Bundle.predict` returns them: the median in user units, and the standard deviation in
         the modelled scale, decades for log10.
     lower, upper : ndarray of shape (n, t), optional
-        Ends of an interval in user units. The two halves of the distribution are then as wide as they say, and ``std``
-        is not looked at: an end beyond the median has the probability it claims, even when the two differ.
-    level : float
-        Probability of the interval between ``lower`` and ``upper``.
+        Ends of the 90 % interval in user units. The two halves of the distribution are then as wide as they say, and
+        ``std`` is not looked at: an end beyond the median has the probability it claims, even when the two differ.
     correlation : ndarray of shape (t, t), optional
         Of the errors of the properties in the modelled scale.
     fixed : mapping of str to ndarray of shape (n,), optional
         Other columns that the expressions read and that have no error: similarity, ends of intervals.
-    pessimistic : float
-        Probability of a score below :attr:`Chances.pessimistic`.
-    draws : int
-        A power of two. The error of a probability is about 1 / draws for one property, and below 0.01 for a few with
-        1024.
 
     Raises
     ------
@@ -148,15 +137,13 @@ def chances(
     >>> found.pessimistic.round(1).tolist()  # 2 - 1.645 * 0.3, and a factor of two above
     [1.5, 1.8]
     """
-    spread = _Spread.of(properties, mean, std, (lower, upper), level)
-    if not 0.0 < pessimistic < 1.0:
-        raise UserError(f"pessimistic={pessimistic}", where=_WHERE, fix="give a probability between 0 and 1")
-    errors = normal_draws(len(properties), draws, correlation)
+    spread = _Spread.of(properties, mean, std, (lower, upper))
+    errors = normal_draws(len(properties), correlation=correlation)
     given = {name: np.asarray(column, dtype=float).reshape(-1, 1) for name, column in (fixed or {}).items()}
     demanded, ranked = criteria.reads(criteria.constraints), criteria.reads(criteria.objectives)
     used = _check_columns(criteria, demanded | ranked, properties, given, len(spread.centre))
     probability, score = np.ones(len(spread.centre)), np.full(len(spread.centre), np.nan)
-    step = max(1, _VALUES // (draws * (len(used) + 3)))
+    step = max(1, _VALUES // (DRAWS * (len(used) + 3)))
     for start in range(0, len(spread.centre), step):
         rows = slice(start, start + step)
         columns = {name: column[rows] for name, column in given.items() if name in used}
@@ -169,7 +156,7 @@ def chances(
         if criteria.constraints:
             probability[rows] = _all_hold(criteria.constraints, columns).mean(axis=-1)
         if criteria.objectives:
-            score[rows] = _low_score(criteria, columns, pessimistic)
+            score[rows] = _low_score(criteria, columns, PESSIMISTIC)
     known = [_known(names, properties, spread, given) for names in (demanded, ranked)]
     return Chances(np.where(known[0], probability, np.nan), np.where(known[1] & np.isfinite(score), score, np.nan))
 
@@ -229,7 +216,6 @@ class _Spread:
         mean: np.ndarray,
         std: np.ndarray,
         ends: tuple[np.ndarray | None, np.ndarray | None],
-        level: float,
     ) -> _Spread:
         from scipy.stats import norm
 
@@ -248,9 +234,7 @@ class _Spread:
         if ends[0] is None or ends[1] is None:
             std = np.asarray(std, dtype=float)
             return cls(is_log, centre, std, std)
-        if not 0.0 < level < 1.0:
-            raise UserError(f"level={level}", where=_WHERE, fix="give a probability between 0 and 1, such as 0.9")
-        factor = norm.ppf((1.0 + level) / 2.0)
+        factor = norm.ppf((1.0 + LEVEL) / 2.0)
         below, above = centre - _modelled(ends[0], is_log), _modelled(ends[1], is_log) - centre
         return cls(is_log, centre, np.maximum(below, 0.0) / factor, np.maximum(above, 0.0) / factor)
 

@@ -12,7 +12,7 @@ from polyml.data.files import whole_file
 from polyml.screening.histogram import StreamedHistogram
 from polyml.screening.outputs import NEAREST, robeson_figures
 from polyml.screening.pareto import pareto_front
-from polyml.screening.plan import ScreenPlan, split_trade_off
+from polyml.screening.plan import ScreenPlan
 from polyml.screening.predictors import Predictors
 from polyml.screening.spec import PROBABILITY, SIMILARITY, available_pairs
 
@@ -31,8 +31,8 @@ def write_report(
     counts: Mapping[str, Any],
     histograms: Sequence[StreamedHistogram],
     title: str,
-) -> dict[str, Figure]:
-    """Write ``report.html``, and return the Robeson plots, which are also a page of their own."""
+) -> None:
+    """Write ``report.html``, and for gases ``robeson.html`` with the Robeson plots alone."""
     from polyml.report.html import figures_page
     from polyml.report.screening import screening_page
 
@@ -54,7 +54,6 @@ def write_report(
     if bounds:
         with whole_file(path.with_name("robeson.html")) as temporary:
             temporary.write_text(figures_page("Robeson plots", bounds), encoding="utf-8")
-    return bounds
 
 
 def stages(counts: Mapping[str, Any], plan: ScreenPlan) -> dict[str, int]:
@@ -113,8 +112,6 @@ def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> d
     given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
     figures = {}
     for x, y in _pairs(plan):
-        if x not in ranked or y not in ranked:
-            continue
         better = [_is_better(name, plan) for name in (x, y)]
         front = pareto_front(ranked[[x, y]].to_numpy(dtype=float), better)
         figures[f"{y} against {x}"] = trade_off(
@@ -131,11 +128,8 @@ def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> d
 
 
 def _pairs(plan: ScreenPlan) -> list[tuple[str, str]]:
-    known = [*plan.names, *plan.derived, "score", PROBABILITY, *plan.costly]
-    if plan.spec.trade_offs:
-        return [split_trade_off(text, known) for text in plan.spec.trade_offs]
-    if available_pairs(plan.names):
-        return []
+    if plan.trade_offs or available_pairs(plan.names):
+        return plan.trade_offs
     aims = [item.text.strip("`") for item in plan.objectives]
     names = [name for name in dict.fromkeys([*aims, *plan.names]) if name in (*plan.names, *plan.derived)]
     return [(names[0], name) for name in names[1 : 1 + _DRAWN]]

@@ -215,8 +215,7 @@ class ChunkScreener:
         score, work = self._scored(work)
         counts["passing"], counts["no_value"] = len(work), int(np.isnan(score).sum())
         if plan.spec.rank_by == "pareto":
-            values = plan.objective_values(work.columns)
-            work.columns |= {objective_name(i): values[:, i] for i in range(values.shape[1])}
+            values = self._add_objectives(work)
             chosen = front_of(work, values, keys, maximize=plan.maximize)
         else:
             chosen = best_of(work, score, keys, top=plan.spec.top, floor=floor)
@@ -233,6 +232,12 @@ class ChunkScreener:
             [copies for _, copies in at],
             [row for row, _ in work.parsed],
         )
+
+    def _add_objectives(self, work: Work) -> np.ndarray:
+        """Add the columns of the objectives, one each, and return them, (n, m)."""
+        values = self.plan.objective_values(work.columns)
+        work.columns |= {objective_name(i): values[:, i] for i in range(values.shape[1])}
+        return values
 
     def _is_known(self, key: str) -> bool:
         return self.plan.spec.skip_known and key in self.models.known
@@ -258,8 +263,7 @@ class ChunkScreener:
         counts["new"], counts["new_inside"] = int(new.sum()), int(inside.sum())
         counts["new_inside_passing"] = int((inside & np.array([not why for why in reasons], dtype=bool)).sum())
         if plan.spec.rank_by == "pareto":
-            values = plan.objective_values(work.columns)
-            work.columns |= {objective_name(i): values[:, i] for i in range(values.shape[1])}
+            self._add_objectives(work)
         counts["no_value"] = sum(not why and value != value for why, value in zip(reasons, score.tolist(), strict=True))
         rows = [row for row, _ in (*work.parsed, *hopeless.parsed)]
         return Kept(

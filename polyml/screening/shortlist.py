@@ -13,17 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from polyml.errors import UserError, unknown_name
+from polyml.errors import UserError
 
 DISTANCE = 0.5
 """Tanimoto distance up to which polymers count as variations of one."""
 MOST_CLUSTERED = 5000
 """Rows that :func:`cluster_picks` takes: memory grows with their square, 0.8 GB for so many."""
-ORDERS = ("best", "largest")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Shortlist:
         return np.bincount(self.membership)[self.cluster] if len(self.rows) else np.zeros(0, dtype=int)
 
 
-def maxmin_picks(bits: np.ndarray, count: int, *, threshold: float = 0.0) -> Shortlist:
+def maxmin_picks(bits: np.ndarray, count: int) -> Shortlist:
     """Pick the first polymer, then always the one that is farthest from all picks so far; the better-ranked of equals.
 
     Parameters
@@ -65,13 +64,11 @@ def maxmin_picks(bits: np.ndarray, count: int, *, threshold: float = 0.0) -> Sho
         Binary fingerprints of the ranked polymers, best first.
     count : int
         Polymers to pick.
-    threshold : float
-        Stop when the next polymer would be nearer than this to a pick; from 0 to 1.
 
     Raises
     ------
     UserError
-        ``count`` is below 1, or ``threshold`` is no distance.
+        ``count`` is below 1.
 
     Examples
     --------
@@ -82,21 +79,29 @@ def maxmin_picks(bits: np.ndarray, count: int, *, threshold: float = 0.0) -> Sho
     """
     from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 
-    vectors = _vectors(bits, count, threshold)
+    vectors = _vectors(bits, count)
     count = min(count, len(vectors))
     if count <= 1:
         return _with_nearest(vectors, list(range(count)))
     # RDKit takes the first of equals. The seed is that of a random first pick, which is not made.
     picks = MaxMinPicker().LazyBitVectorPick(vectors, len(vectors), count, firstPicks=[0], seed=0)
-    found = _with_nearest(vectors, list(picks))
-    too_near = np.flatnonzero(found.distance < threshold)
-    return _with_nearest(vectors, list(picks)[: too_near[0]]) if len(too_near) else found
+    return _with_nearest(vectors, list(picks))
 
 
 def leader_picks(bits: np.ndarray, count: int, *, threshold: float = DISTANCE) -> Shortlist:
     """Go down the ranked list and pick every polymer that is farther than ``threshold`` from all picks so far.
 
-    Parameters and errors are those of :func:`maxmin_picks`.
+    Parameters
+    ----------
+    bits, count
+        See :func:`maxmin_picks`.
+    threshold : float
+        Tanimoto distance, from 0 to 1.
+
+    Raises
+    ------
+    UserError
+        As :func:`maxmin_picks`, and where ``threshold`` is no distance.
 
     Examples
     --------
@@ -115,10 +120,8 @@ def leader_picks(bits: np.ndarray, count: int, *, threshold: float = DISTANCE) -
     return _with_nearest(vectors, list(LeaderPicker().LazyBitVectorPick(vectors, len(vectors), threshold, count)))
 
 
-def cluster_picks(
-    bits: np.ndarray, count: int, *, threshold: float = DISTANCE, order: Literal["best", "largest"] = "best"
-) -> Shortlist:
-    """Cluster the ranked polymers (Butina), and pick the best-ranked member of each cluster.
+def cluster_picks(bits: np.ndarray, count: int, *, threshold: float = DISTANCE) -> Shortlist:
+    """Cluster the ranked polymers (Butina), and pick the best-ranked member of each cluster, the best of all first.
 
     A cluster is a polymer with all others up to ``threshold`` from it that are in no cluster yet; the polymer with the
     most such neighbours comes first, the better-ranked of equals.
@@ -129,13 +132,11 @@ def cluster_picks(
         See :func:`maxmin_picks`; at most :data:`MOST_CLUSTERED` rows.
     threshold : float
         Tanimoto distance from the centre of a cluster to its members.
-    order : {"best", "largest"}
-        Whether clusters come by the rank of their best member, which is the first polymer then, or by their size.
 
     Raises
     ------
     UserError
-        As :func:`maxmin_picks`, and for too many rows, or another order.
+        As :func:`leader_picks`, and for too many rows.
 
     Examples
     --------
@@ -145,14 +146,11 @@ def cluster_picks(
     >>> found.rows.tolist(), found.size.tolist(), found.membership.tolist()
     ([0, 2], [3, 1], [1, 1, 2, 1])
     """
-    if order not in ORDERS:
-        raise unknown_name("order", order, ORDERS, where="shortlist")
     vectors = _vectors(bits, count, threshold)
     if len(vectors) > MOST_CLUSTERED:
         what, fix = f"{len(vectors):,} polymers to cluster", f"cluster the best {MOST_CLUSTERED:,}"
         raise UserError(what, where="shortlist", fix=fix)
-    clusters = [sorted(cluster) for cluster in _butina(vectors, threshold)]
-    clusters.sort(key=lambda rows: (-len(rows) if order == "largest" else 0, rows[0]))
+    clusters = sorted(sorted(cluster) for cluster in _butina(vectors, threshold))
     membership = np.zeros(len(vectors), dtype=np.int64)
     for number, rows in enumerate(clusters, start=1):
         membership[rows] = number
@@ -160,7 +158,7 @@ def cluster_picks(
     return Shortlist(np.array(picks, dtype=np.int64), _to_earlier(vectors, picks), membership)
 
 
-def _vectors(bits: np.ndarray, count: int, threshold: float) -> list[Any]:
+def _vectors(bits: np.ndarray, count: int, threshold: float = DISTANCE) -> list[Any]:
     """Check what all three take, and return the fingerprints as RDKit holds them."""
     from rdkit.DataStructs import ExplicitBitVect
 

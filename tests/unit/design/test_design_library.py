@@ -18,8 +18,8 @@ OPTIONS = CandidateSpec(classes=("polyurethane", "polyoxazolidone", "polyether")
 def some() -> Monomers:
     """A part of the embedded monomers, isocyanates among them."""
     found = read_monomers("monomers")
-    there = set(range(0, len(found), 9)) | set(found.members("diNCO")[:5])
-    places = sorted(there)
+    isocyanates = [place for place, classes in enumerate(found.classes) if "diNCO" in classes]
+    places = sorted({*range(0, len(found), 9), *isocyanates[:5]})
     pick = [[items[place] for place in places] for items in (found.smiles, found.names, found.classes)]
     return Monomers(*pick, named=True)  # type: ignore[arg-type]
 
