@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -116,7 +117,7 @@ def call_in_processes(
         return_as="generator_unordered",
         batch_size=1,
         pre_dispatch=jobs,
-        initializer=_leave_interrupts_to_parent,
+        initializer=leave_signals_to_parent,
     )
     try:
         with warnings.catch_warnings():
@@ -129,9 +130,24 @@ def call_in_processes(
         raise UserError(_LOST, fix=fix) from error
 
 
-def _leave_interrupts_to_parent() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides, and stops its workers.
+def leave_signals_to_parent() -> None:
+    """Ignore Ctrl-C in this worker process, and end at once when its parent is gone, whatever it is at.
+
+    Ctrl-C reaches every process of a terminal; the parent alone decides, and stops its workers. The end of a parent
+    that was killed is told by the kernel, and not by a thread: code in C++ that never returns keeps Python from running
+    any. Windows has no such signal; a worker ends there when it has finished what it is at.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None or sys.platform == "win32":
+        return
+    import fcntl
+
+    # A pipe in which nothing is ever written: the parent holds the other end, and it closes with the parent.
+    lifeline = int(parent.sentinel)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # which is to end
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def call_in_order(
@@ -167,8 +183,6 @@ def call_in_order(
     UserError
         A process was stopped from outside.
     """
-    import multiprocessing
-
     # Not forked: a forked child of a process with running OpenMP threads can hang.
     context, rest, before = (
         multiprocessing.get_context("spawn"),
@@ -195,6 +209,6 @@ def call_in_order(
 
 
 def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
-    _leave_interrupts_to_parent()
+    leave_signals_to_parent()
     keep_to_threads(1)
     start(*given)

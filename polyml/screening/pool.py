@@ -8,7 +8,6 @@ could leave locked.
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 
 from polyml.errors import PolymlError
 from polyml.interrupts import deaf_children
+from polyml.workers import leave_signals_to_parent
 
 WHOLE = -1
 """Mark of a worker that is at all items of its task at once."""
@@ -293,7 +293,7 @@ def _serve(
     connection: Connection, marks: Any, start: Callable[..., None], arguments: tuple[Any, ...], call: Callable[..., Any]
 ) -> None:
     """Work in a process until its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    leave_signals_to_parent()
     with closing(connection), suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             start(*arguments)

@@ -32,6 +32,10 @@ def act(text):
         os.kill(os.getpid(), signal.SIGSEGV)
     if plan.get(text) == "hang":
         time.sleep(3600)
+    if plan.get(text) == "seize":
+        import ctypes
+        open("seized", "w").close()
+        ctypes.PyDLL(None).sleep(3600)
 
 @classmethod
 def poisoned(cls, text):
@@ -121,6 +125,23 @@ def test_a_process_that_is_killed_from_outside_changes_nothing(bundle, tmp_path)
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
+def test_no_process_outlives_a_run_that_is_killed(bundle, library, tmp_path, poisoned):
+    """Not even one whose candidate holds it up, in code that gives Python no turn."""
+    bundle.save(tmp_path / "model")
+    poisoned(**{"*CC(*)F": "seize"})
+    process = start(library, tmp_path / "model", SPEC.model_copy(update={"time_limit": 600.0}), tmp_path / "out")
+    while not (tmp_path / "seized").exists():
+        time.sleep(0.05)
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert len(started) >= 3  # the server that workers are forked from, and two of them
+    process.kill()
+    process.wait(timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=10)
+    for left in alive:
+        left.kill()
+    assert not alive
+
+
 def workers(pid):
     """Return the worker processes of a process: children of the server they are forked from."""
     with suppress(psutil.NoSuchProcess):
@@ -138,7 +159,7 @@ def start(library, model, spec, folder, *, resume=False):
     """
     path = folder.parent / "run.py"
     path.write_text(textwrap.dedent(script))
-    return subprocess.Popen([sys.executable, path], start_new_session=True)
+    return subprocess.Popen([sys.executable, path], start_new_session=True, cwd=folder.parent)
 
 
 def power_cut(process):
