@@ -337,8 +337,18 @@ def funnel(summary: Mapping[str, Any]) -> str:
         elif summary["rejected"] == summary["read"]:
             text += " (rejects.csv says why; is --smiles-column right?)"
         else:
-            text += " (loosen the constraints)"
+            text += f" ({_none_left(summary)})"
     return text
+
+
+def _none_left(summary: Mapping[str, Any]) -> str:
+    """Say which constraint left nothing."""
+    before = summary["shortlisted"]
+    for text, left in summary["constraints"].items():
+        if not left:
+            return f"none of the {before:,} left meets {escape(text)}: loosen it"
+        before = left
+    return f"none of the {before:,} left meets the constraints with this probability"
 
 
 def split_names(text: str | None) -> list[str] | None:

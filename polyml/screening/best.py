@@ -10,12 +10,11 @@ import numpy as np
 from polyml.screening.chunk_rows import KNOWN, PASSES
 from polyml.screening.pareto import pareto_front
 from polyml.screening.screener import objective_name
+from polyml.screening.thinning import just_below
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-_SLACK = 1e-4  # one polymer in two chunks has two scores that differ in the last digits of single precision
 
 
 class BestList:
@@ -39,8 +38,7 @@ class BestList:
         """A score below which no candidate can be in the list any more."""
         if self._best is None or not self._is_full:
             return -np.inf
-        last = float(self._best["value:score"].iloc[-1])
-        return last - _SLACK * max(1.0, abs(last))
+        return just_below(float(self._best["value:score"].iloc[-1]))
 
     def add(self, table: pa.Table) -> None:
         """Take in the candidates of a chunk that may be in the list, whatever else stands in its table."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,24 +83,32 @@ class Keys:
         Those that are refused had been counted.
     is_known : callable
         Whether a key is that of a polymer that is not to be ranked.
+    passed : sequence of str
+        Names of the counts that a candidate is in which meets all constraints.
     """
 
     rejected: Rejected
     marks: Marks
     counts: dict[str, int]
     is_known: Callable[[str], bool]
+    passed: Sequence[str]
 
-    def of(self, item: tuple[int, Any], *counted: str) -> str | None:
-        """Return the key of a candidate, None where it is refused; it is not counted any more then."""
+    def of(self, item: tuple[int, Any]) -> str | None:
+        """Return the key of a candidate, None where it is refused."""
         row, unit = item
         self.marks[0] = row
         try:
             return str(unit.key)
         except Exception as error:  # one row, never the run
             self.rejected[row] = ("canonical key", describe(error))
-            for name in counted:
-                self.counts[name] -= 1
             return None
+
+    def of_passing(self, item: tuple[int, Any]) -> str | None:
+        """Return the key of a candidate that meets all constraints, None where it is refused and not counted more."""
+        key = self.of(item)
+        for name in self.passed if key is None else ():
+            self.counts[name] -= 1
+        return key
 
     def done(self) -> None:
         """Tell that no single row is worked on any more."""

@@ -20,6 +20,8 @@ _TAKEN = frozenset(
 )
 """Columns of the tables beside those of the properties and :data:`polyml.data.properties.WRITTEN_COLUMNS`."""
 _ALSO_TAKEN = re.compile(r"objective \d+|robeson .*")
+LEFT = "left after constraint "
+"""What the names of counts begin with that tell how many candidates are left after a constraint."""
 _NEIGHBOURS = frozenset({SIMILARITY, SCORE})  # what the comparison with the training polymers gives
 
 
@@ -69,12 +71,38 @@ class ScreenPlan:
             if (name in self.costly) == costly:
                 columns[name] = expression.evaluate(columns)
 
-    def passes(self, columns: Columns, *, costly: bool) -> np.ndarray:
-        """Return which rows meet every constraint that is (not) costly, shape (n,)."""
-        result = np.ones(len(columns[self.names[0]]), dtype=bool)
-        for expression in self.constraints:
+    @property
+    def steps(self) -> dict[str, Expression]:
+        """The constraints in the order in which they are looked at, by what counts the candidates left after each."""
+        last = [bool(item.names & self.costly) for item in self.constraints]
+        order = sorted(range(len(last)), key=last.__getitem__)
+        return {f"{LEFT}{i + 1}": self.constraints[i] for i in order}
+
+    def passes(
+        self,
+        columns: Columns,
+        *,
+        costly: bool,
+        among: np.ndarray | None = None,
+        counts: dict[str, int] | None = None,
+    ) -> np.ndarray:
+        """Return which rows meet every constraint that is (not) costly, shape (n,).
+
+        Parameters
+        ----------
+        columns : dict of str to ndarray
+        costly : bool
+        among : ndarray of bool, shape (n,), optional
+            The rows that are still in the race.
+        counts : dict of str to int, optional
+            Gets how many are left after each of these constraints.
+        """
+        result = np.ones(len(columns[self.names[0]]), dtype=bool) if among is None else among.copy()
+        for name, expression in self.steps.items():
             if bool(expression.names & self.costly) == costly:
                 result &= expression.evaluate(columns)
+                if counts is not None:
+                    counts[name] = int(result.sum())
         return result
 
     def objective_values(self, columns: Columns) -> np.ndarray:

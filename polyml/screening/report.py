@@ -69,8 +69,9 @@ def stages(counts: Mapping[str, Any], plan: ScreenPlan) -> dict[str, int]:
         found |= {"new": counts["new"], "new, in the domain": counts["new_inside"]}
         found["new, in the domain, meeting the constraints"] = counts["new_inside_passing"]
         return found
-    if plan.constraints:
-        found["meeting the constraints"] = counts["passing"]
+    found |= {f"meeting {text}": left for text, left in counts["constraints"].items()}
+    if plan.spec.min_probability is not None:
+        found[f"with a probability of {plan.spec.min_probability:g}"] = counts["passing"]
     if plan.spec.rank_by == "pareto":
         found["on the Pareto front"] = counts["front"]
     inside = counts["ranked"] - counts["outside"] - counts["edge"]

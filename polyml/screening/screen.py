@@ -66,6 +66,9 @@ class ScreenSummary:
         Valid candidates that the quick model passed on (all of them without one).
     passing : int
         Shortlisted candidates that meet every constraint.
+    constraints : dict of str to int
+        How many of them are left after each constraint, in the order in which they are looked at: what needs no more
+        than the mean predictions comes first.
     known, duplicate : int
         Passing candidates left out as polymers of the training set, or as another spelling of a better row, among
         those that came up while the ranked list was filled from the best score down.
@@ -99,6 +102,7 @@ class ScreenSummary:
     rejected: int
     shortlisted: int
     passing: int
+    constraints: dict[str, int]
     known: int
     duplicate: int
     no_value: int
@@ -334,7 +338,9 @@ class _Run:
             counts["shortlist"] = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
         if plan.spec.prefilter:
             counts["prefilter"] = recall_of(counts, self.checked, ranked, plan.spec)
-        return ranked, {name: value for name, value in counts.items() if not name.startswith("checked")}
+        left = {item.text: counts.pop(name) for name, item in plan.steps.items()}
+        told = {name: value for name, value in counts.items() if not name.startswith("checked")}
+        return ranked, {**told, "constraints": left}
 
 
 @contextmanager

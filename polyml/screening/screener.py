@@ -97,7 +97,7 @@ class ChunkScreener:
     ) -> ChunkResult:
         work, rejected = parsed_chunk(chunk, excluded, marks)
         counts = {"read": len(chunk), **dict.fromkeys(_COUNTED, 0)}
-        keys = Keys(rejected, marks, counts, self._is_known)
+        keys = Keys(rejected, marks, counts, self._is_known, ("valid", "shortlisted", "passing", *self.plan.steps))
         hopeless = Work([])
         if self.quick is not None and self.first is not None:
             work = self._predict(self.quick, work, rejected, self.first.names)
@@ -198,21 +198,21 @@ class ChunkScreener:
             likely = found.probability >= plan.spec.min_probability
         return found.pessimistic if plan.spec.pessimistic else plan.score(work.columns), likely
 
-    def _scored(self, work: Work) -> tuple[np.ndarray, Work]:
-        """Return the candidates that meet all constraints, and their scores."""
+    def _scored(self, work: Work, counts: dict[str, int] | None = None) -> tuple[np.ndarray, Work]:
+        """Return the candidates that meet all constraints, and their scores; count what is left after each of them."""
         plan = self.plan
         plan.derive(work.columns, costly=False)
-        work = work.select(plan.passes(work.columns, costly=False))
+        work = work.select(plan.passes(work.columns, costly=False, counts=counts))
         if plan.needs_spread or plan.needs_neighbours:
             self._add_costly(work, spread=plan.needs_spread, neighbours=plan.needs_neighbours)
-            work = work.select(plan.passes(work.columns, costly=True))
+            work = work.select(plan.passes(work.columns, costly=True, counts=counts))
         score, likely = self._judge_by_chances(work)
         return score[likely], work.select(likely)
 
     def _keep_best(self, work: Work, counts: dict[str, int], keys: Keys, floor: float) -> Kept:
         """Keep of the candidates that meet all constraints those that may be in the ranked list."""
         plan = self.plan
-        score, work = self._scored(work)
+        score, work = self._scored(work, counts)
         counts["passing"], counts["no_value"] = len(work), int(np.isnan(score).sum())
         if plan.spec.rank_by == "pareto":
             values = self._add_objectives(work)
@@ -250,6 +250,8 @@ class ChunkScreener:
         plan.derive(work.columns, costly=False)
         self._add_costly(work, spread=True, neighbours=True)
         score, likely = self._judge_by_chances(work)
+        left = plan.passes(work.columns, costly=False, counts=counts)
+        plan.passes(work.columns, costly=True, among=left, counts=counts)
         reasons = plan.first_failure(work.columns)
         doubtful = f"probability < {plan.spec.min_probability}"
         reasons = [why or ("" if good else doubtful) for why, good in zip(reasons, likely.tolist(), strict=True)]

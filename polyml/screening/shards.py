@@ -43,7 +43,8 @@ class ChunkResult:
     counts : dict of str to int
         ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
         constraints), ``no_value`` (passing, but the objective has no value), ``checked`` and ``checked_passing``
-        (discarded by the quick model and predicted all the same).
+        (discarded by the quick model and predicted all the same), and how many are left after each constraint
+        (:attr:`polyml.screening.plan.ScreenPlan.steps`).
     table : pyarrow.Table
         A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
         (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that

@@ -11,14 +11,20 @@ from polyml.screening.pareto import pareto_front
 
 Chosen = dict[str, tuple[int, int]]
 """By canonical key: the first candidate with it, and how many have it."""
-_COUNTED = ("valid", "shortlisted", "passing")
+_SLACK = 1e-4  # one polymer in two chunks has two scores that differ in the last digits of single precision
+
+
+def just_below(score: float) -> float:
+    """Return a score that the copies of a candidate with this score are not below."""
+    return score - _SLACK * max(1.0, abs(score))
 
 
 def best_of(work: Work, score: np.ndarray, keys: Keys, *, top: int, floor: float) -> Chosen:
     """Go down from the best score and keep new polymers until there are as many as the ranked list holds.
 
-    Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made. Known polymers
-    on the way are kept beside them, so that they can be counted.
+    Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made; but for those of
+    about the last score, which may be copies. Known polymers on the way are kept beside them, so that they can be
+    counted.
 
     Parameters
     ----------
@@ -33,16 +39,18 @@ def best_of(work: Work, score: np.ndarray, keys: Keys, *, top: int, floor: float
     """
     order = np.argsort(-score, kind="stable")  # equal scores stay in the order of the file, NaN goes last
     found: Chosen = {}
-    new = 0
+    new, end = 0, -np.inf
     for i in order[: int((score >= floor).sum())].tolist():
-        if new == top:
+        if score[i] < end:
             break
-        key = keys.of(work.parsed[i], *_COUNTED)
-        if key is None:
+        key = keys.of_passing(work.parsed[i])
+        if key is None or (new == top and key not in found):
             continue
         first, copies = found.get(key, (i, 0))
         new += not copies and not keys.is_known(key)
         found[key] = (min(first, i), copies + 1)
+        if new == top:
+            end = max(end, just_below(float(score[i])))
     keys.done()
     return found
 
@@ -66,7 +74,7 @@ def front_of(work: Work, values: np.ndarray, keys: Keys, *, maximize: Sequence[b
         front = left[pareto_front(values[left], maximize)]
         out = set()
         for i in [i for i in front.tolist() if i not in made]:
-            key = keys.of(work.parsed[i], *_COUNTED)
+            key = keys.of_passing(work.parsed[i])
             if key is not None:
                 made[i] = key
             if key is None or keys.is_known(key):

@@ -93,7 +93,10 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
             {"ranked": 0, "known": 0, "duplicate": 0, "no_value": 9},
             "0 ranked (the objective has no value for any of them)",
         ),
-        ({"ranked": 0, "known": 0, "duplicate": 0, "passing": 0}, "0 ranked (loosen the constraints)"),
+        (
+            {"ranked": 0, "known": 0, "duplicate": 0, "passing": 0},
+            "0 ranked (none of the 9 left meets Tg > 900: loosen it)",
+        ),
         ({"ranked": 0, "known": 9, "duplicate": 0}, "0 ranked (passed over to fill the list: 9 of the training set)"),
         ({"no_value": 3}, "1 of the training set, 1 written before, 3 without a value of the objective)"),
         ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),
@@ -101,5 +104,6 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
 )
 def test_the_summary_of_a_screen_says_what_became_of_the_candidates(changed: dict[str, int], words: str) -> None:
     summary = {"read": 14, "rejected": 2, "shortlisted": 12, "passing": 9, "ranked": 7, "known": 1, "duplicate": 1}
+    summary |= {"constraints": {"O2 > 1": 9, "Tg > 900": 0, "N2 > 1": 0}}
     summary |= {"outside": 0, "no_value": 0}
     assert words in funnel(summary | changed)

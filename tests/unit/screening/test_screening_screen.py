@@ -275,6 +275,35 @@ def test_a_ranking_can_ask_for_the_similarity(bundle, library, tmp_path):
     assert (ranked["twice"] >= 0.5).all()
 
 
+@pytest.mark.parametrize("keep", ["ranked", "all"])
+def test_the_summary_says_what_each_constraint_leaves(bundle, library, tmp_path, keep):
+    constraints = ["similarity >= 0.3", "O2 >= 5", "selectivity >= 2"]
+    spec = SPEC.model_copy(update={"constraints": constraints, "keep": keep})
+    summary = screen(library, bundle, spec, tmp_path / "out")
+    everything = SPEC.model_copy(update={"constraints": [], "keep": "all"})
+    screen(library, bundle, everything, tmp_path / "all")
+    rows = pd.read_csv(tmp_path / "all" / "predictions.csv").query("outcome != 'refused'")
+    left = {}
+    for text in ("O2 >= 5", "selectivity >= 2", "similarity >= 0.3"):  # what costs more comes last
+        rows = rows.query(text)
+        left[text] = len(rows)
+    assert list(summary.constraints.items()) == list(left.items())
+    assert summary.valid > left["O2 >= 5"] > left["selectivity >= 2"] > summary.passing > 0
+    assert summary.passing == left["similarity >= 0.3"]
+
+
+@pytest.mark.parametrize("chunk_size", [2, 5, 100])
+def test_copies_are_counted_down_to_the_last_of_the_list(bundle, tmp_path, chunk_size):
+    path = tmp_path / "copies.smi"
+    path.write_text("*CC(*)CCCC\n*OC(CC)*\n*CC(*)CCC\n*C(CC)O*\n*C(CC)O*\n*CC(*)O\n*C(O*)CC\n*OC(C)*\n")
+    spec = SPEC.model_copy(update={"constraints": [], "chunk_size": chunk_size})
+    whole = screen(path, bundle, spec, tmp_path / "whole")
+    ranked = pd.read_csv(tmp_path / "whole" / "ranked.csv")
+    last = int(ranked.loc[ranked["canonical"] == RepeatUnit.parse("*C(CC)O*").key, "rank"].item())
+    spec = spec.model_copy(update={"top": last})
+    assert screen(path, bundle, spec, tmp_path / "part").duplicate == whole.duplicate == 3
+
+
 def test_nothing_that_passes_gives_an_empty_list_with_its_header(bundle, library, tmp_path):
     spec = SPEC.model_copy(update={"constraints": ["O2 > 1e30"]})
     summary = screen(library, bundle, spec, tmp_path / "out")
