@@ -14,6 +14,7 @@ from polyml.data.properties import Property
 from polyml.report.html import format_number
 
 WIDTH, HEIGHT = 250, 170  # pixels of a drawing
+_LONG = 80  # characters of a text in a card
 _VERDICTS = {"outside": "outside the domain", "edge": "edge of the domain", "inside": "in the domain"}
 
 
@@ -66,7 +67,8 @@ def candidate_cards(
         (``O2_lower``, ``O2_upper``) and the verdict of the domain.
     properties : sequence of Property
     columns : sequence of str
-        Other columns to show, selectivities or a probability; those that are not there are left out.
+        Other columns to show: selectivities, a probability, the monomers. Those that are not there are left out, and
+        so are texts that are empty.
     most : int
         Cards.
     """
@@ -81,7 +83,7 @@ def _card(record: Mapping[str, Any], properties: Sequence[Property], columns: Se
     rank = record.get("rank", place)
     told = f'<span class="verdict {_text(verdict)}">{_text(_VERDICTS.get(verdict, verdict))}</span>' if verdict else ""
     rows = [_row(item.name, record, item.unit) for item in properties]
-    rows += [_row(name, record) for name in columns if name in record]
+    rows += [_row(name, record) for name in columns if record.get(name, "") != ""]
     return (
         f'<section class="card"><header><b>{_text(rank)}</b> {told}</header>'
         f'<div class="structure">{_drawing(text)}</div>'
@@ -97,17 +99,19 @@ def _drawing(text: str) -> str:
 
 
 def _row(name: str, record: Mapping[str, Any], unit: str = "") -> str:
+    cell = record[name]
+    if isinstance(cell, str):
+        text = cell if len(cell) <= _LONG else f"{cell[: _LONG - 1]}…"
+        return f'<tr><th scope="row">{_text(name)}</th><td class="text" colspan="2">{_text(text)}</td></tr>'
     low, high = record.get(f"{name}_lower"), record.get(f"{name}_upper")
     ends = "" if pd.isna(low) or pd.isna(high) else f"({_shown(low)} to {_shown(high)})"
     told = f' <span class="spread">{_text(unit)}</span>' if unit else ""
-    value = f'<td class="number">{_shown(record[name])}</td><td class="spread">{ends}</td>'
+    value = f'<td class="number">{_shown(cell)}</td><td class="spread">{ends}</td>'
     return f'<tr><th scope="row">{_text(name)}{told}</th>{value}</tr>'
 
 
 def _shown(value: Any) -> str:
-    if pd.isna(value):
-        return "–"
-    return format_number(float(value)) if isinstance(value, int | float) else _text(value)
+    return "–" if pd.isna(value) else format_number(float(value))
 
 
 def _text(value: object) -> str:

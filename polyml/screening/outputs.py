@@ -148,13 +148,17 @@ def _free(name: str, taken: Collection[str]) -> str:
     return name
 
 
+def given_columns(ranked: pd.DataFrame) -> list[str]:
+    """Return what came with the candidates (monomers, polymer class): it stands after the last column of ours."""
+    columns = list(ranked.columns)
+    return columns[columns.index(NEAREST) + 1 :]
+
+
 def robeson_figures(ranked: pd.DataFrame, models: Predictors) -> dict[str, Figure]:
     """Draw data and ranked candidates against the bound, one figure a gas pair; nothing without such a pair."""
     from polyml.report.robeson import robeson
 
     data = models.training_frame()
-    # What came with the candidates (monomers, polymer class) stands after the last column of ours.
-    given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
     figures = {}
     for pair in available_pairs(models.names):
         fast, slow = UPPER_BOUNDS[pair].fast, UPPER_BOUNDS[pair].slow
@@ -163,6 +167,6 @@ def robeson_figures(ranked: pd.DataFrame, models: Predictors) -> dict[str, Figur
         low, high = (both.min() / 2, both.max() * 2) if len(both) else (1.0, 1e4)
         permeability, selectivity = bound_line(pair, float(low), float(high))
         line = {"upper bound 2008": (permeability.tolist(), selectivity.tolist())}
-        hover = ["rank", f"robeson {pair}", SIMILARITY, *given]
+        hover = ["rank", f"robeson {pair}", SIMILARITY, *given_columns(ranked)]
         figures[pair] = robeson(pair, known, ranked, line, colour_by=SIMILARITY, hover=hover)
     return figures

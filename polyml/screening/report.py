@@ -10,7 +10,7 @@ import numpy as np
 
 from polyml.data.files import whole_file
 from polyml.screening.histogram import StreamedHistogram
-from polyml.screening.outputs import NEAREST, robeson_figures
+from polyml.screening.outputs import given_columns, robeson_figures
 from polyml.screening.pareto import pareto_front
 from polyml.screening.plan import ScreenPlan
 from polyml.screening.predictors import Predictors
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _DRAWN = 3  # trade-offs that are drawn without being asked for
+_TOLD = 6  # columns of the input that a card shows
 
 
 def write_report(
@@ -47,7 +48,7 @@ def write_report(
         trade_offs=drawn,
         histograms=_histograms(models, histograms, "all candidates" if not plan.spec.prefilter else "those passed on"),
         notes=_notes(plan) + (f" {recall_words(counts['prefilter'])}" if plan.spec.prefilter else ""),
-        columns=[name for name in (*plan.derived, PROBABILITY, SIMILARITY, "domain") if name in ranked],
+        columns=["score", *plan.derived, PROBABILITY, SIMILARITY, *given_columns(ranked)[:_TOLD]],
     )
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -110,7 +111,6 @@ def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> d
     from polyml.report.trade_off import Axis, trade_off
 
     data = models.training_frame()
-    given = list(ranked.columns)[list(ranked.columns).index(NEAREST) + 1 :]
     figures = {}
     for x, y in _pairs(plan):
         better = [_is_better(name, plan) for name in (x, y)]
@@ -123,7 +123,7 @@ def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> d
             front=front,
             maximize_x=better[0],
             colour_by=SIMILARITY,
-            hover=["rank", *given],
+            hover=["rank", *given_columns(ranked)],
         )
     return figures
 
