@@ -135,16 +135,15 @@ def leave_signals_to_parent() -> None:
 
     Ctrl-C reaches every process of a terminal; the parent alone decides, and stops its workers. The end of a parent
     that was killed is told by the kernel, and not by a thread: code in C++ that never returns keeps Python from running
-    any. Windows has no such signal; a worker ends there when it has finished what it is at.
+    any. Windows has no such signal, and joblib no such pipe; a worker ends there when it has finished what it is at.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None or sys.platform == "win32":
+    # A pipe in which nothing is ever written: the parent holds the other end, and it closes with the parent.
+    lifeline = getattr(multiprocessing.parent_process(), "sentinel", None)
+    if lifeline is None or sys.platform == "win32":
         return
     import fcntl
 
-    # A pipe in which nothing is ever written: the parent holds the other end, and it closes with the parent.
-    lifeline = int(parent.sentinel)
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # which is to end
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)

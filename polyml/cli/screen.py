@@ -18,6 +18,10 @@ EXAMPLES = common.examples(
 )
 
 
+RANKING, QUICK, RESULTS, WORK = "What to rank by", "A quick model first", "What is written", "How it works"
+"""Headings of the help."""
+
+
 class Format(StrEnum):
     """Formats of tables."""
 
@@ -52,67 +56,142 @@ def screen(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder or URL for the results.")],
     constraint: Annotated[
-        list[str] | None, typer.Option("--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.")
+        list[str] | None,
+        typer.Option(
+            "--constraint", metavar="EXPR", help="Condition to pass: 'O2 >= 100'; repeat.", rich_help_panel=RANKING
+        ),
     ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(
-            "--objective", metavar="EXPR", help="Expression to maximise, or 'minimize EXPR'; several are summed."
+            "--objective",
+            metavar="EXPR",
+            help="Expression to maximise, or 'minimize EXPR'; several are summed.",
+            rich_help_panel=RANKING,
         ),
     ] = None,
     derive: Annotated[
-        list[str] | None, typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.")
+        list[str] | None,
+        typer.Option("--derive", metavar="NAME=EXPR", help="Extra column: 'S=O2/N2'; repeat.", rich_help_panel=RANKING),
     ] = None,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Rank only what no other candidate beats in every objective at once.")
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Rank only what no other candidate beats in every objective at once.",
+            rich_help_panel=RANKING,
+        ),
     ] = False,
     pessimistic: Annotated[
-        bool, typer.Option("--pessimistic", help="Rank by the score that is exceeded with probability 0.95.")
+        bool,
+        typer.Option(
+            "--pessimistic", help="Rank by the score that is exceeded with probability 0.95.", rich_help_panel=RANKING
+        ),
     ] = False,
     min_probability: Annotated[
         float | None,
         typer.Option(
-            "--min-probability", metavar="P", help="Demand that all constraints are met with this probability: 0.9."
+            "--min-probability",
+            metavar="P",
+            help="Demand that all constraints are met with this probability: 0.9.",
+            rich_help_panel=RANKING,
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Rows of the ranked list.")] = 1000,
-    shortlist: Annotated[
-        int, typer.Option("--shortlist", metavar="N", min=0, help="Choose N ranked candidates that differ.")
-    ] = 0,
-    shortlist_by: Annotated[
-        Pick, typer.Option("--shortlist-by", help="Least similar first, by rank without variations, or by cluster.")
-    ] = Pick.maxmin,
-    trade_off: Annotated[
-        list[str] | None, typer.Option("--plot", metavar="PAIR", help="Trade-off to draw: 'O2 vs Tg'; repeat.")
-    ] = None,
-    keep_all: Annotated[
-        bool, typer.Option("--all", help="Write every candidate with key, predictions, intervals, domain and outcome.")
+    keep_known: Annotated[
+        bool, typer.Option("--keep-known", help="Keep polymers of the training set.", rich_help_panel=RANKING)
     ] = False,
-    format_: Annotated[Format, typer.Option("--format", help="Of the ranked list and of all candidates.")] = Format.csv,
     quick: Annotated[
-        str | None, typer.Option("--quick", metavar="MODEL", help="Quick model that discards by --prefilter first.")
+        str | None,
+        typer.Option(
+            "--quick",
+            metavar="MODEL",
+            help="Quick model that discards by --prefilter first.",
+            rich_help_panel=QUICK,
+        ),
     ] = None,
     prefilter: Annotated[
         list[str] | None,
-        typer.Option("--prefilter", metavar="EXPR", help="Condition on the quick model's predictions; repeat."),
+        typer.Option(
+            "--prefilter",
+            metavar="EXPR",
+            help="Condition on the quick model's predictions; repeat.",
+            rich_help_panel=QUICK,
+        ),
     ] = None,
     prefilter_check: Annotated[
         float,
-        typer.Option("--prefilter-check", metavar="SHARE", help="Of the discarded, to estimate what is lost.", max=1),
+        typer.Option(
+            "--prefilter-check",
+            metavar="SHARE",
+            help="Of the discarded, to estimate what is lost.",
+            min=0,
+            max=1,
+            rich_help_panel=QUICK,
+        ),
     ] = 0.005,
-    unique: Annotated[
-        bool, typer.Option("--unique", help="Count each polymer of the library once, however often it comes.")
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", min=1, help="Rows of the ranked list.", rich_help_panel=RESULTS)
+    ] = 1000,
+    shortlist: Annotated[
+        int,
+        typer.Option(
+            "--shortlist",
+            metavar="N",
+            min=0,
+            help="Choose N ranked candidates that differ.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = 0,
+    shortlist_by: Annotated[
+        Pick,
+        typer.Option(
+            "--shortlist-by",
+            metavar="HOW",
+            help="maxmin (least similar first), leader (by rank, without variations), clusters (the best of each).",
+            rich_help_panel=RESULTS,
+        ),
+    ] = Pick.maxmin,
+    trade_off: Annotated[
+        list[str] | None,
+        typer.Option("--plot", metavar="PAIR", help="Trade-off to draw: 'O2 vs Tg'; repeat.", rich_help_panel=RESULTS),
+    ] = None,
+    keep_all: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Write every candidate with key, predictions, intervals, domain and outcome.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
-    keep_known: Annotated[bool, typer.Option("--keep-known", help="Keep polymers of the training set.")] = False,
+    unique: Annotated[
+        bool,
+        typer.Option(
+            "--unique",
+            help="Count each polymer of the library once, however often it comes.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    format_: Annotated[
+        Format,
+        typer.Option("--format", help="Of the ranked list and of all candidates.", rich_help_panel=RESULTS),
+    ] = Format.csv,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted screen in the same folder.")
+        bool,
+        typer.Option("--resume", help="Continue an interrupted screen in the same folder.", rich_help_panel=WORK),
     ] = False,
     chunk_size: Annotated[
-        int, typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.")
+        int,
+        typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.", rich_help_panel=WORK),
     ] = 5000,
     time_limit: Annotated[
         float,
-        typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="A candidate that takes longer is refused."),
+        typer.Option(
+            "--time-limit",
+            metavar="SECONDS",
+            min=0.1,
+            help="A candidate that takes longer is refused.",
+            rich_help_panel=WORK,
+        ),
     ] = 30.0,
     jobs: common.Jobs = None,
     engine: common.Engine = "local",
@@ -129,8 +208,9 @@ def screen(
     the finished chunks, which --resume goes on from and which may be deleted afterwards. A candidate that crashes or
     holds up the process that works on it is refused, alone.
 
-    Expressions know + - * / **, comparisons, log10, sqrt, abs, min, max and robeson("O2/N2"), the distance to the 2008
-    upper bound.
+    Expressions know the properties, what is derived, O2_std, O2_lower and O2_upper of each, similarity and
+    domain_score; + - * / **, comparisons, log10, log, exp, sqrt, abs, min, max and robeson("O2/N2"), the distance to
+    the 2008 upper bound.
     """
     from polyml.cluster import checked_engine
     from polyml.data.places import url_of

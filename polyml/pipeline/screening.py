@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyml.cluster import Engine
 from polyml.config import TrackingSpec
-from polyml.pipeline.steps import load_bundle, open_tracker, warn_if_uncalibrated
+from polyml.pipeline.steps import open_tracker, warn_if_uncalibrated
 from polyml.screening.spec import ScreenSpec
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def screen_candidates(
 
     Without objectives the candidates are ranked as :meth:`ScreenSpec.default` says.
     """
+    from polyml.bundle import Bundle
+    from polyml.bundle_format import read_content
     from polyml.data.readers import read_candidates
     from polyml.screening.predictors import Predictors, as_list
     from polyml.screening.screen import screen
@@ -43,14 +45,17 @@ def screen_candidates(
     if source != "-":
         read_candidates(source, smiles_column)  # its faults are told before a model is loaded and a run is opened
     named = [str(item) for item in as_list(model)]
+    folders = [resolve_model(item) for item in named]
+    check_screen(spec, [item for folder in folders for item in read_content(folder).properties])  # so are those
+    quick_folder = resolve_model(str(quick)) if quick is not None else None
     if engine == "local":
-        warm_up(resolve_model(item) for item in (*named, *([str(quick)] if quick is not None else [])))
-    bundles = [load_bundle(item) for item in named]
+        warm_up([*folders, *([quick_folder] if quick_folder is not None else [])])
+    bundles = [Bundle.load(folder) for folder in folders]
     models = Predictors(bundles)
     for bundle in bundles:
         warn_if_uncalibrated(bundle)
     spec = with_objectives(spec, models.properties)
-    first = load_bundle(str(quick)) if quick is not None else None
+    first = Bundle.load(quick_folder) if quick_folder is not None else None
     check_screen(spec, models.properties, gives_std=models.gives_std)
     tracker = open_tracker(tracking, name)
     params = spec.model_dump(mode="json") | {"candidates": source, "model": ", ".join(named)}

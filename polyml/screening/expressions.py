@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from polyml.data.properties import SPREAD_SUFFIXES
 from polyml.errors import UserError, did_you_mean
 from polyml.screening import robeson
 
@@ -344,4 +345,8 @@ _LANGUAGE = (
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    return f"{did_you_mean(name, known)}known: {', '.join(sorted(known))}"
+    spread = {
+        item for item in known if any(item.removesuffix(end) in known for end in SPREAD_SUFFIXES if item.endswith(end))
+    }
+    plain = ", ".join(sorted(set(known) - spread))
+    return f"{did_you_mean(name, known)}known: {plain}{'; NAME_std, NAME_lower, NAME_upper' if spread else ''}"

@@ -107,6 +107,12 @@ def test_robeson_reads_both_gases_and_gives_the_distance():
     np.testing.assert_allclose(expression.evaluate(COLUMNS), 1 + distance("O2/N2", COLUMNS["O2"], COLUMNS["N2"]))
 
 
+def test_the_known_names_are_told_without_the_spread_of_each():
+    names = ["O2", "O2_std", "O2_lower", "O2_upper", "N2_std", "similarity"]
+    with pytest.raises(UserError, match=r"known: N2_std, O2, similarity; NAME_std, NAME_lower, NAME_upper$"):
+        parse_expression("CO2", names)
+
+
 @pytest.mark.parametrize(
     ("text", "message", "column"),
     [
