@@ -126,8 +126,8 @@ def predict_file(
     source : str, Path, or list or tuple of these
         A file, a folder, a pattern or several, see :func:`polyml.data.readers.read_candidates`.
     out : str or Path
-        CSV or Parquet file, by the end of its name; it appears when it is whole. Every input row is in it, in order, a
-        blank line too: its file (where there are several), its line in the file, the columns of
+        CSV, packed CSV (.csv.gz) or Parquet, by the end of its name; it appears when it is whole. Every input row is in
+        it, in order, a blank line too: its file (where there are several), its line in the file, the columns of
         :func:`predict_frame`, then the other columns of the input; one that has the name of a prediction gets
         ``_input`` behind it.
     smiles_column : str, optional
@@ -142,10 +142,38 @@ def predict_file(
     for file in candidate_files(source):
         check_not_input(out, file)
     check_replaceable_table(out, ("line", "psmiles", VERDICT, "error"), "predictions")
+    with frame_writer(out) as write:
+        return predict_rows(bundle, source, write, smiles_column=smiles_column, chunk_size=chunk_size)
+
+
+def predict_rows(
+    bundle: Bundle,
+    source: Source,
+    write: Callable[[pd.DataFrame], object],
+    *,
+    smiles_column: str | None = None,
+    chunk_size: int = 2000,
+) -> dict[str, int]:
+    """Predict every row of a file and hand on the tables that :func:`predict_file` writes, part by part.
+
+    Parameters
+    ----------
+    bundle, source, smiles_column
+        See :func:`predict_file`.
+    write : callable
+        Gets each table.
+    chunk_size : int
+        Rows of a table.
+
+    Returns
+    -------
+    dict
+        Rows ``predicted`` and ``refused``.
+    """
     chunks = read_candidates(source, smiles_column, chunk_size=chunk_size, keep_blank=True)
     total = count_rows(source)
     counts = {"predicted": 0, "refused": 0}
-    with frame_writer(out) as write, progress_bar("predicting", total) as bar:
+    with progress_bar("predicting", total) as bar:
         for chunk in chunks:
             frame = _predict_chunk(bundle, chunk)
             write(frame)

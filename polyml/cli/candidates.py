@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polyml.cli import common
+from polyml.cli import common, stdout
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ EXAMPLES = common.examples(
     "polyml candidates --monomers my.csv -o - | polyml screen - --model tg_model --objective Tg -o screened",
     "polyml candidates --list-classes",
 )
-_ENDINGS = (".csv", ".csv.gz", ".parquet")
 
 
 def candidates(
@@ -116,7 +115,7 @@ def _check_output(output: str, monomers: str) -> Path | None:
         return None
     from polyml.data.writers import check_not_input, check_replaceable_table, check_suffix
 
-    check_suffix(output, _ENDINGS)
+    check_suffix(output)
     check_not_input(output, monomers)
     check_replaceable_table(output, ("psmiles", "monomer_1", "polymer_class"), "candidates")
     path = Path(output)
@@ -156,30 +155,11 @@ def _make(found: Monomers, spec: Any, output: str, jobs: int | None) -> Tally:
                 write(frame)
 
     if output == "-":
-        common.stdout_lines(lambda: write_all(_stdout_writer()))
+        stdout.until_closed(lambda: write_all(stdout.table_writer()))
         return tally
-    with frame_writer(output, _ENDINGS) as write:
+    with frame_writer(output) as write:
         write_all(write)
     return tally
-
-
-def _stdout_writer() -> Callable[[pd.DataFrame], None]:
-    import sys
-
-    begun: list[bool] = []
-
-    def write(frame: pd.DataFrame) -> None:
-        text = frame.to_csv(index=False, header=not begun, lineterminator="\n")
-        begun.append(True)
-        # UTF-8 whatever the terminal's encoding: the next program reads it.
-        sys.stdout.flush()
-        if hasattr(sys.stdout, "buffer"):
-            sys.stdout.buffer.write(text.encode("utf-8", errors="backslashreplace"))
-            sys.stdout.buffer.flush()
-        else:
-            sys.stdout.write(text)
-
-    return write
 
 
 def _say(found: Monomers, tally: Tally, output: str, rejects: Path | None) -> None:

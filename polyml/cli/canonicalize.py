@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from polyml.cli import common
+from polyml.cli import common, stdout
 from polyml.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def canonicalize(
         from polyml.data.readers import read_candidates
 
         chunks = read_candidates(file, smiles_column, chunk_size=CHUNK, keep_blank=True)
-        common.stdout_lines(lambda: _write(_row(text, fault) for chunk in chunks for text, fault in _texts(chunk)))
+        stdout.until_closed(lambda: _write(_row(text, fault) for chunk in chunks for text, fault in _texts(chunk)))
         return
     if smiles_column is not None:
         raise UserError("only a table has columns", where="--smiles-column", fix="name a CSV, TSV or Parquet file")
     with ExitStack() as stack:
         stream: BinaryIO = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-        common.stdout_lines(lambda: _write(rows(stream)))
+        stdout.until_closed(lambda: _write(rows(stream)))
 
 
 def _texts(chunk: CandidateChunk) -> Iterator[tuple[str, str]]:
@@ -92,14 +92,7 @@ def _write(found: Iterable[Row]) -> None:
 
 
 def _flush(buffer: io.StringIO) -> None:
-    # As bytes in UTF-8 whatever the terminal's encoding: a file that is redirected must not depend on the locale.
-    text = buffer.getvalue()
-    if hasattr(sys.stdout, "buffer"):
-        sys.stdout.flush()
-        sys.stdout.buffer.write(text.encode("utf-8"))
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(text)
+    stdout.write_text(buffer.getvalue())
     buffer.seek(0)
     buffer.truncate()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -362,16 +361,6 @@ def make_tracking(enabled: bool, experiment: str | None, file: str) -> TrackingS
     from polyml.config import TrackingSpec
 
     return TrackingSpec(enabled=enabled, experiment=experiment or Path(file).stem)
-
-
-def stdout_lines(write: Callable[[], None]) -> None:
-    """Run something that writes to standard output; a reader that stops early (``| head``) is no error."""
-    try:
-        write()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes standard output again at exit; give it a place where that succeeds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def examples(*lines: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from polyml.cli import common
+from polyml.cli import common, stdout
 
 EXAMPLES = common.examples("polyml data", "polyml data gas_permeability -o gas.csv", "polyml data monomers | head")
 
@@ -31,7 +31,7 @@ def data(
 
     source = embedded_path(name)
     if output is None:
-        common.stdout_lines(lambda: _print_csv(source))
+        stdout.until_closed(lambda: _print_csv(source))
         return
     from polyml.data.files import whole_file
     from polyml.data.writers import check_replaceable_table, write_frame
@@ -67,13 +67,11 @@ def _list(as_json: bool) -> None:
 
 
 def _print_csv(source: Path) -> None:
-    import sys
-
     if source.suffix == ".csv":
-        with source.open(encoding="utf-8", newline="") as lines:
-            shutil.copyfileobj(lines, sys.stdout)
+        stdout.write_text(source.read_text(encoding="utf-8"))
         return
     import pyarrow.parquet as pq
 
-    for number, batch in enumerate(pq.ParquetFile(source).iter_batches(10_000)):
-        batch.to_pandas().to_csv(sys.stdout, index=False, header=number == 0)
+    write = stdout.table_writer()
+    for batch in pq.ParquetFile(source).iter_batches(10_000):
+        write(batch.to_pandas())

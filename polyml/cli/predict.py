@@ -7,18 +7,23 @@ from typing import Annotated
 
 import typer
 
-from polyml.cli import common
+from polyml.cli import common, stdout
+from polyml.errors import UserError
 
 EXAMPLES = common.examples(
     "polyml predict tg_model new_polymers.csv -o predicted.csv",
-    "polyml predict models:/gas_membranes@champion new_polymers.smi -o predicted.csv",
+    "polyml predict models:/gas_membranes@champion new_polymers.smi -o predicted.csv.gz",
+    "echo '*CC(*)c1ccccc1' | polyml predict tg_model - -o -",
 )
 
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, run or models:/NAME@champion.")],
     file: common.DataFile,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.csv", help="CSV or Parquet file to write.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT", help="A .csv, .csv.gz or .parquet file; - is standard output."),
+    ],
     smiles_column: common.SmilesColumn = None,
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
@@ -30,6 +35,12 @@ def predict(
     """
     from polyml.pipeline import steps
 
+    if str(output) == "-":
+        if as_json:
+            raise UserError("standard output holds the predictions", where="--json", fix="name a file with -o")
+        write = stdout.table_writer()
+        stdout.until_closed(lambda: steps.predict_rows(model, file, write, smiles_column=smiles_column))
+        return
     counts = steps.predict_file(model, file, output, smiles_column=smiles_column)
     if as_json:
         common.print_json({"output": str(output), **counts})

@@ -79,7 +79,7 @@ def _npz(path: Path) -> Iterator[Write]:
 
 
 _WRITERS = {".csv": _csv, ".csv.gz": _csv_gz, ".parquet": _parquet, ".npz": _npz}
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".csv.gz", ".parquet")
 
 
 def _ending(path: str | Path) -> str:
@@ -189,6 +189,6 @@ def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Wr
 
 
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a whole table as CSV or Parquet, by the end of its name."""
+    """Write a whole table as CSV, packed CSV or Parquet, by the end of its name."""
     with frame_writer(path) as write:
         write(frame)

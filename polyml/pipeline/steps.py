@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from polyml.config import AuditSection, DataSpec, ExploreSpec, ModelSpec, Tracki
 from polyml.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from polyml.audit import Audit, AuditSpec
     from polyml.bundle import Bundle
     from polyml.data.properties import Property
@@ -235,6 +237,17 @@ def predict_file(model: str, file: str, output: Path, *, smiles_column: str | No
     bundle = load_bundle(model)
     warn_if_uncalibrated(bundle)
     return predict(bundle, file, output, smiles_column=smiles_column)
+
+
+def predict_rows(
+    model: str, file: str, write: Callable[[pd.DataFrame], None], *, smiles_column: str | None = None
+) -> None:
+    """Predict every row of a file and hand on the tables as they come; see :func:`polyml.prediction.predict_rows`."""
+    from polyml.prediction import predict_rows as predict
+
+    bundle = load_bundle(model)
+    warn_if_uncalibrated(bundle)
+    predict(bundle, file, write, smiles_column=smiles_column)
 
 
 def warn_if_uncalibrated(bundle: Bundle) -> None:

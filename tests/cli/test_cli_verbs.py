@@ -81,6 +81,7 @@ def test_train_predict_and_screen(csv: str, workdir: Path) -> None:
     assert list(predicted["error"] != "") == [False] * 5 + [True]
     assert (predicted["O2"].iloc[:5].astype(float) > 0).all()
     assert np.allclose(predicted["O2_input"].astype(float), rows["O2"])
+    assert run("predict", "model", "new.csv", "-o", "-").stdout == Path("predicted.csv").read_text("utf-8")
 
     arguments = ("screen", "new.csv", "--model", "model", "--keep-known", "--no-track", "--jobs", "1", "-o", "screened")
     run(*arguments, "--constraint", "O2 > 0", "--objective", "O2")

@@ -13,14 +13,14 @@ def bundle(make_bundle):
     return make_bundle()
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
 @pytest.mark.parametrize("chunk_size", [2, 100])
 def test_predict_file_writes_every_row_in_order(bundle, tmp_path, ending, chunk_size):
     rows = ["*CC(*)C", "junk", "*CC*", "*C", "*CC(*)CC"]
     source = tmp_path / "in.csv"
     source.write_text("name,smiles,O2\n" + "".join(f"n{i},{text},{i}\n" for i, text in enumerate(rows)))
     counts = predict_file(bundle, source, tmp_path / f"out.{ending}", chunk_size=chunk_size)
-    read = {"csv": lambda path: pd.read_csv(path, keep_default_na=True), "parquet": pd.read_parquet}[ending]
+    read = pd.read_parquet if ending == "parquet" else pd.read_csv
     frame = read(tmp_path / f"out.{ending}")
     assert counts == {"predicted": 3, "refused": 2}
     assert frame["line"].tolist() == [2, 3, 4, 5, 6]
