@@ -136,11 +136,11 @@ class ApplicabilityDomain:
 
     def save(self, path: Path) -> None:
         """Write the fingerprints and elements of the training polymers; the limits have a file of their own."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         known = np.ones(_ELEMENTS, dtype=bool) if self._known is None else self._known
         bits = np.packbits(self._bits > 0, axis=1)
-        save_file({"bits": np.ascontiguousarray(bits), "elements": known.astype(np.uint8)}, path)
+        path.write_bytes(save({"bits": np.ascontiguousarray(bits), "elements": known.astype(np.uint8)}))
 
     @classmethod
     def load(cls, path: Path, keys: Sequence[str], limits: DomainLimits | None) -> ApplicabilityDomain:

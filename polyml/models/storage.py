@@ -48,7 +48,7 @@ def write_model(
     UserError
         A parameter that JSON cannot hold (a RandomState object, say).
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
     card = {"model": model.key, "format": FORMAT, "params": model.get_params(deep=False), "state": state}
@@ -61,7 +61,7 @@ def write_model(
         ) from error
     (folder / _CARD).write_text(text, encoding="utf-8")
     contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
-    save_file(contiguous, folder / _ARRAYS)
+    (folder / _ARRAYS).write_bytes(save(contiguous))  # save_file would keep it from everybody else
 
 
 def _plain(value: object) -> object:

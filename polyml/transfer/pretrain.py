@@ -126,11 +126,12 @@ def check_folder(folder: Path) -> None:
 
 
 def _write(folder: Path, encoder: Any, card: dict[str, Any], labelled: str | None) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     check_folder(folder)
     with replaced_folder(folder, "the encoder", (CARD, WEIGHTS, LABELLED, *REPORT_FILES)) as new:
-        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, new / WEIGHTS)
+        weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+        (new / WEIGHTS).write_bytes(save(weights))
         if labelled is not None:
             (new / LABELLED).write_text(labelled, encoding="utf-8", newline="\n")
         write_json(new / CARD, card)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -47,6 +48,12 @@ def test_no_file_of_a_bundle_is_a_pickle(saved):
         if path.is_file():
             assert path.suffix not in (".pkl", ".pickle", ".joblib", ".pt", ".ckpt")
             assert not path.read_bytes().startswith(b"\x80\x04")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_a_model_is_as_readable_as_any_other_file(saved, tmp_path):
+    (tmp_path / "any").touch()
+    assert {path.stat().st_mode for path in saved.rglob("*") if path.is_file()} == {(tmp_path / "any").stat().st_mode}
 
 
 def test_predictions_are_in_user_units(bundle):
