@@ -225,7 +225,9 @@ class StoreFile(Stored):
             try:
                 system.invalidate_cache()
                 return dict(system.info(self.path))
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if error.__cause__ is not None and not isinstance(error.__cause__, FileNotFoundError):
+                    raise error.__cause__ from None  # fsspec calls a server that does not answer a missing file
                 return {}
 
 

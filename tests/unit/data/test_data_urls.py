@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 import uuid
 from collections import Counter
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -97,6 +99,13 @@ def test_a_url_that_cannot_be_read_is_told(url):
         system.pipe_file(f"{path}/{name}", b"psmiles\n*C*\n")
     with pytest.raises(UserError, match="both plain and compressed"):
         candidate_files(f"{url}/packed")
+
+
+def test_a_server_that_does_not_answer_is_no_missing_file():
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(UserError, match="cannot read: .*[Cc]onnect"):
+        candidate_files(f"http://127.0.0.1:{port}/a.csv")
 
 
 @pytest.mark.parametrize(("name", "after", "size"), [("b.csv", 2, 10), ("c.parquet", 1, 10_000)])
