@@ -13,7 +13,7 @@ from polyml.chem import RepeatUnit
 from polyml.data.readers import CandidateChunk, cell_text, count_rows, read_candidates
 from polyml.data.sources import Source, candidate_files
 from polyml.data.table_reader import MISSING, parse_number
-from polyml.data.writers import check_not_input, check_replaceable_table, check_suffix, frame_writer
+from polyml.data.writers import check_not_input, check_replaceable_table, check_suffix, frame_writer, rounded
 from polyml.models.base import Prediction
 from polyml.progress import progress_bar
 from polyml.row_faults import Parsed, in_batches, parse_all
@@ -21,7 +21,6 @@ from polyml.row_faults import Parsed, in_batches, parse_all
 if TYPE_CHECKING:
     import pandas as pd
 
-_DIGITS = 10  # significant digits of a prediction in a file: 339.8775, not 339.87750000000017
 _SHOWN = 40  # characters of a cell in a note
 
 
@@ -225,8 +224,7 @@ def _predict_chunk(bundle: Bundle, chunk: CandidateChunk) -> pd.DataFrame:
     for row, fault in chunk.fault_texts().items():  # the line itself is broken, whatever its SMILES may say
         frame.loc[row, predicted] = np.nan
         frame.loc[row, "error"] = fault
-    for name in [name for name in frame if frame[name].dtype.kind == "f"]:
-        frame[name] = [float(f"{value:.{_DIGITS}g}") for value in frame[name]]
+    frame = rounded(frame)
     frame.insert(0, "line", chunk.lines)
     if chunk.file_of_row:
         frame.insert(0, "file", chunk.file_of_row)

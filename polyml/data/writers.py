@@ -188,6 +188,25 @@ def frame_writer(path: str | Path, known: Sequence[str] = TABLES) -> Iterator[Wr
         yield write
 
 
+DIGITS = 10
+"""Significant digits of what is predicted: 339.8775, not 339.87750000000017."""
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose floating-point numbers have :data:`DIGITS` significant digits.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rounded(pd.DataFrame({"Tg": [339.87750000000017, 2e-7 / 3, -1e30, None]}))["Tg"].tolist()
+    [339.8775, 6.666666667e-08, -1e+30, nan]
+    """
+    frame = frame.copy(deep=False)
+    for name in [name for name in frame if frame[name].dtype.kind == "f"]:
+        frame[name] = [float(f"{value:.{DIGITS}g}") for value in frame[name].tolist()]
+    return frame
+
+
 def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a whole table as CSV, packed CSV or Parquet, by the end of its name."""
     with frame_writer(path) as write:

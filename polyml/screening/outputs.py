@@ -12,7 +12,7 @@ from polyml.bundle import NOVELTY, SCORE, VERDICT, warning
 from polyml.chem import RepeatUnit
 from polyml.data.files import whole_file
 from polyml.data.properties import SPREAD_SUFFIXES
-from polyml.data.writers import frame_writer, write_frame
+from polyml.data.writers import frame_writer, rounded, write_frame
 from polyml.domain import fingerprints
 from polyml.errors import UserError
 from polyml.screening.best import text_types
@@ -41,7 +41,7 @@ REJECT_COLUMNS = ("file", "line", "psmiles", "reason", "message")
 def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path: Path) -> pd.DataFrame:
     """Write the ranked list, with what was not computed for every candidate: spread, domain, nearest polymer."""
     ranked = _ranked_frame(best, models, plan)
-    write_frame(ranked, path)
+    write_frame(rounded(ranked), path)
     return ranked
 
 
@@ -57,7 +57,7 @@ def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> int:
     chosen.insert(2, "distance", found.distance)
     if spec.shortlist_by != "maxmin":
         chosen.insert(3, "cluster_size", found.size)
-    write_frame(chosen, path)
+    write_frame(rounded(chosen), path)
     return len(chosen)
 
 
@@ -89,7 +89,7 @@ def write_predictions(store: ShardStore, chunks: int, path: Path, copies: Copies
             columns["row"] = columns["row"] + 1
             for name in [name for name in frame.columns if name.startswith("input:")]:
                 columns[_free(name.removeprefix("input:"), columns)] = frame[name]
-            write(pd.DataFrame(columns))
+            write(rounded(pd.DataFrame(columns)))
 
 
 def _tables(store: ShardStore, chunks: int) -> Iterator[pa.Table]:

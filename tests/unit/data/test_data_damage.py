@@ -7,6 +7,7 @@ import csv
 import gzip
 import lzma
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,13 @@ def test_an_endless_line_costs_itself_and_little_memory(tmp_path, ending):
         for _ in range(100):
             file.write(b"C" * 100_000)
         file.write(b"\n*CO*\n")
-    assert rows_of(path) == [(2, "*CC*", ""), (3, "", "too long"), (4, "*CO*", "")]
-    assert path.stat().st_size > 5 * LONGEST
+    tracemalloc.start()
+    try:
+        assert rows_of(path) == [(2, "*CC*", ""), (3, "", "too long"), (4, "*CO*", "")]
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert held < 6 * LONGEST < path.stat().st_size
 
 
 def test_millions_of_blank_lines_are_nothing(tmp_path):

@@ -104,7 +104,7 @@ def test_a_url_that_cannot_be_read_is_told(url):
 def test_a_server_that_does_not_answer_is_no_missing_file():
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(UserError, match="cannot read: .*[Cc]onnect"):
+    with pytest.raises(UserError, match=r"cannot read: .*[Cc]onnect"):
         candidate_files(f"http://127.0.0.1:{port}/a.csv")
 
 

@@ -100,8 +100,9 @@ def test_conditions_are_false_where_there_is_no_value(text, expected):
     assert found.evaluate(COLUMNS).tolist() == expected
 
 
-def test_robeson_reads_both_gases_and_gives_the_distance():
-    expression = parse_expression('1 + robeson("O2/N2")', NAMES)
+@pytest.mark.parametrize("pair", ["O2/N2", "O2 / N2"])
+def test_robeson_reads_both_gases_and_gives_the_distance(pair):
+    expression = parse_expression(f'1 + robeson("{pair}")', NAMES)
     assert expression.names == {"O2", "N2"}
     assert expression.pairs == ("O2/N2",)
     np.testing.assert_allclose(expression.evaluate(COLUMNS), 1 + distance("O2/N2", COLUMNS["O2"], COLUMNS["N2"]))

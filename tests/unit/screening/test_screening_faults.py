@@ -15,8 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from polyml.errors import PolymlError
 from polyml.screening.local import Chunks
-from polyml.screening.pool import WHOLE, Done, Lost, WatchedPool
+from polyml.screening.pool import WHOLE, Done, Lost, WatchedPool, sendable
 from polyml.screening.screen import ScreenSpec, screen
 
 # Processes are told what to do with which candidate by the environment, so that it happens in them and nowhere else.
@@ -268,8 +269,6 @@ def test_no_row_is_blamed_for_what_happens_once():
 
 
 def test_a_chunk_that_dies_without_a_row_to_blame_ends_the_run():
-    from polyml.errors import PolymlError
-
     chunks = Chunks(iter([(0, _Chunk(4))]), lambda: 0.0, 30.0)
 
     def go_on():
@@ -282,6 +281,25 @@ def test_a_chunk_that_dies_without_a_row_to_blame_ends_the_run():
 
     with pytest.raises(PolymlError, match="again and again in the rows 1 to 4"):
         go_on()
+
+
+def test_few_chunks_are_read_ahead_and_each_is_told_the_floor_of_its_moment():
+    floor, numbered = 1.0, iter([(number, _Chunk(4)) for number in range(9)])
+    chunks = Chunks(numbered, lambda: floor, 30.0)
+    for _ in range(5):
+        chunks.prepare()
+    floor = 2.0
+    task = chunks.take()
+    assert (task.number, task.floor) == (0, 2.0)
+    assert next(numbered)[0] == 2
+
+
+def test_an_error_that_cannot_be_sent_is_sent_in_words():
+    plain = ArithmeticError("19 is too many")
+    assert sendable(plain) is plain
+    found = sendable(ArithmeticError(lambda: 19))
+    assert isinstance(found, PolymlError)
+    assert str(found).startswith("ArithmeticError: ")
 
 
 class _Numbers:
@@ -346,7 +364,5 @@ def test_an_error_of_the_function_ends_the_work():
 
 
 def test_processes_that_cannot_start_are_an_error():
-    from polyml.errors import PolymlError
-
     with pytest.raises(PolymlError, match=r"die before they start to work \(exit code 3\)"):
         list(WatchedPool(1, _never, (), _square, limit=30).run(_Numbers(range(9))))

@@ -8,7 +8,7 @@ import pytest
 
 from polyml.data.properties import Property
 from polyml.errors import UserError
-from polyml.screening.recall import drawn, estimate, recall_of_top
+from polyml.screening.recall import drawn, estimate, recall_of, recall_of_top
 from polyml.screening.screen import ScreenSpec, screen
 
 OBJECTIVES = ["log10(O2)"]
@@ -126,6 +126,14 @@ def test_the_recall_of_the_ranked_list_is_that_of_the_whole_library(cut, top):
         hits += found["lower"] <= truths[-1] <= found["upper"]
     assert np.mean(estimates) == pytest.approx(np.mean(truths), abs=0.005)
     assert hits >= 88  # 95 of 100 less three standard deviations
+
+
+def test_a_polymer_that_is_ranked_is_not_lost():
+    counts = {"valid": 10, "shortlisted": 6, "passing": 3, "checked": 4, "checked_passing": 2}
+    ranked = pd.DataFrame({"score": [3.0, 2.0, 1.0], "canonical": ["*CC*", "*CO*", "*CN*"]})
+    found = recall_of(counts, [(2.0, "*CO*"), (0.5, "*CS*")], ranked, spec())
+    assert found["ranked"]["estimate"] == 3 / 4
+    assert found["passing"]["estimate"] == 3 / 5
 
 
 @pytest.mark.parametrize("wanted", [0, 3, 50])

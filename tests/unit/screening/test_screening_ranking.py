@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +15,7 @@ from polyml.data.properties import Property
 from polyml.domain import fingerprints
 from polyml.errors import UserError
 from polyml.models.catalog import make_model
+from polyml.screening import shortlist
 from polyml.screening.pareto import pareto_front
 from polyml.screening.screen import ScreenSpec, screen
 
@@ -68,6 +73,16 @@ def test_a_known_polymer_keeps_no_other_off_the_front(bundle, library, tmp_path)
     assert set(ranked["canonical"]) >= set(kept["canonical"]) - known
 
 
+@pytest.mark.parametrize("chunk_size", [1, 100])
+@pytest.mark.parametrize("rank_by", ["score", "pareto"])
+def test_every_row_of_a_known_polymer_is_counted(bundle, tmp_path, rank_by, chunk_size):
+    path = tmp_path / "in.smi"
+    path.write_text("*CC(*)c1ccccc1\n*CC(*)CC\n*C(c1ccccc1)C*\n")
+    goals = {"objectives": ["O2", "N2"], "rank_by": rank_by, "chunk_size": chunk_size}
+    summary, _ = ranked_of(path, bundle, tmp_path / "out", **goals)
+    assert (summary.passing, summary.known, summary.ranked) == (3, 2, 1)
+
+
 def test_processes_give_the_bytes_of_one_process(bundle, library, tmp_path):
     bundle.save(tmp_path / "model")
     for name, jobs in (("one", 1), ("two", 2)):
@@ -95,6 +110,22 @@ def test_the_probability_is_that_of_the_normal_distribution(uncertain, library, 
     assert (doubtful["probability"] < limit).all()
 
 
+def test_the_probability_of_a_ratio_counts_with_errors_that_go_together(uncertain, library, tmp_path):
+    from scipy.stats import norm
+
+    model = copy.copy(uncertain.model)
+    model.error_correlation_ = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    found = {}
+    for name, bundle in (("together", replace(uncertain, model=model)), ("apart", uncertain)):
+        _, ranked = ranked_of(library, bundle, tmp_path / name, constraints=["O2 / N2 >= 2"])
+        shared = 1.8 if name == "together" else 0.0
+        first, second = ranked["O2_std"], ranked["N2_std"]
+        width = np.sqrt(first**2 + second**2 - shared * first * second)
+        found[name] = ranked["probability"]
+        np.testing.assert_allclose(found[name], norm.cdf(np.log10(ranked["O2"] / ranked["N2"] / 2) / width), atol=0.01)
+    assert (found["together"] - found["apart"]).max() > 0.05
+
+
 def test_a_pessimist_ranks_by_the_low_end_of_the_score(uncertain, library, tmp_path):
     _, plain = ranked_of(library, uncertain, tmp_path / "plain")
     _, low = ranked_of(library, uncertain, tmp_path / "low", pessimistic=True)
@@ -107,6 +138,8 @@ def test_a_pessimist_ranks_by_the_low_end_of_the_score(uncertain, library, tmp_p
 
 @pytest.mark.parametrize("by", ["maxmin", "leader", "clusters"])
 def test_the_shortlist_holds_candidates_that_differ(bundle, library, tmp_path, by):
+    with library.open("a") as file:
+        file.writelines(f"*CC(*)c1ccc({tail})cc1,a variation,0\n" for tail in ("C", "CC", "CCC"))
     summary, ranked = ranked_of(library, bundle, tmp_path / "out", shortlist=4, shortlist_by=by)
     chosen = pd.read_csv(tmp_path / "out" / "shortlist.csv")
     assert summary.shortlist == len(chosen) == 4
@@ -121,6 +154,19 @@ def test_the_shortlist_holds_candidates_that_differ(bundle, library, tmp_path, b
         assert chosen["distance"][i] == pytest.approx(distance[i, :i].min(), abs=1e-6)
     if by == "maxmin":
         assert chosen["distance"][1:].is_monotonic_decreasing
+    else:
+        pick = {"leader": shortlist.leader_picks, "clusters": shortlist.cluster_picks}[by]
+        assert chosen["cluster_size"].tolist() == pick(fingerprints(ranked["psmiles"].tolist()), 4).size.tolist()
+        assert chosen["cluster_size"].max() > 1
+
+
+def test_of_a_long_list_the_best_are_clustered(bundle, library, tmp_path, monkeypatch):
+    monkeypatch.setattr(shortlist, "MOST_CLUSTERED", 5)
+    _, ranked = ranked_of(library, bundle, tmp_path / "out", shortlist=4, shortlist_by="clusters")
+    assert len(ranked) > 5
+    chosen = pd.read_csv(tmp_path / "out" / "shortlist.csv")
+    assert chosen["rank"].max() <= 5
+    assert chosen["cluster_size"].sum() <= 5
 
 
 def test_histograms_count_every_valid_candidate_whatever_the_chunks(bundle, library, tmp_path):
@@ -162,10 +208,12 @@ def test_the_report_of_other_properties_draws_the_objectives(bundle, library, tm
         "0" * 64,
         seed=1,
     )
-    ranked_of(library, other, tmp_path / "out", objectives=["eps", "minimize Tg"])
+    _, ranked = ranked_of(library, other, tmp_path / "out", objectives=["eps", "minimize Tg"])
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Tg against eps" in page
     assert "egc against eps" in page
+    front, wrong = (pareto_front(ranked[["eps", "Tg"]].to_numpy(), [True, up]).sum() for up in (False, True))
+    assert int(re.search(r"Pareto front \((\d+)\)", page)[1]) == front != wrong
     assert not (tmp_path / "out" / "robeson.html").exists()
 
 

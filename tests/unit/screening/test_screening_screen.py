@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from polyml.errors import PolymlError, UserError
 from polyml.models.catalog import make_model
 from polyml.screening import screen as engine
 from polyml.screening.plan import plan_screen
+from polyml.screening.report import stages
 from polyml.screening.robeson import distance
 from polyml.screening.screen import ScreenSpec, screen
 from polyml.screening.shards import ShardStore
@@ -79,13 +81,17 @@ def test_ranks_like_a_slow_loop_over_all_rows(bundle, library, tmp_path):
 def test_the_ranked_list_tells_who_is_outside_the_domain(bundle, library, tmp_path):
     limits = DomainLimits(edge=0.2, outside=0.15)
     narrow = Bundle(**{**vars_of(bundle), "domain_limits": limits})
-    summary = screen(library, narrow, SPEC.model_copy(update={"constraints": [], "top": 100}), tmp_path / "all")
+    spec = SPEC.model_copy(update={"constraints": [], "top": 100})
+    summary = screen(library, narrow, spec, tmp_path / "all")
     ranked = pd.read_csv(tmp_path / "all" / "ranked.csv")
     expected = narrow.domain.judge(ranked["psmiles"].tolist())
     np.testing.assert_allclose(ranked["domain_score"], expected.score)
     assert ranked["domain"].tolist() == expected.verdict.tolist()
     assert summary.outside == (expected.verdict == "outside").sum()
     assert 0 < summary.outside < summary.ranked
+    assert summary.edge == (expected.verdict == "edge").sum() > 0
+    funnel = stages(summary.to_dict(), plan_screen(spec, narrow.properties))
+    assert funnel["ranked, in the domain"] == (expected.verdict == "inside").sum()
     spec = SPEC.model_copy(update={"constraints": ["domain_score >= 0.15", "similarity < 1"], "top": 100})
     inside = screen(library, narrow, spec, tmp_path / "inside")
     kept = pd.read_csv(tmp_path / "inside" / "ranked.csv")
@@ -184,6 +190,8 @@ def test_resume_refuses_another_input_spec_or_model(bundle, library, tmp_path):
     other = Bundle(**{**vars_of(bundle), "seed": 2})
     with pytest.raises(UserError, match="another model"):
         screen(library, other, SPEC, folder, resume=True)
+    with pytest.raises(UserError, match="another input"):
+        screen(library, bundle, SPEC, folder, resume=True, smiles_column="monomers")
     library.write_text(library.read_text() + "*CC(*)CCCCCC,x,y\n")
     with pytest.raises(UserError, match="another input"):
         screen(library, bundle, SPEC, folder, resume=True)
@@ -252,6 +260,7 @@ def test_processes_give_the_bytes_of_one_process(bundle, library, tmp_path):
         ({"objectives": ["O2 > 1"]}, "is a comparison"),
         ({"derive": {"O2": "N2"}}, "'O2' is taken"),
         ({"derive": {"a": "b", "b": "O2"}}, "unknown name 'b'"),
+        ({"derive": {"a": "O2 > 1"}}, "is a comparison"),
         ({"objectives": ["O2_lower"]}, "gives no uncertainty"),
     ],
 )
@@ -264,13 +273,16 @@ def test_a_bad_spec_is_refused_before_the_input_is_opened(bundle, tmp_path, upda
 
 def test_a_ranking_can_ask_for_the_similarity(bundle, library, tmp_path):
     spec = ScreenSpec(
-        derive={"twice": "2 * similarity"}, constraints=["twice >= 0.5"], objectives=["minimize twice", "O2"], top=5
+        derive={"twice": "2 * similarity"},
+        constraints=["twice >= 0.5"],
+        objectives=[{"expression": "twice", "direction": "minimize", "weight": 3.0}, "O2"],
+        top=5,
     )
     screen(library, bundle, spec, tmp_path / "out")
     ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
     assert len(ranked) == 5
     np.testing.assert_allclose(ranked["twice"], 2 * ranked["similarity"])
-    np.testing.assert_allclose(ranked["score"], ranked["O2"] - ranked["twice"])
+    np.testing.assert_allclose(ranked["score"], ranked["O2"] - 3 * ranked["twice"])
     assert ranked["score"].is_monotonic_decreasing
     assert (ranked["twice"] >= 0.5).all()
 
@@ -304,6 +316,23 @@ def test_copies_are_counted_down_to_the_last_of_the_list(bundle, tmp_path, chunk
     assert screen(path, bundle, spec, tmp_path / "part").duplicate == whole.duplicate == 3
 
 
+@pytest.mark.parametrize("drift", [-1e-6, 1e-6])
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_copies_may_differ_in_the_last_digits_of_their_scores(bundle, tmp_path, monkeypatch, chunk_size, drift):
+    predict, rows = Bundle.predict_mean, itertools.count()
+
+    def drifting(self, units):
+        found = predict(self, units)
+        return found * (1 + drift * np.array([[next(rows)] for _ in units]))
+
+    monkeypatch.setattr(Bundle, "predict_mean", drifting)
+    (tmp_path / "in.smi").write_text("*CC(*)F\n*C(F)C*\n*CC(*)CC\n")
+    spec = SPEC.model_copy(update={"top": 1, "chunk_size": chunk_size})
+    summary = screen(tmp_path / "in.smi", bundle, spec, tmp_path / "out")
+    assert (summary.ranked, summary.duplicate) == (1, 1)
+    assert pd.read_csv(tmp_path / "out" / "ranked.csv")["psmiles"].tolist() == ["*CC(*)F"]
+
+
 def test_nothing_that_passes_gives_an_empty_list_with_its_header(bundle, library, tmp_path):
     spec = SPEC.model_copy(update={"constraints": ["O2 > 1e30"]})
     summary = screen(library, bundle, spec, tmp_path / "out")
@@ -319,10 +348,17 @@ def test_only_bad_rows_are_no_error(bundle, tmp_path):
     assert len(read(tmp_path / "out" / "rejects.csv")) == 2
 
 
-def test_a_score_without_value_has_no_rank(bundle, library, tmp_path):
-    spec = SPEC.model_copy(update={"derive": {"nothing": "O2 / 0"}, "objectives": []})
-    spec = ScreenSpec.model_validate({**spec.model_dump(), "objectives": ["nothing"]})
-    assert screen(library, bundle, spec, tmp_path / "out").ranked == 0
+@pytest.mark.parametrize("keep", ["ranked", "all"])
+@pytest.mark.parametrize("least", [0, 8, 1e30])
+def test_a_score_without_value_has_no_rank(bundle, library, tmp_path, keep, least):
+    goals = {"objectives": [f"log10(O2 - {least})"], "keep": keep, "skip_known": False, "top": 100}
+    spec = ScreenSpec.model_validate({**SPEC.model_dump(), **goals})
+    summary = screen(library, bundle, spec, tmp_path / "out")
+    ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
+    assert (ranked["O2"] > least).all()
+    assert summary.ranked + summary.duplicate + summary.no_value == summary.passing
+    assert (summary.no_value > 0) == (least > 0)
+    assert (summary.ranked > 0) == (least < 1e30)
 
 
 @pytest.mark.parametrize("damage", [b"PAR1", b"", None])
@@ -475,6 +511,8 @@ def test_several_models_are_asked_together(bundle, library, tmp_path):
         return Bundle(model, properties, keys, psmiles, values, "0" * 64, seed=1)
 
     models = [trained(["O2"], bundle.psmiles[:9]), trained(["N2", "Tg"], bundle.psmiles[2:])]
+    with library.open("a") as file:
+        file.writelines(f"{text},known to the second alone,0\n" for text in bundle.psmiles[9:])
     spec = SPEC.model_copy(update={"keep": "all", "constraints": ["O2 >= 1", "Tg >= 24.5"], "top": 100})
     summary = screen(library, models, spec, tmp_path / "out")
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
@@ -489,7 +527,9 @@ def test_several_models_are_asked_together(bundle, library, tmp_path):
     severity = {"inside": 0, "edge": 1, "outside": 2}
     worst = [max(pair, key=severity.get) for pair in zip(first.verdict, second.verdict, strict=True)]
     assert good["domain"].tolist() == worst
-    assert good[good["outcome"] == "known"]["canonical"].isin(bundle.keys[2:9]).all()
+    passing = good[good["outcome"] != "fails"].set_index("canonical")["outcome"]
+    assert (passing == "known").tolist() == passing.index.isin(bundle.keys[2:9]).tolist()
+    assert passing.index.isin(bundle.keys[9:]).any()
     ranked = pd.read_csv(tmp_path / "out" / "ranked.csv")
     assert set(ranked["nearest_training"]) <= set(bundle.psmiles)
     assert {"O2", "O2_std", "N2", "Tg_upper", "robeson O2/N2"} <= set(ranked)
@@ -498,7 +538,7 @@ def test_several_models_are_asked_together(bundle, library, tmp_path):
 
 
 def test_all_candidates_are_kept_with_what_became_of_them(bundle, library, tmp_path):
-    spec = SPEC.model_copy(update={"constraints": ["O2 >= 8", "N2 < 100"], "keep": "all"})
+    spec = SPEC.model_copy(update={"constraints": ["O2 >= 8", "N2 < 100", "O2 >= 5"], "keep": "all"})
     summary = screen(library, bundle, spec, tmp_path / "csv")
     rows = pd.read_csv(tmp_path / "csv" / "predictions.csv")
     assert len(rows) == summary.read
@@ -521,11 +561,25 @@ def test_all_candidates_are_kept_with_what_became_of_them(bundle, library, tmp_p
     assert len(fails)
     assert set(fails["reason"]) == {"O2 >= 8"}
     assert (fails["O2"] < 8).all()
+    assert (fails["O2"] < 5).any()  # of two constraints that it fails, the first is told
     screen(library, bundle, spec.model_copy(update={"format": "parquet"}), tmp_path / "parquet", jobs=2)
     table = pd.read_parquet(tmp_path / "parquet" / "predictions.parquet")
     pd.testing.assert_frame_equal(table.replace("", np.nan), rows, check_dtype=False)
     ranked = pd.read_parquet(tmp_path / "parquet" / "ranked.parquet")
     assert ranked["psmiles"].tolist() == pd.read_csv(tmp_path / "csv" / "ranked.csv")["psmiles"].tolist()
+
+
+def test_of_all_candidates_those_are_counted_that_are_new_and_inside_the_domain(bundle, library, tmp_path):
+    narrow = Bundle(**{**vars_of(bundle), "domain_limits": DomainLimits(edge=0.15, outside=0.1)})
+    spec = SPEC.model_copy(update={"constraints": ["O2 >= 5"], "keep": "all"})
+    summary = screen(library, narrow, spec, tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv").query("outcome != 'refused'")
+    new = rows[~rows["canonical"].isin(bundle.keys)]
+    inside = new[new["domain"] == "inside"]
+    passing = inside[inside["O2"] >= 5]
+    assert (summary.new, summary.new_inside, summary.new_inside_passing) == (len(new), len(inside), len(passing))
+    assert len(rows) > len(new) > len(inside) > len(passing) > 0
+    assert len(passing) < (new["O2"] >= 5).sum()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -629,8 +683,10 @@ def test_what_a_kill_left_half_written_is_swept_up(bundle, library, tmp_path):
     screen(library, bundle, SPEC, tmp_path / "out")
     left = tmp_path / "out" / ".predictions.csv.ab12cd34.csv"
     own = tmp_path / "out" / ".mine.csv"
-    left.write_text("")
-    own.write_text("")
+    shard = tmp_path / "out" / "shards" / ".00000009.shard.ab12cd34.shard"
+    for path in (left, own, shard):
+        path.write_text("")
     screen(library, bundle, SPEC, tmp_path / "out", resume=True)
     assert not left.exists()
+    assert not shard.exists()
     assert own.exists()
