@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -52,13 +53,18 @@ def whole_file(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        fix = "free some space, or choose another output folder"
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            fix = "a file stands where a folder is needed: choose another output folder"
-        raise UserError(f"cannot write: {error.strerror or error}", where=str(path), fix=fix) from error
+        raise UserError(f"cannot write: {error.strerror or error}", where=str(path), fix=_remedy(error)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file stands where a folder is needed: choose another output folder"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return "choose an output folder that you may write to"
+    return "free some space, or choose another output folder"
 
 
 def _flush(path: Path) -> None:
@@ -142,8 +148,8 @@ def replaced_folder(folder: Path, what: str, own: Collection[str]) -> Iterator[P
     except OSError as error:
         if old.exists() and not folder.exists():
             old.replace(folder)
-        fix = "free some space, or choose another folder with -o"
-        raise UserError(f"cannot write {what}: {error.strerror or error}", where=str(folder), fix=fix) from error
+        told = f"cannot write {what}: {error.strerror or error}"
+        raise UserError(told, where=str(folder), fix=_remedy(error)) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
     _give_back(old, folder, own, what)

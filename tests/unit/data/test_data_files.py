@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from polyml.data.files import check_replaceable, replaced_folder
+from polyml.data.files import check_replaceable, replaced_folder, whole_file
 from polyml.data.writers import check_replaceable_table
 from polyml.errors import UserError
 
@@ -32,6 +33,20 @@ def test_a_folder_that_cannot_be_written_keeps_everything(tmp_path: Path) -> Non
         raise OSError("no space left on device")
     assert (folder / "old.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "free some space"),
+        (PermissionError(errno.EACCES, "Permission denied"), "that you may write to"),
+        (OSError(errno.EROFS, "Read-only file system"), "that you may write to"),
+    ],
+)
+def test_what_to_do_fits_what_went_wrong(tmp_path: Path, error: OSError, remedy: str) -> None:
+    with pytest.raises(UserError, match=remedy), whole_file(tmp_path / "a.csv"):
+        raise error
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_is_followed_and_the_folder_in_which_one_works_is_kept(
