@@ -44,6 +44,8 @@ class RayScreen:
     cluster : Cluster
     folders, quick_folders : list of Path
         The bundles, on this machine.
+    digests : list of str
+        Of what was loaded from them; see :func:`polyml.screening.worker.load_screener`.
     spec : ScreenSpec
     store : ShardStore
         It must be the same place on every node.
@@ -56,6 +58,7 @@ class RayScreen:
     cluster: Cluster
     folders: list[Path]
     quick_folders: list[Path]
+    digests: list[str]
     spec: ScreenSpec
     store: ShardStore
     jobs: int | None = None
@@ -127,8 +130,8 @@ class RayScreen:
         feed(_WINDOW * slots)
         if not under_way:
             return
-        spec = (pickle.dumps(self.spec), self.spec.time_limit)
-        duty = Duty(_shipped(self.folders), _shipped(self.quick_folders), run, *spec, self.store)
+        models = (_shipped(self.folders), _shipped(self.quick_folders))
+        duty = Duty(*models, run, pickle.dumps(self.spec), self.digests, self.spec.time_limit, self.store)
         try:
             for number, rows in _outcomes(shelf, duty, slots, self.on_gpus):
                 if number in under_way:  # a chunk comes twice where a node died with the news of it

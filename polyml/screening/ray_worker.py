@@ -35,6 +35,8 @@ class Duty:
         Name of the run; see :func:`polyml.screening.shipping.unpacked`.
     spec : bytes
         The pickled :class:`polyml.screening.spec.ScreenSpec`: only the process that screens has use for it.
+    digests : list of str
+        What the models must be; see :func:`polyml.screening.worker.load_screener`.
     time_limit : float
         Seconds for a candidate.
     store : ShardStore
@@ -44,6 +46,7 @@ class Duty:
     quick: Sequence[Any]
     run: str
     spec: bytes
+    digests: Sequence[str]
     time_limit: float
     store: ShardStore
 
@@ -99,16 +102,23 @@ class Screener:
         parcels: list[Parcel] = ray.get([*duty.models, *duty.quick])
         folders = unpacked(parcels, duty.run)
         first = len(duty.models)
-        given = (folders[:first], folders[first:], duty.spec, duty.store, bool(ray.get_gpu_ids()))
+        given = (folders[:first], folders[first:], duty.spec, duty.store, duty.digests, bool(ray.get_gpu_ids()))
         # A process that is spawned runs the main module first, where there is a file of it: here that would be Ray's.
         vars(sys.modules["__main__"]).pop("__file__", None)
         return WatchedPool(1, _start, given, _screen, duty.time_limit, keep=True)
 
 
-def _start(folders: list[Path], quick_folders: list[Path], spec: bytes, store: ShardStore, has_gpu: bool) -> None:
+def _start(
+    folders: list[Path],
+    quick_folders: list[Path],
+    spec: bytes,
+    store: ShardStore,
+    digests: Sequence[str],
+    has_gpu: bool,
+) -> None:
     from polyml.screening.worker import start_worker
 
-    start_worker(folders, quick_folders, pickle.loads(spec), store, has_gpu=has_gpu)
+    start_worker(folders, quick_folders, pickle.loads(spec), store, digests, has_gpu=has_gpu)
 
 
 def _screen(task: Task, marks: Marks) -> int:

@@ -201,9 +201,8 @@ def screen(
         run = _Run(ShardStore(folder), screener, folders, quick_folders, [*digests, *quick_digests], jobs)
         run.watched = watched or jobs > 1
         if cluster is not None:
-            run.on_ray = RayScreen(
-                cluster, folders, quick_folders, spec, run.store, asked, wants_gpu(screener, cluster)
-            )
+            on_gpus = wants_gpu(screener, cluster)
+            run.on_ray = RayScreen(cluster, folders, quick_folders, run.digests, spec, run.store, asked, on_gpus)
         chunks = _chunks(source, smiles_column, spec.chunk_size)
         manifest = _manifest(source, screener, smiles_column)
         stack.enter_context(run.store.open(manifest, resume=resume))

@@ -192,7 +192,7 @@ def test_nodes_that_would_not_do_the_same_are_refused(cluster, bundle, library, 
 def test_what_goes_wrong_with_the_input_is_told(bundle, library, tmp_path):
     fault = pickle.dumps(UserError("the file has changed", where="a.parquet", fix="run again"))
     batch = pa.table({"number": [3], "chunk": pa.array([fault], pa.large_binary())})
-    duty = Duty([], [], "run", b"", 1.0, ShardStore(tmp_path))
+    duty = Duty([], [], "run", b"", [], 1.0, ShardStore(tmp_path))
     (table,) = Screener(duty, None)(batch)
     assert table["number"].to_pylist() == [3]
     assert str(pickle.loads(table["failure"][0].as_py())) == "a.parquet: the file has changed\n  → run again"
