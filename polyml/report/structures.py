@@ -102,7 +102,7 @@ def _row(name: str, record: Mapping[str, Any], unit: str = "") -> str:
     cell = record[name]
     if isinstance(cell, str):
         text = cell if len(cell) <= _LONG else f"{cell[: _LONG - 1]}…"
-        return f'<tr><th scope="row">{_text(name)}</th><td class="text" colspan="2">{_text(text)}</td></tr>'
+        return f'<tr><td class="text" colspan="3"><span class="spread">{_text(name)}</span> {_text(text)}</td></tr>'
     low, high = record.get(f"{name}_lower"), record.get(f"{name}_upper")
     ends = "" if pd.isna(low) or pd.isna(high) else f"({_shown(low)} to {_shown(high)})"
     told = f' <span class="spread">{_text(unit)}</span>' if unit else ""

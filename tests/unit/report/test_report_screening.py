@@ -120,7 +120,7 @@ def test_a_card_has_rank_predictions_interval_and_verdict(ranked):
     assert "img" not in reader.tags
     assert "&lt;img src=x" in cards
     assert "absent" not in cards
-    assert '<td class="text" colspan="2">styrene</td>' in cards
+    assert "monomers</span> styrene</td>" in cards
     assert "–" in candidate_cards(ranked.iloc[3:], [OXYGEN])  # no value
 
 
