@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -131,22 +133,37 @@ def call_in_processes(
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore Ctrl-C in this worker process, and end at once when its parent is gone, whatever it is at.
+    """Ignore Ctrl-C in this worker process, and end when its parent is gone.
 
     Ctrl-C reaches every process of a terminal; the parent alone decides, and stops its workers. The end of a parent
-    that was killed is told by the kernel, and not by a thread: code in C++ that never returns keeps Python from running
-    any. Windows has no such signal, and joblib no such pipe; a worker ends there when it has finished what it is at.
+    that was killed is told by the kernel on Linux, whatever the worker is at: code in C++ that never returns keeps
+    Python from running a thread. Elsewhere, and in the processes of joblib, a thread looks for it. On Windows a worker
+    ends when it has finished what it is at.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A pipe in which nothing is ever written: the parent holds the other end, and it closes with the parent.
     lifeline = getattr(multiprocessing.parent_process(), "sentinel", None)
-    if lifeline is None or sys.platform == "win32":
-        return
+    if sys.platform == "linux" and lifeline is not None:
+        _end_with(lifeline)
+    elif sys.platform != "win32":
+        threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(lifeline: int) -> None:
     import fcntl
+    import select
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # which is to end
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it was gone before
+        os._exit(1)
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def call_in_order(

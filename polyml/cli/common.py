@@ -343,6 +343,8 @@ def funnel(summary: Mapping[str, Any]) -> str:
 def _none_left(summary: Mapping[str, Any]) -> str:
     """Say which constraint left nothing."""
     before = summary["shortlisted"]
+    if not before:
+        return "the quick model passed none on: loosen the prefilter"
     for text, left in summary["constraints"].items():
         if not left:
             return f"none of the {before:,} left meets {escape(text)}: loosen it"

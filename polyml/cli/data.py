@@ -16,7 +16,7 @@ EXAMPLES = common.examples("polyml data", "polyml data gas_permeability -o gas.c
 def data(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Set to export; lists all sets if none.")] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help="File to write: .csv or .parquet.")
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="File to write: .csv, .csv.gz or .parquet.")
     ] = None,
     as_json: common.AsJson = False,
 ) -> None:

@@ -39,11 +39,17 @@ def predict(
         if as_json:
             raise UserError("standard output holds the predictions", where="--json", fix="name a file with -o")
         write = stdout.table_writer()
-        stdout.until_closed(lambda: steps.predict_rows(model, file, write, smiles_column=smiles_column))
+        stdout.until_closed(
+            lambda: _say(steps.predict_rows(model, file, write, smiles_column=smiles_column), "standard output")
+        )
         return
     counts = steps.predict_file(model, file, output, smiles_column=smiles_column)
     if as_json:
         common.print_json({"output": str(output), **counts})
         return
+    _say(counts, str(output))
+
+
+def _say(counts: dict[str, int], where: str) -> None:
     refused = f", {counts['refused']} refused (see the column error)" if counts["refused"] else ""
-    common.note(f"predicted {counts['predicted']} rows{refused}: {output}")
+    common.note(f"predicted {counts['predicted']} rows{refused}: {where}")

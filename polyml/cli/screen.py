@@ -18,7 +18,7 @@ EXAMPLES = common.examples(
 )
 
 
-RANKING, QUICK, RESULTS, WORK = "What to rank by", "A quick model first", "What is written", "How it works"
+RANKING, QUICK, RESULTS = "What to rank by", "A quick model first", "What is written"
 """Headings of the help."""
 
 
@@ -177,21 +177,15 @@ def screen(
     ] = Format.csv,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue an interrupted screen in the same folder.", rich_help_panel=WORK),
+        typer.Option("--resume", help="Continue an interrupted screen in the same folder."),
     ] = False,
     chunk_size: Annotated[
         int,
-        typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time.", rich_help_panel=WORK),
+        typer.Option("--chunk-size", metavar="N", min=1, help="Candidates read at a time."),
     ] = 5000,
     time_limit: Annotated[
         float,
-        typer.Option(
-            "--time-limit",
-            metavar="SECONDS",
-            min=0.1,
-            help="A candidate that takes longer is refused.",
-            rich_help_panel=WORK,
-        ),
+        typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="A candidate that takes longer is refused."),
     ] = 30.0,
     jobs: common.Jobs = None,
     engine: common.Engine = "local",

@@ -29,6 +29,7 @@ FREE = "wait for it, or stop it first"
 _AT_ONCE = 1 << 20  # bytes that are fetched at least
 _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "checksum", "generation", "version_id", "Content-MD5")
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+_GONE = (404, 410)  # what a web server says of a file that it does not have
 _BEAT = 20.0  # seconds between two signs of life of a run
 _DEAD = 120.0  # seconds without one, after which nobody is at work any more
 
@@ -226,9 +227,10 @@ class StoreFile(Stored):
                 system.invalidate_cache()
                 return dict(system.info(self.path))
             except (FileNotFoundError, NotADirectoryError) as error:
-                if error.__cause__ is not None and not isinstance(error.__cause__, FileNotFoundError):
-                    raise error.__cause__ from None  # fsspec calls a server that does not answer a missing file
-                return {}
+                cause = error.__cause__  # fsspec calls a server that does not answer a missing file
+                if cause is None or isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) in _GONE:
+                    return {}
+                raise cause from None
 
 
 def _seconds(time: Any) -> float:

@@ -241,13 +241,13 @@ def predict_file(model: str, file: str, output: Path, *, smiles_column: str | No
 
 def predict_rows(
     model: str, file: str, write: Callable[[pd.DataFrame], None], *, smiles_column: str | None = None
-) -> None:
+) -> dict[str, int]:
     """Predict every row of a file and hand on the tables as they come; see :func:`polyml.prediction.predict_rows`."""
     from polyml.prediction import predict_rows as predict
 
     bundle = load_bundle(model)
     warn_if_uncalibrated(bundle)
-    predict(bundle, file, write, smiles_column=smiles_column)
+    return predict(bundle, file, write, smiles_column=smiles_column)
 
 
 def warn_if_uncalibrated(bundle: Bundle) -> None:

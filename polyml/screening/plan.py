@@ -78,26 +78,9 @@ class ScreenPlan:
         order = sorted(range(len(last)), key=last.__getitem__)
         return {f"{LEFT}{i + 1}": self.constraints[i] for i in order}
 
-    def passes(
-        self,
-        columns: Columns,
-        *,
-        costly: bool,
-        among: np.ndarray | None = None,
-        counts: dict[str, int] | None = None,
-    ) -> np.ndarray:
-        """Return which rows meet every constraint that is (not) costly, shape (n,).
-
-        Parameters
-        ----------
-        columns : dict of str to ndarray
-        costly : bool
-        among : ndarray of bool, shape (n,), optional
-            The rows that are still in the race.
-        counts : dict of str to int, optional
-            Gets how many are left after each of these constraints.
-        """
-        result = np.ones(len(columns[self.names[0]]), dtype=bool) if among is None else among.copy()
+    def passes(self, columns: Columns, *, costly: bool, counts: dict[str, int] | None = None) -> np.ndarray:
+        """Return which rows meet every constraint that is (not) costly, shape (n,); count what is left after each."""
+        result = np.ones(len(columns[self.names[0]]), dtype=bool)
         for name, expression in self.steps.items():
             if bool(expression.names & self.costly) == costly:
                 result &= expression.evaluate(columns)
@@ -127,11 +110,15 @@ class ScreenPlan:
         known = [*self.names, *self.derived, *sorted(self.costly - set(self.derived)), *_ALSO_DRAWN]
         return [split_trade_off(text, known) for text in self.spec.trade_offs]
 
-    def first_failure(self, columns: Columns) -> list[str]:
-        """Return the first constraint that each row fails, empty where it meets them all, (n,)."""
+    def first_failure(self, columns: Columns, counts: dict[str, int]) -> list[str]:
+        """Return the first constraint that each row fails, empty where it meets them all, (n,).
+
+        They are taken in the order of :attr:`steps`; ``counts`` gets how many rows are left after each.
+        """
         failed = np.full(len(columns[self.names[0]]), "", dtype=object)
-        for expression in reversed(self.constraints):
-            failed[~expression.evaluate(columns)] = expression.text
+        for name, expression in self.steps.items():
+            failed[(failed == "") & ~expression.evaluate(columns)] = expression.text
+            counts[name] = int((failed == "").sum())
         return [str(text) for text in failed]
 
     def score(self, columns: Columns) -> np.ndarray:
@@ -195,7 +182,7 @@ def plan_screen(spec: ScreenSpec, properties: Sequence[Property], *, gives_std: 
         known.append(name)
         if derived[name].names & costly:
             costly.add(name)
-    constraints = _parse_all(spec.constraints, known, "constraint", is_condition=True)
+    constraints = _parse_all(list(dict.fromkeys(spec.constraints)), known, "constraint", is_condition=True)
     objectives = _parse_all([item.expression for item in spec.objectives], known, "objective", is_condition=False)
     used = [*derived.values(), *constraints, *objectives]
     if not gives_std and any(item.names & spread for item in used):

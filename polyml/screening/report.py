@@ -48,13 +48,18 @@ def write_report(
         trade_offs=drawn,
         histograms=_histograms(models, histograms, "all candidates" if not plan.spec.prefilter else "those passed on"),
         notes=_notes(plan) + (f" {recall_words(counts['prefilter'])}" if plan.spec.prefilter else ""),
-        columns=["score", *plan.derived, PROBABILITY, SIMILARITY, *given_columns(ranked)[:_TOLD]],
+        columns=[*_score(plan), *plan.derived, PROBABILITY, SIMILARITY, *given_columns(ranked)[:_TOLD]],
     )
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     if bounds:
         with whole_file(path.with_name("robeson.html")) as temporary:
             temporary.write_text(figures_page("Robeson plots", bounds), encoding="utf-8")
+
+
+def _score(plan: ScreenPlan) -> list[str]:
+    """Name the score where it is what candidates are ranked by; on a front it adds up whatever units there are."""
+    return [] if plan.spec.rank_by == "pareto" else ["score"]
 
 
 def stages(counts: Mapping[str, Any], plan: ScreenPlan) -> dict[str, int]:

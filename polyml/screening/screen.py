@@ -51,6 +51,7 @@ __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
 Model = Bundle | str | Path
 _AT_THE_END = ("shortlist", "shortlist_by", "trade_offs")  # made from the ranked list; they may change on resume
+_LAYOUT = 2  # of what a finished chunk holds
 _SKIPPED = 200  # chunks in a row group: to read the last of them, the others are gone through
 
 
@@ -391,6 +392,7 @@ def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None
     named = [[file.name, digest] for file, digest in zip(files, digests, strict=True)]
     versions = installed_versions()
     return {
+        "layout of finished chunks": _LAYOUT,
         "input": {"files": named if len(files) > 1 else digests, "smiles_column": smiles_column},
         "model": screener.models.digests,
         "quick model": screener.quick.digests if screener.quick else None,

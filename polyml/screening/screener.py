@@ -250,9 +250,7 @@ class ChunkScreener:
         plan.derive(work.columns, costly=False)
         self._add_costly(work, spread=True, neighbours=True)
         score, likely = self._judge_by_chances(work)
-        left = plan.passes(work.columns, costly=False, counts=counts)
-        plan.passes(work.columns, costly=True, among=left, counts=counts)
-        reasons = plan.first_failure(work.columns)
+        reasons = plan.first_failure(work.columns, counts)
         doubtful = f"probability < {plan.spec.min_probability}"
         reasons = [why or ("" if good else doubtful) for why, good in zip(reasons, likely.tolist(), strict=True)]
         outcomes = [

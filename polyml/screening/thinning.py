@@ -22,9 +22,9 @@ def just_below(score: float) -> float:
 def best_of(work: Work, score: np.ndarray, keys: Keys, *, top: int, floor: float) -> Chosen:
     """Go down from the best score and keep new polymers until there are as many as the ranked list holds.
 
-    Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made; but for those of
-    about the last score, which may be copies. Known polymers on the way are kept beside them, so that they can be
-    counted.
+    Nothing below can be in the ranked list, so its canonical keys, the expensive part, are never made. What has about
+    the last score is kept too: it may be a copy of a polymer of another chunk. Known polymers on the way are kept
+    beside them, so that they can be counted.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def best_of(work: Work, score: np.ndarray, keys: Keys, *, top: int, floor: float
         if score[i] < end:
             break
         key = keys.of_passing(work.parsed[i])
-        if key is None or (new == top and key not in found):
+        if key is None:
             continue
         first, copies = found.get(key, (i, 0))
         new += not copies and not keys.is_known(key)
         found[key] = (min(first, i), copies + 1)
-        if new == top:
-            end = max(end, just_below(float(score[i])))
+        if new == top and end == -np.inf:
+            end = just_below(float(score[i]))
     keys.done()
     return found
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from polyml.workers import collecting_later
@@ -19,3 +25,32 @@ def test_garbage_is_collected_again_after_the_work() -> None:
     with pytest.raises(ValueError, match="work"), collecting_later():
         raise ValueError("work")
     assert gc.isenabled()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker may end later")
+@pytest.mark.parametrize("wait", [0.0, 2.0])
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, wait: float) -> None:
+    """Not one that had just been started either, and that nobody will ever tell anything."""
+    (tmp_path / "run.py").write_text(
+        textwrap.dedent("""
+            import time
+            from polyml.workers import call_in_order
+
+            def nothing():
+                pass
+
+            if __name__ == "__main__":
+                list(call_in_order(time.sleep, [3600, 3600], 2, start=nothing, given=(), fix=""))
+        """)
+    )
+    process = subprocess.Popen([sys.executable, tmp_path / "run.py"])
+    while not (started := psutil.Process(process.pid).children(recursive=True)):
+        time.sleep(0.01)
+    time.sleep(wait)
+    started += psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait(timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=10)
+    for left in alive:
+        left.kill()
+    assert not alive

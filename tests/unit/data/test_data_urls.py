@@ -108,6 +108,28 @@ def test_a_server_that_does_not_answer_is_no_missing_file():
         candidate_files(f"http://127.0.0.1:{port}/a.csv")
 
 
+@pytest.mark.parametrize(("status", "message"), [(404, "no such file or folder"), (403, "cannot read: 403")])
+def test_what_a_web_server_says_of_a_file_is_told(status, message):
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError, match=message):
+            candidate_files(f"http://127.0.0.1:{server.server_address[1]}/a.csv")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.mark.parametrize(("name", "after", "size"), [("b.csv", 2, 10), ("c.parquet", 1, 10_000)])
 def test_a_store_that_fails_is_no_damage_of_the_file(url, monkeypatch, name, after, size):
     """Else the rows behind a broken connection would be refused, and the run would end as if all were well."""

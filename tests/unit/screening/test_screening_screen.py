@@ -19,7 +19,7 @@ from polyml.screening import screen as engine
 from polyml.screening.plan import plan_screen
 from polyml.screening.report import stages
 from polyml.screening.robeson import distance
-from polyml.screening.screen import ScreenSpec, screen
+from polyml.screening.screen import Objective, ScreenSpec, screen
 from polyml.screening.shards import ShardStore
 from polyml.screening.worker import load_screener
 
@@ -289,7 +289,7 @@ def test_a_ranking_can_ask_for_the_similarity(bundle, library, tmp_path):
 
 @pytest.mark.parametrize("keep", ["ranked", "all"])
 def test_the_summary_says_what_each_constraint_leaves(bundle, library, tmp_path, keep):
-    constraints = ["similarity >= 0.3", "O2 >= 5", "selectivity >= 2"]
+    constraints = ["similarity >= 0.3", "O2 >= 5", "selectivity >= 2", "O2 >= 5"]
     spec = SPEC.model_copy(update={"constraints": constraints, "keep": keep})
     summary = screen(library, bundle, spec, tmp_path / "out")
     everything = SPEC.model_copy(update={"constraints": [], "keep": "all"})
@@ -314,6 +314,16 @@ def test_copies_are_counted_down_to_the_last_of_the_list(bundle, tmp_path, chunk
     last = int(ranked.loc[ranked["canonical"] == RepeatUnit.parse("*C(CC)O*").key, "rank"].item())
     spec = spec.model_copy(update={"top": last})
     assert screen(path, bundle, spec, tmp_path / "part").duplicate == whole.duplicate == 3
+
+
+@pytest.mark.parametrize("top", [1, 3, 20])
+def test_what_is_counted_among_equals_does_not_depend_on_the_chunks(bundle, library, tmp_path, top):
+    spec = SPEC.model_copy(update={"constraints": [], "objectives": [Objective(expression="min(O2, 5)")], "top": top})
+    found = []
+    for size in (1, 2, 3, 7, 100):
+        summary = screen(library, bundle, spec.model_copy(update={"chunk_size": size}), tmp_path / str(size))
+        found.append((summary.known, summary.duplicate, summary.ranked))
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize("drift", [-1e-6, 1e-6])
