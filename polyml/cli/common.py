@@ -310,16 +310,21 @@ _LEFT_OUT = {
 }
 
 
+_REASONS = 3  # reasons of refused candidates that are told
+
+
 def funnel(summary: Mapping[str, Any]) -> str:
     """Say what became of the candidates of a screen."""
-    steps = ["{read:,} candidates", "{rejected:,} refused"]
+    reasons = [f"{count:,} {reason}" for reason, count in summary["refused"].items()]
+    told = f" ({', '.join([*reasons[:_REASONS], *(['...'] if len(reasons) > _REASONS else [])])})" if reasons else ""
+    steps = ["{read:,} candidates", f"{{rejected:,}} refused{told}"]
     if summary["shortlisted"] < summary["read"] - summary["rejected"]:
         steps.append("{shortlisted:,} passed the quick model")
     if summary.get("distinct") is not None:
         steps.append("{distinct:,} different polymers")
-    if summary.get("distinct_passing") is not None:
+    if summary["constraints"] and summary.get("distinct_passing") is not None:
         steps.append("{passing:,} rows of {distinct_passing:,} polymers meet the constraints")
-    else:
+    elif summary["constraints"]:
         steps.append("{passing:,} meet the constraints")
     if summary.get("front") is not None:
         steps.append("{front:,} on the Pareto front")
@@ -330,6 +335,8 @@ def funnel(summary: Mapping[str, Any]) -> str:
     left_out = ", ".join(f"{summary[name]:,} {what}" for name, what in _LEFT_OUT.items() if summary[name])
     if left_out and (summary["ranked"] or summary["known"]):
         text += f" (passed over to fill the list: {left_out})"
+    if not summary["ranked"] and summary["known"]:
+        text += "; --keep-known ranks polymers of the training set too"
     if not summary["ranked"] and not summary["known"]:
         if summary["passing"]:
             text += " (the objective has no value for any of them)"
@@ -349,7 +356,7 @@ def _none_left(summary: Mapping[str, Any]) -> str:
         if not left:
             return f"none of the {before:,} left meets {escape(text)}: loosen it"
         before = left
-    return f"none of the {before:,} left meets the constraints with this probability"
+    raise AssertionError("something is left after every constraint")
 
 
 def split_names(text: str | None) -> list[str] | None:

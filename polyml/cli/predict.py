@@ -19,7 +19,13 @@ EXAMPLES = common.examples(
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder, run or models:/NAME@champion.")],
-    file: common.DataFile,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="Polymers: file, folder, quoted pattern, URL of these, - (standard input), or embedded set.",
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="OUT", help="A .csv, .csv.gz or .parquet file; - is standard output."),

@@ -29,14 +29,6 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
-class Pick(StrEnum):
-    """Ways to choose a shortlist."""
-
-    maxmin = "maxmin"
-    leader = "leader"
-    clusters = "clusters"
-
-
 def screen(
     file: Annotated[
         str,
@@ -143,14 +135,14 @@ def screen(
         ),
     ] = 0,
     shortlist_by: Annotated[
-        Pick,
+        str,
         typer.Option(
             "--shortlist-by",
             metavar="HOW",
             help="maxmin (least similar first), leader (by rank, without variations), clusters (the best of each).",
             rich_help_panel=RESULTS,
         ),
-    ] = Pick.maxmin,
+    ] = "maxmin",
     trade_off: Annotated[
         list[str] | None,
         typer.Option("--plot", metavar="PAIR", help="Trade-off to draw: 'O2 vs Tg'; repeat.", rich_help_panel=RESULTS),
@@ -226,7 +218,7 @@ def screen(
         pessimistic=pessimistic,
         min_probability=min_probability,
         shortlist=shortlist,
-        shortlist_by=shortlist_by.value,
+        shortlist_by=shortlist_by,
         trade_offs=trade_off or [],
         keep="all" if keep_all else "ranked",
         format=format_.value,

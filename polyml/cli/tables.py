@@ -42,11 +42,14 @@ class RankedList:
         The columns the constraints and objectives are about.
     units : mapping
         Unit by property.
+    by_pair : bool
+        Whether they were judged by upper bounds, so that the pair that each is best for is of interest.
     """
 
     frame: pd.DataFrame
     judged: Sequence[str]
     units: Mapping[str, str] = field(default_factory=dict)
+    by_pair: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the table, with long texts shortened in the middle so that it fits."""
@@ -90,6 +93,7 @@ class RankedList:
         """Find what came with the candidates: their monomers, and a few other columns."""
         names = list(self.frame.columns)
         given = [name for name in names[names.index(_NEAREST) + 1 :] if self.frame[name].notna().any()]
+        given = [name for name in given if not name.startswith("__index_level_")]  # of pandas
         monomers = [name for name in given if name.startswith("monomer")]
         others = [name for name in given if name not in monomers][-_OTHERS:]
         # Their names stand in the file: two texts for each would leave no room for either.
@@ -99,7 +103,7 @@ class RankedList:
         """Find the gas pair each candidate is best for, when it was judged by none in particular."""
         frame = self.frame
         bounds = [name for name in frame if str(name).startswith(_ROBESON)]
-        if len(bounds) < 2 or any(name in self.judged for name in bounds):
+        if not self.by_pair or len(bounds) < 2 or any(name in self.judged for name in bounds):
             return {}
         pairs = [str(name).removeprefix(_ROBESON) for name in frame[bounds].idxmax(axis=1)]
         gases = [pair.split("/") for pair in pairs]
@@ -122,11 +126,15 @@ def read_ranked(path: Path, spec: ScreenSpec, *, units: Mapping[str, str] | None
     import pandas as pd
 
     frame = pd.read_parquet(path).head(rows) if path.suffix == ".parquet" else pd.read_csv(path, nrows=rows)
-    return RankedList(frame, judged_columns(list(frame.columns), spec), units or {})
+    texts = [*spec.derive.values(), *(item.expression for item in spec.objectives)]
+    by_pair = any("robeson" in text for text in texts)
+    return RankedList(frame, judged_columns(list(frame.columns), spec), units or {}, by_pair)
 
 
 def judged_columns(columns: Sequence[str], spec: ScreenSpec) -> list[str]:
     """Choose the columns of a ranked list that its constraints and objectives are about.
+
+    The score is among them where the objective has no column of its own.
 
     Examples
     --------
@@ -140,17 +148,27 @@ def judged_columns(columns: Sequence[str], spec: ScreenSpec) -> list[str]:
     values = [name for name in columns[first:last] if not name.endswith(_SPREAD)]
     plain = {name.replace(" ", ""): name for name in values}
     judged: list[str] = []
-    for text in [*spec.constraints, *(item.expression for item in spec.objectives)]:
+    objectives = [item.expression for item in spec.objectives]
+    for text in [*spec.constraints, *objectives]:
         for side in re.split(r"[<>=!]=?", text):
-            bare = re.sub(r"robeson\(\s*[\"'](.+?)[\"']\s*\)", r"robeson\1", side.replace("`", "")).replace(" ", "")
+            bare = _bare(side)
             judged += [plain[bare]] if bare in plain else [name for name in values if _names(side, name)]
+    if len(objectives) > 1 or any(_bare(text) not in plain for text in objectives):
+        judged += ["score"] if spec.rank_by == "score" else []
     if not spec.objectives:  # then the first bound decides, or the first property
         judged += [name for name in values if name.startswith(_ROBESON)][:1] or values[:1]
     return list(dict.fromkeys(judged))
 
 
+def _bare(text: str) -> str:
+    """Return an expression as the name of the column that it may be."""
+    return re.sub(r"robeson\(\s*[\"'](.+?)[\"']\s*\)", r"robeson\1", text.replace("`", "")).replace(" ", "")
+
+
 def _names(text: str, name: str) -> bool:
-    return re.search(rf"(?<![\w/]){re.escape(name)}(?![\w/])", text) is not None
+    """Tell whether an expression reads a column; inside of backticks stands the name of another one."""
+    outside = "" if f"`{name}`" in text else re.sub("`.*?`", "", text)
+    return f"`{name}`" in text or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", outside) is not None
 
 
 def shorten(text: str, width: int) -> str:

@@ -53,10 +53,15 @@ def whole_file(path: Path | str, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        raise UserError(f"cannot write: {error.strerror or error}", where=str(path), fix=_remedy(error)) from error
+        raise cannot_write(error, path) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(error: OSError, path: Path) -> UserError:
+    """Build the error for a file or folder that cannot be written."""
+    return UserError(f"cannot write: {error.strerror or error}", where=str(path), fix=_remedy(error))
 
 
 def _remedy(error: OSError) -> str:
@@ -64,6 +69,8 @@ def _remedy(error: OSError) -> str:
         return "a file stands where a folder is needed: choose another output folder"
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return "choose an output folder that you may write to"
+    if isinstance(error, FileNotFoundError):
+        return "choose another output folder"
     return "free some space, or choose another output folder"
 
 

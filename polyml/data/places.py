@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from polyml.data.files import whole_file
+from polyml.data.files import cannot_write, whole_file
 from polyml.data.stores import FREE, LOCK, StoreFile, StorePlace
 from polyml.errors import UserError
 
@@ -177,6 +177,8 @@ class DiskPlace:
         except Timeout:
             where = str(self.folder.parent)
             raise UserError("another run is at work in this folder", where=where, fix=FREE) from None
+        except OSError as error:
+            raise cannot_write(error, self.folder) from error
         try:
             yield
         finally:

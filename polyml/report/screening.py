@@ -128,7 +128,9 @@ def screening_page(
     *,
     trade_offs: Mapping[str, Figure] | None = None,
     histograms: Mapping[str, Figure] | None = None,
+    shortlist: pd.DataFrame | None = None,
     notes: str = "",
+    words: str = "",
     columns: Sequence[str] = (),
     most: int = 24,
 ) -> str:
@@ -143,8 +145,12 @@ def screening_page(
         Candidates after each stage; see :func:`funnel`.
     trade_offs, histograms : mapping of str to Figure, optional
         Heading to figure.
+    shortlist : DataFrame, optional
+        The candidates that were chosen because they differ: rows of ``ranked``.
     notes : str
         Plain text under the title: the model, what was demanded, and what the candidates are ranked by.
+    words : str
+        Plain text above the candidates: what the columns mean.
     """
     figures = {"What became of the candidates": funnel(counts), **(trade_offs or {}), **(histograms or {})}
     charts, head = embedded_figures(figures)
@@ -152,8 +158,13 @@ def screening_page(
     number = min(most, len(ranked))
     best = f"<h2>The best {number} of {len(ranked):,} ranked candidates</h2>" if number else "<h2>No candidate</h2>"
     if number and any(f"{item.name}_lower" in ranked for item in properties):
-        best += "<p>In brackets: the ends of the 90 % interval of a new measurement.</p>"
-    return page(title, f"{lead}{best}{candidate_cards(ranked, properties, columns=columns, most=most)}{charts}", head)
+        words = f"In brackets: the ends of the 90 % interval of a new measurement. {words}"
+    best += f"<p>{html.escape(words)}</p>" if number and words else ""
+    best += candidate_cards(ranked, properties, columns=columns, most=most)
+    if shortlist is not None and len(shortlist):
+        best += f"<h2>The shortlist: {len(shortlist):,} that differ, in the order in which they were chosen</h2>"
+        best += candidate_cards(shortlist, properties, columns=columns, most=len(shortlist))
+    return page(title, f"{lead}{best}{charts}", head)
 
 
 def _share(number: int, whole: int) -> str:

@@ -15,6 +15,7 @@ from polyml.report.html import format_number
 
 WIDTH, HEIGHT = 250, 170  # pixels of a drawing
 _LONG = 80  # characters of a text in a card
+_DOUBTS = {"warning": "look twice", "nearest_warning": "the nearest measured polymer"}
 _VERDICTS = {"outside": "outside the domain", "edge": "edge of the domain", "inside": "in the domain"}
 
 
@@ -64,7 +65,7 @@ def candidate_cards(
     ----------
     ranked : DataFrame
         Best first: psmiles and the properties in user units; where they are there also rank, the ends of the intervals
-        (``O2_lower``, ``O2_upper``) and the verdict of the domain.
+        (``O2_lower``, ``O2_upper``), the verdict of the domain, and doubts (``warning``, ``nearest_warning``).
     properties : sequence of Property
     columns : sequence of str
         Other columns to show: selectivities, a probability, the monomers. Those that are not there are left out, and
@@ -84,10 +85,12 @@ def _card(record: Mapping[str, Any], properties: Sequence[Property], columns: Se
     told = f'<span class="verdict {_text(verdict)}">{_text(_VERDICTS.get(verdict, verdict))}</span>' if verdict else ""
     rows = [_row(item.name, record, item.unit) for item in properties]
     rows += [_row(name, record) for name in columns if record.get(name, "") != ""]
+    doubts = [f"{words}: {record[name]}" for name, words in _DOUBTS.items() if isinstance(record.get(name), str)]
+    warned = "".join(f'<p class="warned">{_text(doubt)}</p>' for doubt in doubts if not doubt.endswith(": "))
     return (
         f'<section class="card"><header><b>{_text(rank)}</b> {told}</header>'
         f'<div class="structure">{_drawing(text)}</div>'
-        f"<table>{''.join(rows)}</table><code>{_text(text)}</code></section>"
+        f"<table>{''.join(rows)}</table>{warned}<code>{_text(text)}</code></section>"
     )
 
 

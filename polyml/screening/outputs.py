@@ -45,8 +45,8 @@ def write_ranked(best: pd.DataFrame, models: Predictors, plan: ScreenPlan, path:
     return ranked
 
 
-def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> int:
-    """Write those of the ranked candidates that differ from each other, and return how many they are."""
+def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> pd.DataFrame:
+    """Write those of the ranked candidates that differ from each other, and return them."""
     from polyml.screening.shortlist import MOST_CLUSTERED, cluster_picks, leader_picks, maxmin_picks
 
     pick = {"maxmin": maxmin_picks, "leader": leader_picks, "clusters": cluster_picks}[spec.shortlist_by]
@@ -58,7 +58,7 @@ def write_shortlist(ranked: pd.DataFrame, spec: ScreenSpec, path: Path) -> int:
     if spec.shortlist_by != "maxmin":
         chosen.insert(3, "cluster_size", found.size)
     write_frame(rounded(chosen), path)
-    return len(chosen)
+    return chosen
 
 
 def write_rejects(store: ShardStore, chunks: int, path: Path) -> None:
@@ -149,9 +149,12 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def given_columns(ranked: pd.DataFrame) -> list[str]:
-    """Return what came with the candidates (monomers, polymer class): it stands after the last column of ours."""
+    """Return what came with the candidates (monomers, polymer class): it stands after the last column of ours.
+
+    Numbers of rows that pandas has put into Parquet are nothing to look at.
+    """
     columns = list(ranked.columns)
-    return columns[columns.index(NEAREST) + 1 :]
+    return [name for name in columns[columns.index(NEAREST) + 1 :] if not name.startswith("__index_level_")]
 
 
 def robeson_figures(ranked: pd.DataFrame, models: Predictors) -> dict[str, Figure]:

@@ -145,8 +145,10 @@ def plan_prefilter(spec: ScreenSpec, quick: Sequence[Property], properties: Sequ
             where="prefilter",
             fix='add one, such as robeson("O2/N2") >= -0.3',
         )
-    if not {(item.name, item.unit) for item in quick} <= {(item.name, item.unit) for item in properties}:
-        raise UserError("the quick model predicts other properties", where="prefilter", fix="train both on one table")
+    ours = {(item.name, item.unit) for item in properties}
+    if strange := [item.name for item in quick if (item.name, item.unit) not in ours]:
+        what = f"the quick model predicts {', '.join(strange)}, which the model proper does not (in this unit)"
+        raise UserError(what, where="--quick", fix=f"name one of {', '.join(item.name for item in properties)} alone")
     names = tuple(item.name for item in quick)
     constraints = _parse_all(spec.prefilter, names, "prefilter", is_condition=True)
     _check_units(constraints, quick)

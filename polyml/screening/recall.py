@@ -156,6 +156,8 @@ def recall_of(
     return {
         "discarded": discarded,
         "checked": seen,
-        "passing": estimate(counts["passing"], discarded, seen, counts["checked_passing"]),
+        "passing": estimate(counts["passing"], discarded, seen, counts["checked_passing"])
+        if spec.constraints
+        else None,
         "ranked": None if spec.rank_by == "pareto" else of_list,
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from polyml.data.files import whole_file
 from polyml.screening.histogram import StreamedHistogram
-from polyml.screening.outputs import given_columns, robeson_figures
+from polyml.screening.outputs import NEAREST, given_columns, robeson_figures
 from polyml.screening.pareto import pareto_front
 from polyml.screening.plan import ScreenPlan
 from polyml.screening.predictors import Predictors
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _DRAWN = 3  # trade-offs that are drawn without being asked for
+_WIDE = 0.3  # of an interval of recall that says little
 _TOLD = 6  # columns of the input that a card shows
 
 
@@ -32,6 +33,8 @@ def write_report(
     counts: Mapping[str, Any],
     histograms: Sequence[StreamedHistogram],
     title: str,
+    *,
+    shortlist: pd.DataFrame | None = None,
 ) -> None:
     """Write ``report.html``, and for gases ``robeson.html`` with the Robeson plots alone."""
     from polyml.report.html import figures_page
@@ -48,7 +51,9 @@ def write_report(
         trade_offs=drawn,
         histograms=_histograms(models, histograms, "all candidates" if not plan.spec.prefilter else "those passed on"),
         notes=_notes(plan) + (f" {recall_words(counts['prefilter'])}" if plan.spec.prefilter else ""),
-        columns=[*_score(plan), *plan.derived, PROBABILITY, SIMILARITY, *given_columns(ranked)[:_TOLD]],
+        shortlist=shortlist,
+        words=_words(plan, ranked),
+        columns=[*_score(plan), *plan.derived, PROBABILITY, SIMILARITY, *given_columns(ranked)[:_TOLD], NEAREST],
     )
     with whole_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -65,19 +70,18 @@ def _score(plan: ScreenPlan) -> list[str]:
 def stages(counts: Mapping[str, Any], plan: ScreenPlan) -> dict[str, int]:
     """Return the stages of the funnel and how many candidates are left after each.
 
-    Whether a candidate is new, and inside the domain, is known of all of them only where all are kept, and of the
-    ranked ones else.
+    Whether a candidate is new, and inside the domain, is known of all of them where all are kept; else of those in the
+    ranked list.
     """
     found = {"read": counts["read"], "repeat units": counts["valid"]}
     if plan.spec.prefilter:
         found["passed on by the quick model"] = counts["shortlisted"]
-    if plan.spec.keep == "all":
-        found |= {"new": counts["new"], "new, in the domain": counts["new_inside"]}
-        found["new, in the domain, meeting the constraints"] = counts["new_inside_passing"]
-        return found
     found |= {f"meeting {text}": left for text, left in counts["constraints"].items()}
-    if plan.spec.min_probability is not None:
-        found[f"with a probability of {plan.spec.min_probability:g}"] = counts["passing"]
+    if plan.spec.keep == "all":
+        found["of these new, in the domain"] = counts["new_inside_passing"]
+        return found
+    if counts["no_value"]:
+        found["with a value of the objective"] = counts["passing"] - counts["no_value"]
     if plan.spec.rank_by == "pareto":
         found["on the Pareto front"] = counts["front"]
     inside = counts["ranked"] - counts["outside"] - counts["edge"]
@@ -96,6 +100,17 @@ def _notes(plan: ScreenPlan) -> str:
     return text
 
 
+def _words(plan: ScreenPlan, ranked: pd.DataFrame) -> str:
+    """Say what the columns of a card mean."""
+    words = {
+        "score": "score: what is ranked by, larger is better",
+        PROBABILITY: "probability: that all constraints hold",
+        SIMILARITY: "similarity: to nearest_training, the nearest training polymer; 1 is the same surroundings",
+    }
+    told = [text for name, text in words.items() if name in ranked and name in (*_score(plan), PROBABILITY, SIMILARITY)]
+    return f"{'; '.join(told)}.".capitalize() if told else ""
+
+
 def recall_words(recall: Mapping[str, Any]) -> str:
     """Say what a prefilter costs."""
     text = f"The quick model discarded {recall['discarded']:,} candidates"
@@ -107,8 +122,10 @@ def recall_words(recall: Mapping[str, Any]) -> str:
         for name, what in of.items()
         if (found := recall[name])
     ]
-    share = f"; by {recall['checked']:,} of them that were checked, it passed on an estimated {' and '.join(parts)}."
-    return text + (share if parts else ".")
+    share = f"; by {recall['checked']:,} of them that were checked, it passed on an estimated {' and '.join(parts)}"
+    is_wide = any((found := recall[name]) and found["upper"] - found["lower"] > _WIDE for name in of)
+    hint = ". A larger share of checked ones (--prefilter-check) would narrow the interval" if is_wide else ""
+    return f"{text}{share if parts else ''}{hint}."
 
 
 def _trade_offs(ranked: pd.DataFrame, models: Predictors, plan: ScreenPlan) -> dict[str, Figure]:

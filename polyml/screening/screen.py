@@ -20,28 +20,28 @@ from polyml.bundle import VERDICT, Bundle
 from polyml.bundle_format import saved_digest
 from polyml.cluster import Engine, chosen_cluster
 from polyml.data.files import write_json
-from polyml.data.parquet_index import ParquetChunk, parquet_chunks
+from polyml.data.parquet_index import ParquetChunk
 from polyml.data.places import Outputs
-from polyml.data.readers import CandidateChunk, count_rows, read_candidates
-from polyml.data.sources import Source, candidate_files, file_digests, is_parquet, source_files
+from polyml.data.readers import CandidateChunk, count_rows
+from polyml.data.sources import Source
 from polyml.errors import UserError
 from polyml.progress import progress_bar
 from polyml.screening.best import BestList, FrontList
 from polyml.screening.duplicates import Copies, counted_once
 from polyml.screening.gpu import screen_watched, with_steady_batches
 from polyml.screening.histogram import StreamedHistogram
+from polyml.screening.inputs import check_streams, chunks_of, manifest_of
 from polyml.screening.local import Chunks, Numbered, screen_here
 from polyml.screening.outputs import write_predictions, write_ranked, write_rejects, write_shortlist
 from polyml.screening.predictors import Predictors, as_list
 from polyml.screening.ray_engine import RayScreen, wants_gpu
 from polyml.screening.recall import recall_of
 from polyml.screening.report import log_report, write_report
-from polyml.screening.screener import ChunkScreener
+from polyml.screening.screener import REFUSED_FOR, ChunkScreener
 from polyml.screening.shards import ShardStore
-from polyml.screening.spec import Objective, ScreenSpec
+from polyml.screening.spec import PROBABILITY, Objective, ScreenSpec
 from polyml.screening.warm import warm_up
 from polyml.settings import default_jobs
-from polyml.versions import NUMERICAL, installed_versions
 from polyml.workers import limited_threads
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "ScreenSpec", "ScreenSummary", "screen"]
 
 Model = Bundle | str | Path
-_AT_THE_END = ("shortlist", "shortlist_by", "trade_offs")  # made from the ranked list; they may change on resume
-_LAYOUT = 2  # of what a finished chunk holds
-_SKIPPED = 200  # chunks in a row group: to read the last of them, the others are gone through
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,15 @@ class ScreenSummary:
     ----------
     read, valid, rejected : int
         Candidates in the file; those that are repeat units the model can read; the others, all in ``rejects.csv``.
+    refused : dict of str to int
+        How many of the others there are for each reason, most first.
     shortlisted : int
         Valid candidates that the quick model passed on (all of them without one).
     passing : int
         Shortlisted candidates that meet every constraint.
     constraints : dict of str to int
         How many of them are left after each constraint, in the order in which they are looked at: what needs no more
-        than the mean predictions comes first.
+        than the mean predictions comes first, the probability to meet all of them last.
     known, duplicate : int
         Passing candidates left out as polymers of the training set, or as another spelling of a better row, among
         those that came up while the ranked list was filled from the best score down.
@@ -101,6 +100,7 @@ class ScreenSummary:
     read: int
     valid: int
     rejected: int
+    refused: dict[str, int]
     shortlisted: int
     passing: int
     constraints: dict[str, int]
@@ -190,7 +190,7 @@ def screen(
             "a prefilter needs a quick model", where="prefilter", fix="name one, or leave the prefilter out"
         )
     if resume:
-        _check_streams(source)
+        check_streams(source)
     asked, jobs, outputs = jobs, jobs or default_jobs(), Outputs.of(folder)
     if engine == "local" and (watched or jobs > 1):
         warm_up(item for item in (*as_list(bundle), *as_list(quick)) if not isinstance(item, Bundle))
@@ -204,8 +204,8 @@ def screen(
         if cluster is not None:
             on_gpus = wants_gpu(screener, cluster)
             run.on_ray = RayScreen(cluster, folders, quick_folders, run.digests, spec, run.store, asked, on_gpus)
-        chunks = _chunks(source, smiles_column, spec.chunk_size)
-        manifest = _manifest(source, screener, smiles_column)
+        chunks = chunks_of(source, smiles_column, spec.chunk_size)
+        manifest = manifest_of(source, screener, smiles_column)
         stack.enter_context(run.store.open(manifest, resume=resume))
         try:
             run.work(chunks, count_rows(source))
@@ -218,7 +218,8 @@ def screen(
             run.store.discard_if_empty()
             raise
         title = f"Screen of {source if isinstance(source, str | Path) else f'{len(source)} files'}"
-        write_report(outputs.folder / "report.html", ranked, models, screener.plan, counts, run.histograms, title)
+        report = outputs.folder / "report.html"
+        write_report(report, ranked, models, screener.plan, counts, run.histograms, title, shortlist=run.shortlist)
     seconds = time.perf_counter() - started
     summary = ScreenSummary(
         **counts,
@@ -250,6 +251,7 @@ class _Run:
     counts: Counter[str] = field(default_factory=Counter)
     on_ray: RayScreen | None = None
     checked: list[tuple[float, str]] = field(default_factory=list)
+    shortlist: pd.DataFrame | None = None
     best: BestList | FrontList = field(init=False)
     histograms: list[StreamedHistogram] = field(init=False)
 
@@ -335,12 +337,17 @@ class _Run:
         counts |= {name: int((ranked[VERDICT] == name).sum()) for name in ("outside", "edge")}
         (folder / "shortlist.csv").unlink(missing_ok=True)  # of an earlier run that asked for another
         if plan.spec.shortlist:
-            counts["shortlist"] = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
+            self.shortlist = write_shortlist(ranked, plan.spec, folder / "shortlist.csv")
+            counts["shortlist"] = len(self.shortlist)
         if plan.spec.prefilter:
             counts["prefilter"] = recall_of(counts, self.checked, ranked, plan.spec)
-        left = {item.text: counts.pop(name) for name, item in plan.steps.items()}
-        told = {name: value for name, value in counts.items() if not name.startswith("checked")}
-        return ranked, {**told, "constraints": left}
+        counts["constraints"] = {item.text: counts.pop(name) for name, item in plan.steps.items()}
+        if plan.spec.min_probability is not None:
+            counts["constraints"][f"{PROBABILITY} >= {plan.spec.min_probability:g}"] = counts["passing"]
+        reasons = [name for name in counts if name.startswith(REFUSED_FOR)]
+        refused = {name.removeprefix(REFUSED_FOR): counts.pop(name) for name in reasons}
+        counts["refused"] = dict(sorted(refused.items(), key=lambda item: (-item[1], item[0])))
+        return ranked, {name: value for name, value in counts.items() if not name.startswith("checked")}
 
 
 @contextmanager
@@ -364,38 +371,3 @@ def _bundle_on_disk(bundle: Model) -> Iterator[tuple[Bundle, Path, str]]:
         # An archive has times in it, so a second save of one model has another digest; the first one names the model.
         saved, bundle.digest = bundle.digest, known or bundle.digest
         yield bundle, folder, saved
-
-
-def _chunks(source: Source, smiles_column: str | None, size: int) -> Iterable[CandidateChunk | ParquetChunk]:
-    """Return the chunks of the input; of Parquet, only where they lie, so that each is read by who works on it."""
-    files = candidate_files(source)
-    if all(is_parquet(file) for file in files):
-        found = parquet_chunks(source, smiles_column, chunk_size=size)
-        if 0 < found.longest_group <= _SKIPPED * size:
-            return found
-    return read_candidates(source, smiles_column, chunk_size=size)
-
-
-def _check_streams(source: Source) -> None:
-    """Refuse to go on with what can be read only once."""
-    stream = next((file for file in source_files(source) if not file.path.is_file()), None)
-    if stream is not None:
-        what = "standard input" if stream.name == "-" else f"the stream {stream.name}"
-        raise UserError(f"{what} cannot be read a second time", where="--resume", fix="screen a file")
-
-
-def _manifest(source: Source, screener: ChunkScreener, smiles_column: str | None) -> dict[str, Any]:
-    """Return all that the finished chunks depend on."""
-    files = source_files(source)
-    digests = file_digests([file.path for file in files])
-    # Of several files each row keeps the name of its own.
-    named = [[file.name, digest] for file, digest in zip(files, digests, strict=True)]
-    versions = installed_versions()
-    return {
-        "layout of finished chunks": _LAYOUT,
-        "input": {"files": named if len(files) > 1 else digests, "smiles_column": smiles_column},
-        "model": screener.models.digests,
-        "quick model": screener.quick.digests if screener.quick else None,
-        **screener.plan.spec.model_dump(mode="json", exclude=set(_AT_THE_END)),
-        **{f"version of {name}": versions[name] for name in NUMERICAL if name in versions},
-    }

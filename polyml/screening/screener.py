@@ -44,6 +44,8 @@ from polyml.screening.spec import PROBABILITY, SIMILARITY, Columns, ScreenSpec
 from polyml.screening.thinning import best_of, front_of
 from polyml.workers import collecting_later
 
+REFUSED_FOR = "refused for "
+"""What the names of counts begin with that tell how many candidates are refused for a reason."""
 _COUNTED = ("valid", "shortlisted", "passing", "no_value", "checked", "checked_passing")
 
 
@@ -115,6 +117,8 @@ class ChunkScreener:
         for histogram, name in zip(histograms, self.plan.names, strict=True):
             histogram.add(work.columns[name])
         kept = self._keep_all(work, hopeless, counts, keys) if keep_all else self._keep_best(work, counts, keys, floor)
+        for reason, _ in rejected.values():
+            counts[REFUSED_FOR + reason] = counts.get(REFUSED_FOR + reason, 0) + 1
         return ChunkResult(
             counts,
             chunk_table(chunk, kept, rejected, self._valued(), in_order=keep_all),

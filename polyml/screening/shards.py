@@ -28,6 +28,7 @@ _NAME = re.compile(r"([0-9]{8,})\.shard")
 _HALF_WRITTEN = re.compile(r"\.(ranked|rejects|predictions|shortlist|report|robeson|summary)\.\w+\.\w+\.\w+")
 _TOLD = b"polyml.told"
 _DIGEST = 32  # bytes
+_SHOWN = 200  # characters of a value in a message
 _SCRATCH = ".scratch"
 # What a shard with records ends in: their digest, their bytes, and a word that no Parquet ends in.
 _TAIL = struct.Struct(f"<{_DIGEST}sQ4s")
@@ -44,7 +45,7 @@ class ChunkResult:
         ``read``, ``valid``, ``shortlisted`` (the prefilter; all valid ones without a quick model), ``passing`` (the
         constraints), ``no_value`` (passing, but the objective has no value), ``checked`` and ``checked_passing``
         (discarded by the quick model and predicted all the same), and how many are left after each constraint
-        (:attr:`polyml.screening.plan.ScreenPlan.steps`).
+        (:attr:`polyml.screening.plan.ScreenPlan.steps`) and how many are refused for each reason.
     table : pyarrow.Table
         A row for each candidate that is kept: ``row`` (its number in the input, from 0), ``line``, ``psmiles``, ``key``
         (canonical), ``outcome``, ``reason`` and ``message`` (why it does not pass), ``copies`` (rows of the chunk that
@@ -106,7 +107,8 @@ class ShardStore:
         if before is not None:
             self._check(manifest, self._parsed(before), resume=resume)
         elif self._holds_anything():
-            if {"ranked.csv", "ranked.parquet"} & {*self.output.names()}:
+            inside = {*self.output.names()}
+            if "summary.json" in inside and {"ranked.csv", "ranked.parquet"} & inside:
                 what = "the output folder holds the results of a screen whose folder 'shards' is gone"
                 fix = "name another folder with -o: without it nothing can be added to them"
             else:
@@ -137,11 +139,11 @@ class ShardStore:
         names = sorted({*before, *manifest})
         changed = [name for name in names if before.get(name) != manifest.get(name)]
         if changed:
-            was = "; ".join(f"{name} was {json.dumps(before.get(name))[:200]}" for name in changed)
+            was = "; ".join(f"{name} was {_shown(before.get(name))}" for name in changed)
             raise UserError(
-                f"cannot resume: the screen in this folder was made with another {' and '.join(changed)}",
+                f"cannot resume: the screen in this folder was begun with something else ({', '.join(changed)})",
                 where=where,
-                fix=f"screen into a new folder, or run exactly what was run before ({was})",
+                fix=f"screen into a new folder, or run exactly what was run before: {was}",
             )
 
     def _sweep(self) -> None:
@@ -240,6 +242,12 @@ class ShardStore:
     def path(self, number: int) -> str:
         """Return where a chunk's file is, as messages call it."""
         return f"{self.place.where}/{self.name(number)}"
+
+
+def _shown(value: Any) -> str:
+    """Return a value of the manifest for a message: of a digest, as much as tells it from another."""
+    text = re.sub(r"([0-9a-f]{8})[0-9a-f]{56}", r"\1...", json.dumps(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _digest(data: Any) -> bytes:

@@ -60,6 +60,8 @@ def test_columns_follow_the_questions_of_the_spec() -> None:
     assert judged_columns(names, ScreenSpec(constraints=["O2 > 5 * N2"])) == ["O2", "N2", "robeson O2/N2"]
     assert judged_columns(names, ScreenSpec()) == ["robeson O2/N2"]
     assert judged_columns(names, ScreenSpec(constraints=["O2_std < 0.3"], objectives=["O2 / N2"])) == ["O2/N2"]
+    assert judged_columns(names, ScreenSpec(objectives=["N2 / O2"])) == ["O2", "N2", "score"]
+    assert judged_columns(names, ScreenSpec(objectives=["2 * `O2/N2`", "N2"])) == ["O2/N2", "N2", "score"]
 
 
 @pytest.mark.parametrize("width", [3, 4, 9, 50])
@@ -101,13 +103,17 @@ def test_candidates_judged_by_the_best_of_several_bounds_say_which_it_is() -> No
             {"ranked": 0, "known": 0, "duplicate": 0, "passing": 0, "shortlisted": 0},
             "0 ranked (the quick model passed none on: loosen the prefilter)",
         ),
-        ({"ranked": 0, "known": 9, "duplicate": 0}, "0 ranked (passed over to fill the list: 9 of the training set)"),
+        (
+            {"ranked": 0, "known": 9, "duplicate": 0},
+            "9 of the training set); --keep-known ranks polymers of the training set too",
+        ),
+        ({"constraints": {}}, "(1 network, 1 empty), 7 ranked"),
         ({"no_value": 3}, "1 of the training set, 1 written before, 3 without a value of the objective)"),
-        ({"shortlisted": 9}, "2 refused, 9 passed the quick model, 9 meet"),
+        ({"shortlisted": 9}, "2 refused (1 network, 1 empty), 9 passed the quick model, 9 meet"),
     ],
 )
 def test_the_summary_of_a_screen_says_what_became_of_the_candidates(changed: dict[str, int], words: str) -> None:
     summary = {"read": 14, "rejected": 2, "shortlisted": 12, "passing": 9, "ranked": 7, "known": 1, "duplicate": 1}
-    summary |= {"constraints": {"O2 > 1": 9, "Tg > 900": 0, "N2 > 1": 0}}
+    summary |= {"constraints": {"O2 > 1": 9, "Tg > 900": 0, "N2 > 1": 0}, "refused": {"network": 1, "empty": 1}}
     summary |= {"outside": 0, "no_value": 0}
     assert words in funnel(summary | changed)

@@ -122,6 +122,8 @@ def test_a_card_has_rank_predictions_interval_and_verdict(ranked):
     assert "absent" not in cards
     assert "monomers</span> styrene</td>" in cards
     assert "–" in candidate_cards(ranked.iloc[3:], [OXYGEN])  # no value
+    doubtful = ranked.assign(warning=["a <peroxide>?", *[""] * (len(ranked) - 1)], nearest_warning=np.nan)
+    assert candidate_cards(doubtful, [OXYGEN]).count('<p class="warned">look twice: a &lt;peroxide&gt;?</p>') == 1
 
 
 def test_the_page_holds_everything_and_runs_nothing_of_a_user(ranked):

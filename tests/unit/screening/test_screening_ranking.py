@@ -198,6 +198,18 @@ def test_the_report_shows_funnel_structures_and_the_pair_that_was_asked_for(unce
     assert "<link" not in page
 
 
+def test_the_report_shows_the_shortlist_and_the_nearest_polymers(uncertain, library, tmp_path):
+    ranked_of(library, uncertain, tmp_path / "out", constraints=["O2 >= 1"], shortlist=3, keep="all")
+    page = (tmp_path / "out" / "report.html").read_text()
+    for text in (
+        "The shortlist: 3 that differ",
+        "nearest_training</span>",
+        "of these new, in the domain",
+        "Score: what is",
+    ):
+        assert text in page
+
+
 def test_the_report_of_other_properties_draws_the_objectives(bundle, library, tmp_path):
     other = Bundle(
         bundle.model,
