@@ -137,6 +137,11 @@ class WatchedPool:
         self._slowest, self._unborn = 0.0, 0
         self._looked = time.monotonic()
 
+    def start(self) -> None:
+        """Start the processes that there are not yet; what they need for it they do while this process goes on."""
+        with deaf_children():
+            self._workers += [self._hire() for _ in range(self._jobs - len(self._workers))]
+
     def run(self, tasks: TaskSource) -> Generator[Done | Lost, None, None]:
         """Yield what became of every task, in any order; a lost one may be given to ``tasks`` again.
 
@@ -147,8 +152,7 @@ class WatchedPool:
         """
         is_kept = False
         try:
-            with deaf_children():
-                self._workers += [self._hire() for _ in range(self._jobs - len(self._workers))]
+            self.start()
             while True:
                 for worker in self._workers:
                     if worker.task is None:

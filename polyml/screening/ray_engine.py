@@ -32,6 +32,7 @@ from polyml.screening.tasks import Numbered
 from polyml.screening.worker import loaded
 
 _READ_SHARE, _NUMBER_SHARE = 0.05, 0.01  # CPUs that the small tasks claim: a worker leaves a tenth of each
+_SERVED = 4  # actors that one task at a time reads for: it takes a hundredth of their time, more where files are far
 _WINDOW = 4  # chunks under way for each actor: one at work, one waiting, two being read or on the way
 
 
@@ -177,7 +178,10 @@ def _pipeline(shelf: Any, duty: Duty, slots: int, on_gpus: bool) -> Any:
     given: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
     with DataContext.current(context):
         chunks = ray.data.read_datasource(_source(shelf), num_cpus=_NUMBER_SHARE, override_num_blocks=1)
-        read_chunks = chunks.map_batches(read, fn_kwargs={"shelf": shelf}, num_cpus=_READ_SHARE, **given)
+        readers = -(-slots // _SERVED)
+        read_chunks = chunks.map_batches(
+            read, fn_kwargs={"shelf": shelf}, num_cpus=_READ_SHARE, concurrency=readers, **given
+        )
         return read_chunks.map_batches(
             Screener,
             fn_constructor_args=(duty, shelf),

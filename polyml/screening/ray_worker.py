@@ -60,7 +60,8 @@ class Screener:
 
     def __init__(self, duty: Duty, shelf: Any) -> None:
         self._duty, self._shelf = duty, shelf
-        self._pool: WatchedPool | None = None
+        self._pool = self._make_pool()
+        self._pool.start()  # it loads the models while the first chunks are read
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Screen chunks and write their shards; yield the number and the length of each, or the error that ended it."""
@@ -74,9 +75,8 @@ class Screener:
             yield pa.table({**cells, "failure": pa.array([failure], pa.large_binary())})
 
     def __del__(self) -> None:
-        if self._pool is not None:
-            with suppress(Exception):
-                self._pool.close()
+        with suppress(Exception):
+            self._pool.close()
 
     def _screen(self, number: int, chunk: CandidateChunk | Exception | None) -> int:
         import ray
@@ -90,12 +90,10 @@ class Screener:
             last = chunk.first_row + len(chunk)
             what = f"nodes or workers die again and again in the rows {chunk.first_row + 1} to {last} of the input"
             raise PolymlError(f"{what}, perhaps for lack of memory: go on with fewer --jobs and --resume")
-        if self._pool is None:
-            self._pool = self._start()
         tasks = Chunks(iter([(number, chunk)]), lambda: floor, self._duty.time_limit)
         return sum(rows for _, rows in screen_in_processes(tasks, self._pool))
 
-    def _start(self) -> WatchedPool:
+    def _make_pool(self) -> WatchedPool:
         import ray
 
         duty = self._duty

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from polyml.errors import UserError
+from polyml.screening.pool import WatchedPool
 from polyml.screening.ray_worker import Duty, Screener
 from polyml.screening.screen import ScreenSpec, screen
 from polyml.screening.shards import ShardStore
@@ -189,7 +190,8 @@ def test_nodes_that_would_not_do_the_same_are_refused(cluster, bundle, library, 
     assert not (tmp_path / "out").exists()
 
 
-def test_what_goes_wrong_with_the_input_is_told(bundle, library, tmp_path):
+def test_what_goes_wrong_with_the_input_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Screener, "_make_pool", lambda self: WatchedPool(0, print, (), print, limit=1))
     fault = pickle.dumps(UserError("the file has changed", where="a.parquet", fix="run again"))
     batch = pa.table({"number": [3], "chunk": pa.array([fault], pa.large_binary())})
     duty = Duty([], [], "run", b"", [], 1.0, ShardStore(tmp_path))
