@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 # One thread per test process: processes are what runs in parallel.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# What takes minutes by design does not stand still.
+LONG := -o faulthandler_timeout=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test test-slow test-browser test-gpu lint format typecheck bench results foundation data build clean
@@ -29,7 +31,7 @@ test: $(VENV)/.installed-dev  ## Set up with the dev extra and run the whole tes
 	$(PYTEST) -n $(JOBS) --dist loadscope
 
 test-slow: $(VENV)/.installed-dev  ## Run the tests that take minutes
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(LONG)
 
 test-browser: $(VENV)/.installed-dev  ## Run the tests that look at the UI in headless Chromium
 	$(PYTEST) -m browser
@@ -49,7 +51,7 @@ typecheck: $(VENV)/.installed-dev  ## Check types (mypy)
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev  ## Measure the figures of docs/performance.md as ratios on this machine
-	$(PYTEST) -m benchmark -s tests/benchmarks
+	$(PYTEST) -m benchmark -s tests/benchmarks $(LONG)
 
 results: $(VENV)/.installed-dev  ## Score all models on the benchmark files in POLYML_BENCHMARKS (hours; resumable), write docs/results.md
 	OMP_NUM_THREADS=1 $(BIN)/polyml benchmark dft --report docs/results.md
