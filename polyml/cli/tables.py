@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _ROBESON = "robeson "  # how the columns with the distance to an upper bound begin
 _SIMILARITY = "similarity"
 _DOMAIN = "domain"
-_NEAREST = "nearest_training"
 _WARNINGS = ("warning", "nearest_warning")
 _PAIR = ("best\npair", "perm.\nBarrer", "selec-\ntivity")  # for each candidate: the pair it is best for
 _SPREAD = ("_std", "_lower", "_upper")
@@ -91,9 +90,9 @@ class RankedList:
 
     def _given(self) -> tuple[list[str], list[str]]:
         """Find what came with the candidates: their monomers, and a few other columns."""
-        names = list(self.frame.columns)
-        given = [name for name in names[names.index(_NEAREST) + 1 :] if self.frame[name].notna().any()]
-        given = [name for name in given if not name.startswith("__index_level_")]  # of pandas
+        from polyml.screening.outputs import given_columns
+
+        given = [name for name in given_columns(self.frame) if self.frame[name].notna().any()]
         monomers = [name for name in given if name.startswith("monomer")]
         others = [name for name in given if name not in monomers][-_OTHERS:]
         # Their names stand in the file: two texts for each would leave no room for either.

@@ -1,10 +1,12 @@
-"""A small trained bundle: what several rooms work with."""
+"""A small trained bundle, and the end of a process: what several rooms work with."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
 import numpy as np
+import psutil
 import pytest
 
 from polyml.bundle import Bundle
@@ -35,3 +37,19 @@ def make_bundle() -> Callable[..., Bundle]:
         )
 
     return make
+
+
+@pytest.fixture
+def kill() -> Callable[[subprocess.Popen], tuple[int, list[psutil.Process]]]:
+    """Return a function that kills a process alone: how many it had started, and which of these live on."""
+
+    def act(process: subprocess.Popen) -> tuple[int, list[psutil.Process]]:
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait(timeout=10)
+        _, alive = psutil.wait_procs(started, timeout=10)
+        for left in alive:
+            left.kill()
+        return len(started), alive
+
+    return act

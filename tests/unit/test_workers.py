@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -29,7 +30,7 @@ def test_garbage_is_collected_again_after_the_work() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker may end later")
 @pytest.mark.parametrize("wait", [0.0, 2.0])
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, wait: float) -> None:
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, wait: float, kill: Callable) -> None:
     """Not one that had just been started either, and that nobody will ever tell anything."""
     (tmp_path / "run.py").write_text(
         textwrap.dedent("""
@@ -44,13 +45,9 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, wait: float)
         """)
     )
     process = subprocess.Popen([sys.executable, tmp_path / "run.py"])
-    while not (started := psutil.Process(process.pid).children(recursive=True)):
+    while not psutil.Process(process.pid).children():
         time.sleep(0.01)
     time.sleep(wait)
-    started += psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait(timeout=10)
-    _, alive = psutil.wait_procs(started, timeout=10)
-    for left in alive:
-        left.kill()
+    started, alive = kill(process)
+    assert started
     assert not alive

@@ -126,20 +126,15 @@ def test_a_process_that_is_killed_from_outside_changes_nothing(bundle, tmp_path)
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_no_process_outlives_a_run_that_is_killed(bundle, library, tmp_path, poisoned):
+def test_no_process_outlives_a_run_that_is_killed(bundle, library, tmp_path, poisoned, kill):
     """Not even one whose candidate holds it up, in code that gives Python no turn."""
     bundle.save(tmp_path / "model")
     poisoned(**{"*CC(*)F": "seize"})
     process = start(library, tmp_path / "model", SPEC.model_copy(update={"time_limit": 600.0}), tmp_path / "out")
     while not (tmp_path / "seized").exists():
         time.sleep(0.05)
-    started = psutil.Process(process.pid).children(recursive=True)
-    assert len(started) >= 3  # the server that workers are forked from, and two of them
-    process.kill()
-    process.wait(timeout=10)
-    _, alive = psutil.wait_procs(started, timeout=10)
-    for left in alive:
-        left.kill()
+    started, alive = kill(process)
+    assert started >= 3  # the server that workers are forked from, and two of them
     assert not alive
 
 
