@@ -22,6 +22,7 @@ demo: $(VENV)/.installed  ## Set up, run the recipe gas_membranes, print the lea
 	$(BIN)/polyml run gas_membranes
 	@echo
 	@echo "Candidates:        outputs/gas_membranes/screen/ranked.csv"
+	@echo "Report:            outputs/gas_membranes/screen/report.html"
 	@echo "Runs and pictures: make ui   (or: $(BIN)/polyml ui), then open the printed address"
 
 ui: $(VENV)/.installed  ## Open the MLflow UI on 127.0.0.1 with the runs of this folder
